@@ -1,0 +1,1 @@
+"""The house inspects itself before it opens: system checks with ids."""

@@ -1,0 +1,111 @@
+"""The shapes of a roster in motion: columnar frames, one per OneRoster table.
+
+Every column is text (polars String), spelled as the standard spells it; an empty cell is "".
+A *delivered* frame has one extra column, ``line`` (UInt32): the physical line of its file, the
+header being line 1. A frame in *normal form* (`rosters.oneroster.normal`) has no such column.
+
+The shapes live on the ground floor so that reading, validating and normalising can hand them on
+without knowing of each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Literal
+
+import polars as pl
+
+from rosters.findings import Findings
+
+LINE = "line"
+
+type_mode = Literal["bulk", "delta"]
+
+#: A whole roster in normal form: table name ("users") to frame. A table without rows may be left out.
+Frames = Mapping[str, pl.DataFrame]
+
+#: Told what is being done: (phase, fraction of that phase from 0 to 1, rows done so far).
+Progress = Callable[[str, float, int], None]
+
+
+def silent(phase: str, fraction: float, rows: int) -> None:
+    """The `Progress` of somebody who does not look."""
+
+
+@dataclass(slots=True)
+class DeliveredTable:
+    """One CSV file as it was read, before any rule has judged its cells.
+
+    `frame` holds the rows that are proved read: every standard column of the version (a column that the
+    file lacks is filled with ""), then the file's ``metadata.*`` columns, then `LINE`.
+    `unread` names the rows that could not be read: ``line`` (UInt32) and ``sourcedId`` (String, null where
+    even the id is unknown).
+    """
+
+    name: str
+    mode: type_mode
+    frame: pl.DataFrame
+    header: tuple[str, ...]
+    sha256: str
+    unread: pl.DataFrame = field(
+        default_factory=lambda: pl.DataFrame(schema={LINE: pl.UInt32, "sourcedId": pl.String})
+    )
+
+
+@dataclass(slots=True)
+class Delivered:
+    """A delivery as it was read. Not `readable`: a fatal finding says why, and `tables` counts for nothing."""
+
+    readable: bool
+    version: str
+    tables: dict[str, DeliveredTable]
+    properties: dict[str, str]
+    findings: Findings
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """What a check depends on beside the delivery.
+
+    `mappings` heals cells before they are judged: {"users.grades": {"K": "KG"}}.
+    `overrides` changes the severity of a rule: {"OR-CSV-143": "warning"}, or "off".
+    A table with more than `max_bad_rows` rows *and* more than `max_bad_share` of its rows in quarantine
+    rejects the delivery.
+    """
+
+    today: date
+    product: str = ""
+    mappings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    max_bad_share: float = 0.005
+    max_bad_rows: int = 50
+
+
+@dataclass(slots=True)
+class CheckedTable:
+    """One table after the check.
+
+    `frame`: the rows that may be used, cells healed by mappings, dropped cells blanked; columns as delivered.
+    `quarantined`: ``sourcedId`` of records whose row is not used; they keep their last accepted values.
+    `dropped`: ``sourcedId``, ``column``: cells not used; the record keeps that value as last accepted, or none.
+    `nameless`: rows whose record is unknown; while there is one, nothing may be removed from this table.
+    """
+
+    name: str
+    mode: type_mode
+    frame: pl.DataFrame
+    quarantined: pl.DataFrame
+    dropped: pl.DataFrame
+    nameless: int
+
+
+@dataclass(slots=True)
+class Checked:
+    """A delivery after the check. `rejections`: (code, sentence) of everything that refuses it whole."""
+
+    version: str
+    tables: dict[str, CheckedTable]
+    findings: Findings
+    rejections: tuple[tuple[str, str], ...] = ()

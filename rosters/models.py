@@ -1,0 +1,705 @@
+"""Everything the portal remembers: districts, what they delivered, each sync, and the live roster.
+
+Who writes what: the live roster's tables are written by `rosters.applying` alone; a `Sync` changes its status only
+by its own methods; `AuditEvent` is only ever added to. What must be true together is held by constraints.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+SYNC_LEASE = timedelta(seconds=60)
+
+
+class RosterText(models.TextField):  # type: ignore[type-arg]
+    """A cell of a roster: text exactly as delivered, compared byte by byte on every database.
+
+    PostgreSQL would otherwise compare by the server's locale: slower to index, and two servers could disagree.
+    """
+
+    def db_parameters(self, connection: Any) -> Any:
+        parameters = super().db_parameters(connection)
+        parameters["collation"] = "C" if connection.vendor == "postgresql" else "BINARY"
+        return parameters
+
+
+# ---------------------------------------------------------------------------------------------- districts and deliveries
+
+
+class District(models.Model):
+    """Our customer, the tenant. `version` counts the rosters that have been live; 0 means none yet."""
+
+    name = models.CharField(max_length=200, help_text="As people call it, for example “Cedar Grove Schools”.")
+    site_code = models.CharField(
+        max_length=64,
+        unique=True,
+        validators=[RegexValidator(r"^[A-Za-z0-9._-]+$", "Use letters, digits, dot, dash and underscore only.")],
+        help_text="The number under which the district is known to us. It is part of file paths and commands.",
+    )
+    time_zone = models.CharField(
+        max_length=64, default="America/Chicago", help_text="Dates and schedules of this district are local to it."
+    )
+    products = models.JSONField(
+        default=list, blank=True, help_text="Products that receive this roster; each adds its own checks."
+    )
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="districts",
+        help_text="The member of our staff who looks after this district.",
+    )  # fmt: skip
+    applies_automatically = models.BooleanField(
+        default=False, help_text="Apply a sync that no rule holds without asking a person. Held syncs always wait."
+    )
+    hold_limits = models.JSONField(default=dict, blank=True, help_text="Where this district differs from the defaults.")
+    mappings = models.JSONField(
+        default=dict, blank=True, help_text="Values to read differently, for example users.grades: K is KG."
+    )
+    rule_overrides = models.JSONField(
+        default=dict, blank=True, help_text="Rules whose severity differs for this district, by code."
+    )
+    encoding = models.CharField(
+        max_length=20, blank=True, default="", help_text="Empty: UTF-8. Set only if the district cannot export UTF-8."
+    )
+    version = models.PositiveIntegerField(default=0, editable=False)
+    snapshot = models.ForeignKey(
+        "Snapshot", null=True, editable=False, on_delete=models.PROTECT, related_name="+", help_text="What is live."
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                name="district_live_has_snapshot",
+                condition=Q(version=0, snapshot=None) | Q(version__gt=0, snapshot__isnull=False),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Delivery(models.Model):
+    """Bytes received once. The original lies under `rosters.storing` by its SHA-256; this row never changes."""
+
+    class Origin(models.TextChoices):
+        STAFF = "staff", "uploaded by staff"
+        COMMAND = "command", "command line"
+        SFTP = "sftp", "SFTP"
+        REST = "rest", "OneRoster API"
+        DISTRICT = "district", "uploaded by the district"
+
+    district = models.ForeignKey(District, on_delete=models.PROTECT, related_name="deliveries")
+    sha256 = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField(help_text="Bytes.")
+    name = models.CharField(max_length=255, help_text="The file's name as it was sent.")
+    origin = models.CharField(max_length=20, choices=Origin.choices)
+    received_at = models.DateTimeField(default=timezone.now)
+    received_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    class Meta:
+        verbose_name_plural = "deliveries"
+        ordering = ["-received_at", "-id"]
+        indexes = [models.Index(fields=["district", "sha256"])]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Snapshot(models.Model):
+    """A whole roster that was live: immutable, one Parquet file per table, found by digest (`rosters.storing`).
+
+    `digest` is canonical: independent of row order, zip and time stamps. `tables` is
+    {"users": {"digest": ..., "rows": ...}, ...}.
+    """
+
+    district = models.ForeignKey(District, on_delete=models.PROTECT, related_name="snapshots")
+    version = models.PositiveIntegerField()
+    digest = models.CharField(max_length=64)
+    tables = models.JSONField()
+    made_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["-version"]
+        constraints = [models.UniqueConstraint(fields=["district", "version"], name="snapshot_of_version")]
+
+    def __str__(self) -> str:
+        return f"version {self.version}"
+
+
+# ------------------------------------------------------------------------------------------------------------------ syncs
+
+
+class SyncQuerySet(models.QuerySet["Sync"]):
+    def unfinished(self) -> SyncQuerySet:
+        return self.exclude(status__in=Sync.ENDED)
+
+    def awaiting_review(self) -> SyncQuerySet:
+        return self.filter(status__in=[Sync.Status.AWAITING_REVIEW, Sync.Status.READY])
+
+    def running(self) -> SyncQuerySet:
+        return self.filter(status__in=Sync.RUNNING)
+
+    def abandoned(self, now: datetime) -> SyncQuerySet:
+        """Claimed by a worker that has not been heard of since its lease ended."""
+        return self.filter(status__in=[Sync.Status.PREPARING, Sync.Status.APPLYING], claimed_until__lt=now)
+
+
+class Sync(models.Model):
+    """One trip of one delivery, or an undo of an earlier one: base, difference, findings, holds, decision, result.
+
+    `status` is changed only by the methods below. Each is one conditional UPDATE whose row count is the answer:
+    False means that somebody else was faster, and the caller stops.
+    """
+
+    class Status(models.TextChoices):
+        RECEIVED = "received", "Received"
+        PREPARING = "preparing", "Being checked and compared"
+        REJECTED = "rejected", "Needs a corrected file"
+        UNCHANGED = "unchanged", "Nothing changed"
+        READY = "ready", "Ready to apply"
+        AWAITING_REVIEW = "awaiting_review", "Needs review"
+        APPROVED = "approved", "Approved"
+        APPLYING = "applying", "Being applied"
+        APPLIED = "applied", "Applied"
+        DECLINED = "declined", "Declined"
+        SUPERSEDED = "superseded", "Replaced by a newer delivery"
+        FAILED = "failed", "Failed"
+
+    class Decision(models.TextChoices):
+        NONE = "", "none"
+        APPROVED = "approved", "approved"
+        DECLINED = "declined", "declined"
+
+    RUNNING = (Status.RECEIVED, Status.PREPARING, Status.APPROVED, Status.APPLYING)
+    ENDED = (Status.REJECTED, Status.UNCHANGED, Status.APPLIED, Status.DECLINED, Status.SUPERSEDED, Status.FAILED)
+    MAX_ATTEMPTS = 3
+
+    district = models.ForeignKey(District, on_delete=models.PROTECT, related_name="syncs")
+    delivery = models.ForeignKey(Delivery, null=True, on_delete=models.PROTECT, related_name="syncs")
+    undoes = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="undone_by")
+
+    status = models.CharField(max_length=20, choices=Status.choices, default=Status.RECEIVED)
+    status_since = models.DateTimeField(default=timezone.now)
+    received_at = models.DateTimeField(default=timezone.now)
+    phase = models.CharField(max_length=40, blank=True, default="")
+    progress = models.FloatField(default=0.0, help_text="Of the phase, 0 to 1.")
+    rows_done = models.PositiveBigIntegerField(default=0)
+    seconds = models.JSONField(default=dict, help_text="Phase to seconds.")
+
+    # what came
+    oneroster_version = models.CharField(max_length=10, blank=True, default="")
+    modes = models.JSONField(default=dict, help_text="Table to bulk or delta; absent tables are left out.")
+    headers = models.JSONField(default=dict, help_text="Table to its header row.")
+    errors = models.PositiveIntegerField(default=0)
+    warnings = models.PositiveIntegerField(default=0)
+    quarantined = models.PositiveIntegerField(default=0, help_text="Rows not used; their records keep old values.")
+
+    # the plan
+    base = models.ForeignKey(Snapshot, null=True, on_delete=models.PROTECT, related_name="+")
+    base_version = models.PositiveIntegerField(default=0)
+    target_digest = models.CharField(max_length=64, blank=True, default="")
+    plan_digest = models.CharField(
+        max_length=64, blank=True, default="", help_text="Of base version and difference: what an approval is bound to."
+    )
+    verdict = models.TextField(blank=True, default="", help_text="One sentence for a person, without names of people.")
+    added = models.PositiveBigIntegerField(default=0)
+    updated = models.PositiveBigIntegerField(default=0)
+    removed = models.PositiveBigIntegerField(default=0)
+    people_affected = models.PositiveIntegerField(default=0, help_text="Users that the difference adds, changes, removes.")
+
+    # the decision
+    decision = models.CharField(max_length=10, choices=Decision.choices, blank=True, default=Decision.NONE)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
+    )
+    decided_automatically = models.BooleanField(default=False)
+    decided_at = models.DateTimeField(null=True)
+    decision_reason = models.TextField(blank=True, default="")
+
+    # the result
+    applied_at = models.DateTimeField(null=True)
+    result = models.OneToOneField(Snapshot, null=True, on_delete=models.PROTECT, related_name="sync")
+    error_code = models.CharField(max_length=40, blank=True, default="")
+    error = models.TextField(blank=True, default="", help_text="What happened and what to do next; no roster value.")
+
+    # who works on it
+    attempts = models.PositiveSmallIntegerField(default=0)
+    claim = models.UUIDField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+
+    objects = SyncQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-received_at", "-id"]
+        indexes = [
+            models.Index(fields=["status", "status_since"]),
+            models.Index(fields=["district", "-received_at"]),
+        ]
+        constraints = [
+            models.CheckConstraint(
+                name="sync_decided_together",
+                condition=Q(decision="", decided_at=None, decided_by=None, decided_automatically=False)
+                | Q(decision__in=["approved", "declined"], decided_at__isnull=False)
+                & (Q(decided_by__isnull=False) | Q(decided_automatically=True)),
+            ),
+            models.CheckConstraint(
+                name="sync_applied_has_result",
+                condition=Q(status="applied", applied_at__isnull=False, result__isnull=False, decision="approved")
+                | ~Q(status="applied") & Q(applied_at=None, result=None),
+            ),
+            models.CheckConstraint(
+                name="sync_has_delivery_or_undoes",
+                condition=Q(delivery__isnull=False, undoes=None) | Q(delivery=None, undoes__isnull=False),
+            ),
+            models.UniqueConstraint(
+                fields=["district"], condition=Q(status__in=["approved", "applying"]), name="sync_one_writer_per_district"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"sync {self.pk}"
+
+    @property
+    def is_undo(self) -> bool:
+        return self.undoes_id is not None
+
+    @property
+    def ended(self) -> bool:
+        return self.status in self.ENDED
+
+    # -- changes of status; `now` is the caller's, the engine owns no clock
+
+    def _move(self, now: datetime, of: tuple[str, ...], to: str, **values: Any) -> bool:
+        """Go from one of `of` to `to` in one conditional update; refresh self; False if somebody was faster."""
+        conditions = values.pop("only_if", {})
+        changed = Sync.objects.filter(pk=self.pk, status__in=of, **conditions).update(
+            status=to, status_since=now, **values
+        )
+        self.refresh_from_db()
+        return bool(changed)
+
+    def start_preparing(self, now: datetime) -> bool:
+        """Claim a received sync (or one whose worker died, or a stale one that must be rebuilt)."""
+        claimable = Q(status=self.Status.RECEIVED) | Q(status=self.Status.PREPARING, claimed_until__lt=now)
+        return self._claim(now, claimable, self.Status.PREPARING)
+
+    def start_applying(self, now: datetime) -> bool:
+        """Claim an approved sync (or one whose worker died while applying: its transaction was rolled back)."""
+        claimable = Q(status=self.Status.APPROVED) | Q(status=self.Status.APPLYING, claimed_until__lt=now)
+        return self._claim(now, claimable, self.Status.APPLYING)
+
+    def _claim(self, now: datetime, claimable: Q, status: str) -> bool:
+        token = uuid.uuid4()
+        changed = Sync.objects.filter(claimable, pk=self.pk).update(
+            status=status, status_since=now, claim=token, claimed_until=now + SYNC_LEASE,
+            attempts=F("attempts") + 1, phase="", progress=0.0, rows_done=0, error="", error_code="",
+        )  # fmt: skip
+        self.refresh_from_db()
+        return bool(changed)
+
+    def beat(self, now: datetime, phase: str, progress: float, rows: int) -> bool:
+        """Renew the lease and report progress. False: the claim was lost, and the worker must stop."""
+        return bool(
+            Sync.objects.filter(pk=self.pk, claim=self.claim).update(
+                claimed_until=now + SYNC_LEASE, phase=phase, progress=progress, rows_done=rows
+            )
+        )
+
+    def _finish_claim(self, now: datetime, of: str, to: str, **values: Any) -> bool:
+        return self._move(
+            now, (of,), to, only_if={"claim": self.claim}, claim=None, claimed_until=None, phase="", **values
+        )
+
+    def mark_rejected(self, now: datetime, verdict: str, **facts: Any) -> bool:
+        return self._finish_claim(now, self.Status.PREPARING, self.Status.REJECTED, verdict=verdict, **facts)
+
+    def mark_unchanged(self, now: datetime, verdict: str, **facts: Any) -> bool:
+        return self._finish_claim(now, self.Status.PREPARING, self.Status.UNCHANGED, verdict=verdict, **facts)
+
+    def mark_ready(self, now: datetime, verdict: str, **facts: Any) -> bool:
+        return self._finish_claim(now, self.Status.PREPARING, self.Status.READY, verdict=verdict, **facts)
+
+    def mark_awaiting_review(self, now: datetime, verdict: str, **facts: Any) -> bool:
+        return self._finish_claim(now, self.Status.PREPARING, self.Status.AWAITING_REVIEW, verdict=verdict, **facts)
+
+    def mark_approved(self, now: datetime, plan_digest: str, by: Staff | None, reason: str = "") -> bool:
+        """Bind a decision to the plan that was shown. `by` None means that no hold fired and no person was needed."""
+        return self._move(
+            now, (self.Status.READY, self.Status.AWAITING_REVIEW), self.Status.APPROVED,
+            only_if={"plan_digest": plan_digest}, decision=self.Decision.APPROVED, decided_by=by,
+            decided_automatically=by is None, decided_at=now, decision_reason=reason, attempts=0,
+        )  # fmt: skip
+
+    def mark_declined(self, now: datetime, by: Staff, reason: str) -> bool:
+        return self._move(
+            now, (self.Status.READY, self.Status.AWAITING_REVIEW), self.Status.DECLINED,
+            decision=self.Decision.DECLINED, decided_by=by, decided_automatically=False, decided_at=now,
+            decision_reason=reason,
+        )  # fmt: skip
+
+    def mark_superseded(self, now: datetime) -> bool:
+        return self._move(
+            now, (self.Status.RECEIVED, self.Status.READY, self.Status.AWAITING_REVIEW), self.Status.SUPERSEDED
+        )
+
+    def mark_stale(self, now: datetime) -> bool:
+        """The base moved before this plan was applied: withdraw the decision and prepare again."""
+        return self._move(
+            now, (self.Status.READY, self.Status.AWAITING_REVIEW, self.Status.APPROVED, self.Status.APPLYING),
+            self.Status.RECEIVED, decision="", decided_by=None, decided_automatically=False, decided_at=None,
+            decision_reason="", claim=None, claimed_until=None, attempts=0, plan_digest="",
+        )  # fmt: skip
+
+    def mark_applied(self, now: datetime, result: Snapshot, seconds: dict[str, float]) -> bool:
+        """Only inside the transaction that wrote the roster."""
+        return self._finish_claim(
+            now, self.Status.APPLYING, self.Status.APPLIED, result=result, applied_at=now, seconds=seconds
+        )
+
+    def mark_failed(self, now: datetime, code: str, error: str) -> bool:
+        """Give up: nothing was written. The decision, if there was one, stays on record."""
+        return self._move(
+            now, self.RUNNING, self.Status.FAILED, error_code=code, error=error, claim=None, claimed_until=None, phase=""
+        )
+
+    def mark_for_retry(self, now: datetime) -> bool:
+        """After a fault that may pass: back to where a worker can claim it again."""
+        back = self.Status.RECEIVED if self.status == self.Status.PREPARING else self.Status.APPROVED
+        return self._finish_claim(now, self.status, back)
+
+
+class Tally(models.Model):
+    """One line of a difference's summary: how many records of `table` with this key were, came, changed and went.
+
+    `dimension` is "" for the whole table, or school, grade, role, field; `key` is that school's sourcedId, the grade, the
+    role, the column's name; `label` what a person calls it.
+    """
+
+    sync = models.ForeignKey(Sync, on_delete=models.CASCADE, related_name="tallies")
+    table = models.CharField(max_length=40)
+    dimension = models.CharField(max_length=10, blank=True, default="")
+    key = models.CharField(max_length=255, blank=True, default="")
+    label = models.CharField(max_length=255, blank=True, default="")
+    before = models.PositiveBigIntegerField(default=0)
+    added = models.PositiveBigIntegerField(default=0)
+    updated = models.PositiveBigIntegerField(default=0)
+    removed = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        verbose_name_plural = "tallies"
+        constraints = [models.UniqueConstraint(fields=["sync", "table", "dimension", "key"], name="tally_once")]
+
+    def __str__(self) -> str:
+        return f"{self.table} {self.dimension} {self.key}".strip()
+
+    @property
+    def after(self) -> int:
+        return self.before + self.added - self.removed
+
+
+class Finding(models.Model):
+    """One group of findings of a sync: rule, file, column, how often, the first places. All places lie in a Parquet file
+    beside the difference (`rosters.storing`, by `position`)."""
+
+    sync = models.ForeignKey(Sync, on_delete=models.CASCADE, related_name="findings")
+    position = models.PositiveIntegerField()
+    code = models.CharField(max_length=20)
+    severity = models.CharField(max_length=10)
+    file = models.CharField(max_length=80, blank=True, default="")
+    column = models.CharField(max_length=255, blank=True, default="")
+    count = models.PositiveIntegerField()
+    message = models.TextField()
+    next_step = models.TextField()
+    effect = models.CharField(max_length=10, default="none")
+    places = models.JSONField(default=list, help_text="The first places: line and value. Roster values: never logged.")
+    is_new = models.BooleanField(default=False, help_text="The delivery before did not have it.")
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["sync", "position"], name="finding_position_once")]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class Hold(models.Model):
+    """A rule that fired: what it saw, what is usual, what it would mean, what to do. No names of people."""
+
+    sync = models.ForeignKey(Sync, on_delete=models.CASCADE, related_name="holds")
+    position = models.PositiveIntegerField()
+    code = models.CharField(max_length=40)
+    approvable = models.BooleanField(default=True)
+    table = models.CharField(max_length=40, blank=True, default="")
+    dimension = models.CharField(max_length=10, blank=True, default="")
+    key = models.CharField(max_length=255, blank=True, default="")
+    saw = models.TextField()
+    usual = models.TextField()
+    meaning = models.TextField()
+    next_step = models.TextField()
+    numbers = models.JSONField(default=dict, help_text="What it counted and the limit it was held against.")
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [models.UniqueConstraint(fields=["sync", "position"], name="hold_position_once")]
+
+    def __str__(self) -> str:
+        return self.code
+
+
+class AuditEvent(models.Model):
+    """Who did what, when, on which plan, before and after. Written in the transaction of what it tells; never changed
+    (the database refuses UPDATE and DELETE). No roster values."""
+
+    at = models.DateTimeField(default=timezone.now)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    action = models.CharField(max_length=60)
+    district = models.ForeignKey(District, null=True, on_delete=models.PROTECT, related_name="audit_events")
+    sync = models.ForeignKey(Sync, null=True, on_delete=models.PROTECT, related_name="audit_events")
+    subject = models.CharField(max_length=120, blank=True, default="", help_text="What it was done to, by kind and id.")
+    plan_digest = models.CharField(max_length=64, blank=True, default="")
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+
+    class Meta:
+        ordering = ["-at", "-id"]
+        indexes = [models.Index(fields=["district", "-at"]), models.Index(fields=["sync", "at"])]
+
+    def __str__(self) -> str:
+        return self.action
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        if self.pk is not None:
+            raise TypeError("An audit event is never changed.")
+        super().save(*args, **kwargs)
+
+    def delete(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("An audit event is never deleted.")
+
+
+class KeyCounter(models.Model):
+    """The next free primary key of each live table. The loader takes a block before it writes, so that references can
+    be resolved before any insert; a block that is not used leaves a harmless gap."""
+
+    table = models.CharField(max_length=40, primary_key=True)
+    next_key = models.PositiveBigIntegerField(default=1)
+
+    def __str__(self) -> str:
+        return self.table
+
+
+# ------------------------------------------------------------------------------------------------------- the live roster
+
+
+class RecordQuerySet(models.QuerySet[Any]):
+    def active(self) -> RecordQuerySet:
+        return self.filter(status=Record.Status.ACTIVE)
+
+    def of(self, district: District) -> RecordQuerySet:
+        return self.filter(district=district)
+
+
+class Record(models.Model):
+    """What every live record has. Values are text in OneRoster's own spelling ("true", "2026-08-10", lists comma-separated),
+    cell for cell those of the accepted snapshot. References resolve within the district, also to records that are
+    `tobedeleted`. Primary keys are given by the loader (`KeyCounter`).
+    """
+
+    class Status(models.TextChoices):
+        ACTIVE = "active", "active"
+        TOBEDELETED = "tobedeleted", "to be deleted"
+
+    id = models.BigAutoField(primary_key=True)
+    district = models.ForeignKey(
+        District, on_delete=models.PROTECT, db_index=False, db_constraint=False, related_name="+"
+    )
+    sourced_id = RosterText()
+    status = models.CharField(max_length=11, choices=Status.choices, default=Status.ACTIVE)
+    date_last_modified = models.DateTimeField(help_text="When a sync last changed this record.")
+    metadata = RosterText(blank=True, default="")
+
+    objects = RecordQuerySet.as_manager()
+
+    class Meta:
+        abstract = True
+        constraints = [
+            models.UniqueConstraint(fields=["district", "sourced_id"], name="%(class)s_identity"),
+        ]
+
+    def __str__(self) -> str:
+        return self.sourced_id
+
+
+def _reference(to: str, *, null: bool = False, index: bool = True, name: str = "+") -> Any:
+    """A reference within the live roster. The check has proved it and `verify_rosters` proves it again, so the database
+    does not prove it a third time row by row (docs/decisions: half the load time)."""
+    return models.ForeignKey(
+        to, null=null, on_delete=models.DO_NOTHING, db_constraint=False, db_index=index, related_name=name
+    )
+
+
+class Org(Record):
+    name = RosterText()
+    type = RosterText()
+    identifier = RosterText()
+    parent = _reference("Org", null=True, name="children")
+
+
+class AcademicSession(Record):
+    title = RosterText()
+    type = RosterText()
+    start_date = RosterText()
+    end_date = RosterText()
+    parent = _reference("AcademicSession", null=True, name="children")
+    school_year = RosterText()
+
+
+class Course(Record):
+    school_year_session = _reference("AcademicSession", null=True, index=False)
+    title = RosterText()
+    course_code = RosterText()
+    grades = RosterText()
+    org = _reference("Org", name="courses")
+    subjects = RosterText()
+    subject_codes = RosterText()
+
+
+class Class(Record):
+    title = RosterText()
+    grades = RosterText()
+    course = _reference("Course", name="classes")
+    class_code = RosterText()
+    class_type = RosterText()
+    location = RosterText()
+    school = _reference("Org", name="classes")
+    term_sourced_ids = RosterText()
+    subjects = RosterText()
+    subject_codes = RosterText()
+    periods = RosterText()
+
+    class Meta(Record.Meta):
+        verbose_name_plural = "classes"
+
+
+class User(Record):
+    """A person of the roster: student, teacher, guardian, ... never a member of our staff."""
+
+    enabled_user = RosterText()
+    username = RosterText()
+    user_ids = RosterText()
+    given_name = RosterText()
+    family_name = RosterText()
+    middle_name = RosterText()
+    identifier = RosterText()
+    email = RosterText()
+    sms = RosterText()
+    phone = RosterText()
+    agent_sourced_ids = RosterText()
+    grades = RosterText()
+    user_master_identifier = RosterText()
+    preferred_given_name = RosterText()
+    preferred_middle_name = RosterText()
+    preferred_family_name = RosterText()
+    primary_org = _reference("Org", null=True, name="people")
+    pronouns = RosterText()
+    role = RosterText()
+    search_name = RosterText(
+        help_text="Family and given name in lower case, for look-up by the first letters; derived, not part of the roster."
+    )
+
+    class Meta(Record.Meta):
+        indexes = [
+            models.Index(fields=["district", "search_name"], name="user_by_name"),
+            models.Index(fields=["district", "username"], name="user_by_username"),
+        ]
+
+
+class UserProfile(Record):
+    user = _reference("User", name="profiles")
+    profile_type = RosterText()
+    vendor_id = RosterText()
+    application_id = RosterText()
+    description = RosterText()
+    credential_type = RosterText()
+    username = RosterText()
+
+
+class Role(Record):
+    user = _reference("User", name="roles")
+    role_type = RosterText()
+    role = RosterText()
+    begin_date = RosterText()
+    end_date = RosterText()
+    org = _reference("Org", name="roles")
+    user_profile = _reference("UserProfile", null=True, index=False)
+
+
+class Demographics(Record):
+    user = _reference("User", name="demographics")
+    birth_date = RosterText()
+    sex = RosterText()
+    american_indian_or_alaska_native = RosterText()
+    asian = RosterText()
+    black_or_african_american = RosterText()
+    native_hawaiian_or_other_pacific_islander = RosterText()
+    white = RosterText()
+    demographic_race_two_or_more_races = RosterText()
+    hispanic_or_latino_ethnicity = RosterText()
+    country_of_birth_code = RosterText()
+    state_of_birth_abbreviation = RosterText()
+    city_of_birth = RosterText()
+    public_school_residence_status = RosterText()
+
+    class Meta(Record.Meta):
+        verbose_name_plural = "demographics"
+
+
+class Enrollment(Record):
+    clazz = models.ForeignKey(
+        Class, on_delete=models.DO_NOTHING, db_constraint=False, related_name="enrollments", db_column="class_id"
+    )
+    school = _reference("Org", index=False)
+    user = _reference("User", name="enrollments")
+    role = RosterText()
+    primary = RosterText()
+    begin_date = RosterText()
+    end_date = RosterText()
+
+
+#: Table name of the normal form -> model, in the order of references.
+LIVE: dict[str, type[Record]] = {
+    "orgs": Org,
+    "academicSessions": AcademicSession,
+    "courses": Course,
+    "classes": Class,
+    "users": User,
+    "userProfiles": UserProfile,
+    "roles": Role,
+    "demographics": Demographics,
+    "enrollments": Enrollment,
+}
+
+#: Column of the normal form -> field, where it is not simply the snake_case of its name.
+FIELDS: dict[str, dict[str, str]] = {
+    "orgs": {"parentSourcedId": "parent"},
+    "academicSessions": {"parentSourcedId": "parent"},
+    "courses": {"schoolYearSourcedId": "school_year_session", "orgSourcedId": "org"},
+    "classes": {"courseSourcedId": "course", "schoolSourcedId": "school"},
+    "users": {"primaryOrgSourcedId": "primary_org"},
+    "userProfiles": {"userSourcedId": "user"},
+    "roles": {"userSourcedId": "user", "orgSourcedId": "org", "userProfileSourcedId": "user_profile"},
+    "demographics": {},
+    "enrollments": {"classSourcedId": "clazz", "schoolSourcedId": "school", "userSourcedId": "user"},
+}
