@@ -51,13 +51,15 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One CSV file of the standard: ``name`` is the file's name without ".csv"."""
+    """One CSV file of the standard: ``name`` is the file's name without ".csv". `former_columns` names columns of an older
+    layout that may still arrive, each with the column it stood behind."""
 
     name: str
     group: Group
     columns: tuple[Column, ...]
     depends_on: tuple[str, ...] = ()
     optionally_depends_on: tuple[str, ...] = ()
+    former_columns: tuple[tuple[str, str], ...] = ()
 
     @property
     def file(self) -> str:
@@ -94,3 +96,16 @@ class Rule:
     title: str
     next_step: str
     versions: tuple[str, ...] = ("1.1", "1.2")
+
+
+ALWAYS: Need = "always"
+
+#: The three columns with which nearly every table begins.
+HEAD = (
+    Column("sourcedId", "guid", need=ALWAYS),
+    Column("status", "enum", need="delta_only", vocabulary="status"),
+    Column("dateLastModified", "dateTime", need="delta_only"),
+)
+
+#: An item such as {LDAP:jdoe}.
+PAIR = r"^\{[^{}:]+:[^{}:]+\}$"

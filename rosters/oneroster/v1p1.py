@@ -1,0 +1,196 @@
+"""OneRoster CSV 1.1: 13 tables. Source: OneRoster CSV Tables 1.1.1 (1EdTech, 2023-08-22)."""
+
+from __future__ import annotations
+
+from rosters.oneroster.spec import ALWAYS, HEAD, PAIR, Column, Table, Version
+from rosters.oneroster.vocabularies import VOCABULARIES_1_1
+
+TABLES = (
+    Table(
+        "academicSessions", "rostering",
+        (
+            *HEAD,
+            Column("title", "string", need=ALWAYS),
+            Column("type", "enum", need=ALWAYS, vocabulary="sessionType"),
+            Column("startDate", "date", need=ALWAYS),
+            Column("endDate", "date", need=ALWAYS),
+            Column("parentSourcedId", "guidref", refers_to="academicSessions"),
+            Column("schoolYear", "year", need=ALWAYS),
+        ),
+    ),
+    Table(
+        "categories", "gradebook",
+        (
+            *HEAD,
+            Column("title", "string", need=ALWAYS),
+        ),
+    ),
+    Table(
+        "classes", "rostering",
+        (
+            *HEAD,
+            Column("title", "string", need=ALWAYS),
+            Column("grades", "string", listed=True, vocabulary="grades_ceds"),
+            Column("courseSourcedId", "guidref", need=ALWAYS, refers_to="courses"),
+            Column("classCode", "string"),
+            Column("classType", "enum", need=ALWAYS, vocabulary="classType"),
+            Column("location", "string"),
+            Column("schoolSourcedId", "guidref", need=ALWAYS, refers_to="orgs", target_types=("school",)),
+            Column("termSourcedIds", "guidref", need=ALWAYS, listed=True, refers_to="academicSessions", target_types=("term", "semester", "gradingPeriod"), target_strict=False),
+            Column("subjects", "string", listed=True),
+            Column("subjectCodes", "string", listed=True),
+            Column("periods", "string", listed=True),
+        ),
+        depends_on=("academicSessions", "courses", "orgs",),
+    ),
+    Table(
+        "classResources", "resources",
+        (
+            *HEAD,
+            Column("title", "string"),
+            Column("classSourcedId", "guidref", need=ALWAYS, refers_to="classes"),
+            Column("resourceSourcedId", "guidref", need=ALWAYS, refers_to="resources"),
+        ),
+        depends_on=("classes", "resources",),
+    ),
+    Table(
+        "courses", "rostering",
+        (
+            *HEAD,
+            Column("schoolYearSourcedId", "guidref", refers_to="academicSessions", target_types=("schoolYear",)),
+            Column("title", "string", need=ALWAYS),
+            Column("courseCode", "string"),
+            Column("grades", "string", listed=True, vocabulary="grades_ceds"),
+            Column("orgSourcedId", "guidref", need=ALWAYS, refers_to="orgs"),
+            Column("subjects", "string", listed=True),
+            Column("subjectCodes", "string", listed=True),
+        ),
+        depends_on=("orgs",),
+        optionally_depends_on=("academicSessions",),
+    ),
+    Table(
+        "courseResources", "resources",
+        (
+            *HEAD,
+            Column("title", "string"),
+            Column("courseSourcedId", "guidref", need=ALWAYS, refers_to="courses"),
+            Column("resourceSourcedId", "guidref", need=ALWAYS, refers_to="resources"),
+        ),
+        depends_on=("courses", "resources",),
+    ),
+    Table(
+        "demographics", "rostering",
+        (
+            Column("sourcedId", "guid", need=ALWAYS, refers_to="users"),
+            *HEAD[1:],
+            Column("birthDate", "date"),
+            Column("sex", "enum", vocabulary="gender"),
+            Column("americanIndianOrAlaskaNative", "boolean"),
+            Column("asian", "boolean"),
+            Column("blackOrAfricanAmerican", "boolean"),
+            Column("nativeHawaiianOrOtherPacificIslander", "boolean"),
+            Column("white", "boolean"),
+            Column("demographicRaceTwoOrMoreRaces", "boolean"),
+            Column("hispanicOrLatinoEthnicity", "boolean"),
+            Column("countryOfBirthCode", "string"),
+            Column("stateOfBirthAbbreviation", "string"),
+            Column("cityOfBirth", "string"),
+            Column("publicSchoolResidenceStatus", "string"),
+        ),
+        depends_on=("users", "orgs",),
+    ),
+    Table(
+        "enrollments", "rostering",
+        (
+            *HEAD,
+            Column("classSourcedId", "guidref", need=ALWAYS, refers_to="classes"),
+            Column("schoolSourcedId", "guidref", need=ALWAYS, refers_to="orgs", target_types=("school",)),
+            Column("userSourcedId", "guidref", need=ALWAYS, refers_to="users"),
+            Column("role", "enum", need=ALWAYS, vocabulary="enrollmentRole"),
+            Column("primary", "boolean"),
+            Column("beginDate", "date"),
+            Column("endDate", "date"),
+        ),
+        depends_on=("classes", "orgs", "users", "courses", "academicSessions",),
+    ),
+    Table(
+        "lineItems", "gradebook",
+        (
+            *HEAD,
+            Column("title", "string", need=ALWAYS),
+            Column("description", "string"),
+            Column("assignDate", "date", need=ALWAYS),
+            Column("dueDate", "date", need=ALWAYS),
+            Column("classSourcedId", "guidref", need=ALWAYS, refers_to="classes"),
+            Column("categorySourcedId", "guidref", need=ALWAYS, refers_to="categories"),
+            Column("gradingPeriodSourcedId", "guidref", need=ALWAYS, refers_to="academicSessions", target_types=("gradingPeriod",), target_strict=False),
+            Column("resultValueMin", "float", need=ALWAYS),
+            Column("resultValueMax", "float", need=ALWAYS),
+        ),
+        depends_on=("classes", "categories", "academicSessions", "courses", "orgs",),
+    ),
+    Table(
+        "orgs", "rostering",
+        (
+            *HEAD,
+            Column("name", "string", need=ALWAYS),
+            Column("type", "enum", need=ALWAYS, vocabulary="orgType"),
+            Column("identifier", "string"),
+            Column("parentSourcedId", "guidref", refers_to="orgs"),
+        ),
+    ),
+    Table(
+        "resources", "resources",
+        (
+            *HEAD,
+            Column("vendorResourceId", "id", need=ALWAYS),
+            Column("title", "string"),
+            Column("roles", "enum", listed=True, vocabulary="userRole"),
+            Column("importance", "enum", vocabulary="importance"),
+            Column("vendorId", "id"),
+            Column("applicationId", "id"),
+        ),
+    ),
+    Table(
+        "results", "gradebook",
+        (
+            *HEAD,
+            Column("lineItemSourcedId", "guidref", need=ALWAYS, refers_to="lineItems"),
+            Column("studentSourcedId", "guidref", need=ALWAYS, refers_to="users"),
+            Column("scoreStatus", "enum", need=ALWAYS, vocabulary="scoreStatus"),
+            Column("score", "float", need=ALWAYS),
+            Column("scoreDate", "date", need=ALWAYS),
+            Column("comment", "string"),
+        ),
+        depends_on=("lineItems", "users",),
+    ),
+    Table(
+        "users", "rostering",
+        (
+            *HEAD,
+            Column("enabledUser", "boolean", need=ALWAYS),
+            Column("orgSourcedIds", "guidref", need=ALWAYS, listed=True, refers_to="orgs"),
+            Column("role", "enum", need=ALWAYS, vocabulary="userRole"),
+            Column("username", "string", need=ALWAYS),
+            Column("userIds", "string", listed=True, pattern=PAIR),
+            Column("givenName", "string", need=ALWAYS),
+            Column("familyName", "string", need=ALWAYS),
+            Column("middleName", "string"),
+            Column("identifier", "string"),
+            Column("email", "string"),
+            Column("sms", "string"),
+            Column("phone", "string"),
+            Column("agentSourcedIds", "guidref", listed=True, refers_to="users"),
+            Column("grades", "string", listed=True, vocabulary="grades_ceds"),
+            Column("password", "string"),
+        ),
+        depends_on=("orgs",),
+    ),
+)  # fmt: skip
+
+V1P1 = Version(
+    number="1.1",
+    tables={table.name: table for table in TABLES},
+    vocabularies=VOCABULARIES_1_1,
+    core=("academicSessions", "classes", "courses", "enrollments", "orgs", "users"),
+)
