@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Need = Literal["always", "delta_only", "optional"]
-Kind = Literal[
-    "guid", "guidref", "string", "enum", "boolean", "date", "dateTime", "year", "int", "float", "id"
-]
+Kind = Literal["guid", "guidref", "string", "enum", "boolean", "date", "dateTime", "year", "int", "float", "id"]
 Group = Literal["rostering", "gradebook", "resources"]
+Severity = Literal["fatal", "error", "warning", "info"]
+
+#: What an import makes of a breach at most: nothing; the value is not used; the value, or the row where the column is
+#: required; the row; the file; the whole delivery.
+Cost = Literal["none", "value", "cell", "row", "table", "package"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +92,14 @@ class Version:
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule of the catalogue. `title` says what is wrong, `next_step` what the district does about it: plain words,
-    no roster value. Codes are never renumbered."""
+    no roster value. `effect` is what a breach costs at most. Codes are never renumbered."""
 
     code: str
-    severity: Literal["fatal", "error", "warning", "info"]
+    severity: Severity
     title: str
     next_step: str
     versions: tuple[str, ...] = ("1.1", "1.2")
+    effect: Cost = "none"
 
 
 ALWAYS: Need = "always"
