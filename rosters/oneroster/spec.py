@@ -34,8 +34,9 @@ class Vocabulary:
 @dataclass(frozen=True, slots=True)
 class Column:
     """One column of one file. `refers_to` is a table name ("orgs"); `target_types` the ``type`` values that the row it
-    points to must have, `target_strict` whether that is an error (else a warning). `vocabulary` names an entry of
-    the version's vocabularies. `listed`: several items, comma-separated in one cell."""
+    points to must have, `target_strict` whether that is an error (else a warning); `target_roles` the same for the
+    ``role`` of a user. `vocabulary` names an entry of the version's vocabularies. `listed`: several items,
+    comma-separated in one cell. `pattern`: what each item, whole, looks like."""
 
     name: str
     kind: Kind
@@ -45,6 +46,7 @@ class Column:
     refers_to: str = ""
     target_types: tuple[str, ...] = ()
     target_strict: bool = True
+    target_roles: tuple[str, ...] = ()
     pattern: str = ""
 
     @property
@@ -54,8 +56,8 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """One CSV file of the standard: ``name`` is the file's name without ".csv". `former_columns` names columns of an older
-    layout that may still arrive, each with the column it stood behind."""
+    """One CSV file of the standard: ``name`` is the file's name without ".csv". `former_columns` names columns of an
+    older layout that may still arrive, each with the column it stood behind."""
 
     name: str
     group: Group
@@ -71,6 +73,12 @@ class Table:
     @property
     def header(self) -> tuple[str, ...]:
         return tuple(column.name for column in self.columns)
+
+    @property
+    def former_header(self) -> tuple[str, ...]:
+        """The header of the older layout; the same as `header` where there is none."""
+        after = {behind: former for former, behind in self.former_columns}
+        return tuple(name for column in self.header for name in (column, after.get(column)) if name)
 
     def column(self, name: str) -> Column:
         for column in self.columns:
@@ -103,13 +111,70 @@ class Rule:
 
 
 ALWAYS: Need = "always"
+DELTA_ONLY: Need = "delta_only"
 
-#: The three columns with which nearly every table begins.
-HEAD = (
-    Column("sourcedId", "guid", need=ALWAYS),
-    Column("status", "enum", need="delta_only", vocabulary="status"),
-    Column("dateLastModified", "dateTime", need="delta_only"),
-)
+
+def text(name: str, need: Need = "optional", *, vocabulary: str = "") -> Column:
+    """Free text."""
+    return Column(name, "string", need, vocabulary=vocabulary)
+
+
+def texts(name: str, need: Need = "optional", *, vocabulary: str = "", pattern: str = "") -> Column:
+    """A list of texts."""
+    return Column(name, "string", need, listed=True, vocabulary=vocabulary, pattern=pattern)
+
+
+def word(name: str, vocabulary: str, need: Need = "optional") -> Column:
+    """One word of a vocabulary."""
+    return Column(name, "enum", need, vocabulary=vocabulary)
+
+
+def words(name: str, vocabulary: str, need: Need = "optional") -> Column:
+    """A list of words of a vocabulary."""
+    return Column(name, "enum", need, listed=True, vocabulary=vocabulary)
+
+
+def flag(name: str, need: Need = "optional") -> Column:
+    """true or false."""
+    return Column(name, "boolean", need)
+
+
+def day(name: str, need: Need = "optional") -> Column:
+    """A calendar date."""
+    return Column(name, "date", need)
+
+
+def number(name: str, need: Need = "optional") -> Column:
+    """A decimal number."""
+    return Column(name, "float", need)
+
+
+def foreign_id(name: str, need: Need = "optional") -> Column:
+    """An identifier that somebody else issued: text, as far as OneRoster is concerned."""
+    return Column(name, "id", need)
+
+
+def ref(
+    name: str,
+    table: str,
+    need: Need = "optional",
+    *,
+    types: tuple[str, ...] = (),
+    strict: bool = True,
+    roles: tuple[str, ...] = (),
+) -> Column:
+    """The sourcedId of a row of `table`."""
+    return Column(name, "guidref", need, refers_to=table, target_types=types, target_strict=strict, target_roles=roles)
+
+
+def refs(name: str, table: str, need: Need = "optional", *, types: tuple[str, ...] = (), strict: bool = True) -> Column:
+    """A list of sourcedIds of rows of `table`."""
+    return Column(name, "guidref", need, listed=True, refers_to=table, target_types=types, target_strict=strict)
+
+
+#: The three columns with which every table begins (in demographics the first points to a user).
+MODE = (word("status", "status", DELTA_ONLY), Column("dateLastModified", "dateTime", DELTA_ONLY))
+HEAD = (Column("sourcedId", "guid", ALWAYS), *MODE)
 
 #: An item such as {LDAP:jdoe}.
 PAIR = r"^\{[^{}:]+:[^{}:]+\}$"
