@@ -5,7 +5,6 @@ made once and kept in the data folder (`portal.local_secrets`). Production sets 
 its own; `portal.checks` says what is missing.
 """
 
-import sys
 from pathlib import Path
 
 import environ
@@ -21,7 +20,9 @@ PORTAL_DATA_DIR = Path(env.str("PORTAL_DATA_DIR", default=str(BASE_DIR / "var"))
 PORT = env.int("PORT", default=8000)
 
 DEBUG = env.bool("DEBUG", default=False)
-SECRET_KEY = env.str("SECRET_KEY", default="") or ("" if PORTAL_PRODUCTION else local_secret(PORTAL_DATA_DIR, "secret-key"))
+SECRET_KEY = env.str("SECRET_KEY", default="") or (
+    "" if PORTAL_PRODUCTION else local_secret(PORTAL_DATA_DIR, "secret-key")
+)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=[] if PORTAL_PRODUCTION else ["localhost", "127.0.0.1", "[::1]"])
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 
@@ -82,10 +83,16 @@ if DATABASES["default"]["ENGINE"] == "django.db.backends.sqlite3":
         "timeout": 60,
         "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA cache_size=-65536;",
     }
+    # A file, as in real life: tests start workers and browsers, and memory cannot be shared with those.
+    DATABASES["default"]["TEST"] = {"NAME": str(PORTAL_DATA_DIR / "test.sqlite3")}
 else:
     DATABASES["default"].setdefault("CONN_MAX_AGE", 60)
     DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+# Shared by all processes of a machine: the workers tell the pages through it that they are alive. Not in the database,
+# where an import on SQLite would block it. Several machines share one through CACHE_URL.
+CACHES = {"default": env.cache_url("CACHE_URL", default=f"filecache://{PORTAL_DATA_DIR / 'cache'}")}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
@@ -187,4 +194,3 @@ PORTAL_ENCRYPTION_KEY = env.str("PORTAL_ENCRYPTION_KEY", default="") or (
 UNDO_DAYS = env.int("UNDO_DAYS", default=90)
 #: Largest file that a browser may upload, in bytes.
 UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=500 * 1024 * 1024)
-TESTING = "pytest" in sys.modules

@@ -1,0 +1,173 @@
+"""How every test runs: in a data folder of its own, on the database that was asked for, warnings as errors.
+
+`pytest` runs everything on SQLite. `pytest --postgres` runs what touches a database again on a real PostgreSQL
+(`tests/databases.py` finds or starts one). Nothing is left out in silence: what this machine cannot run is listed at
+the end, and under CI=true it is a failure.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.databases import NoServer, Server, postgres_server
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+    from playwright.sync_api import Browser, Page
+    from pytest_django.fixtures import SettingsWrapper
+
+CI = os.environ.get("CI", "").lower() in ("1", "true")
+CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM_FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+# Settings are read when pytest-django sets Django up, which is after this module and `pytest_configure` below.
+DATA_DIR = Path(tempfile.mkdtemp(prefix="roster-portal-tests-"))
+for name in ("PORTAL_PRODUCTION", "SECRET_KEY", "PORTAL_ENCRYPTION_KEY", "ALLOWED_HOSTS", "DEBUG", "PORT", "CACHE_URL"):
+    os.environ.pop(name, None)
+os.environ.update(DJANGO_SETTINGS_MODULE="portal.settings", PORTAL_DATA_DIR=str(DATA_DIR))
+
+_server: Server | None = None
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--postgres", action="store_true", help="run what touches a database on a real PostgreSQL")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _server
+    if hasattr(config, "workerinput"):
+        return  # a worker of pytest-xdist: its parent has chosen the database
+    if not config.getoption("postgres"):
+        os.environ.pop("DATABASE_URL", None)
+        return
+    try:
+        _server = postgres_server()
+    except NoServer as reason:
+        pytest.exit(f"NOT RUN ON POSTGRESQL: {reason}", returncode=1 if CI else 0)
+    os.environ["DATABASE_URL"] = _server.url
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    return f"database: {_server.origin}" if _server else "database: SQLite"
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    shutil.rmtree(DATA_DIR, ignore_errors=True)
+    if _server:
+        _server.stop()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With --postgres, leave out what never touches a database: it has run on SQLite's turn."""
+    if not config.getoption("postgres"):
+        return
+    kept = [item for item in items if _touches_database(item)]
+    config.hook.pytest_deselected(items=[item for item in items if not _touches_database(item)])
+    items[:] = kept
+
+
+def _touches_database(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    return item.get_closest_marker("django_db") is not None or bool(fixtures & {"db", "transactional_db", "live_server"})
+
+
+def unavailable(what: str) -> None:
+    """Say that this machine lacks `what`: the test is skipped and listed; under CI=true it fails instead."""
+    if CI:
+        pytest.fail(f"CI must provide {what}")
+    pytest.skip(f"this machine has no {what}")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    if not skipped:
+        return
+    reasons: dict[str, int] = {}
+    for report in skipped:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        reasons[reason] = reasons.get(reason, 0) + 1
+    terminalreporter.section("NOT RUN ON THIS MACHINE", sep="!")
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} test{'s' if count > 1 else ''}: {reason}")
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path, settings: SettingsWrapper) -> Path:
+    """A data folder for this test alone."""
+    settings.PORTAL_DATA_DIR = tmp_path
+    return tmp_path
+
+
+@pytest.fixture
+def make_staff(db: None) -> Callable[[str, str], Staff]:
+    """Make a member of staff in one of the groups viewer, reviewer, manager; "" makes a superuser."""
+    from django.contrib.auth.models import Group, User
+
+    def make(name: str, group: str) -> Staff:
+        person = User.objects.create_user(
+            name, f"{name}@portal.test", f"{name}-password", is_staff=True, is_superuser=not group
+        )
+        if group:
+            person.groups.add(Group.objects.get_or_create(name=group)[0])
+        return person
+
+    return make
+
+
+@pytest.fixture
+def alice(make_staff: Callable[[str, str], Staff]) -> Staff:
+    """A superuser. Everybody's password is their name and "-password"."""
+    return make_staff("alice", "")
+
+
+@pytest.fixture
+def rita(make_staff: Callable[[str, str], Staff]) -> Staff:
+    """A reviewer."""
+    return make_staff("rita", "reviewer")
+
+
+@pytest.fixture
+def vera(make_staff: Callable[[str, str], Staff]) -> Staff:
+    """A viewer."""
+    return make_staff("vera", "viewer")
+
+
+@pytest.fixture
+def manu(make_staff: Callable[[str, str], Staff]) -> Staff:
+    """A manager."""
+    return make_staff("manu", "manager")
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A real Chromium, the one that the machine has; nothing is downloaded."""
+    from playwright.sync_api import sync_playwright
+
+    executable = next(filter(None, map(shutil.which, CHROMIUM)), None)
+    if executable is None:
+        unavailable("Chromium for the tests of the pages")
+    # Playwright runs an event loop in this thread, and Django would refuse to talk to its database beside one.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        with sync_playwright() as playwright:
+            chromium = playwright.chromium.launch(executable_path=executable, args=list(CHROMIUM_FLAGS))
+            yield chromium
+            chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A fresh page with cookies and storage of its own."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    context.close()
