@@ -1,7 +1,7 @@
-"""What our products ask of a roster beyond the standard, each requirement with its basis.
+"""What our products ask of a roster beyond the standard, each requirement with the basis on which we believe it.
 
-Basis: "page" is read on the product's help page, "native" follows from its own templates, "spec" is the standard's own
-flag, "inferred" is our conclusion. A rule that is not "page" is a warning to staff as much as to the district.
+The publisher's pages are cut short in every public copy, so some of this is read from its older templates or concluded;
+staff must be able to tell one from the other (`Basis`). Columns that are not named here are needed as the standard says.
 """
 
 from __future__ import annotations
@@ -9,6 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Literal
+
+from rosters.oneroster.spec import Severity
+
+#: Where a requirement comes from, the surest first: read on the product's page; from the product's own (not OneRoster)
+#: template; from a public 1.0 sample made for it; the flag of the standard; our conclusion. "+" joins two.
+Basis = Literal["page", "native", "legacy", "spec", "spec+native", "inferred"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,11 +27,11 @@ class Requirement:
 
     table: str
     column: str
-    basis: str
+    basis: Basis
     roles: tuple[str, ...] = ()
     required: bool = False
     pattern: str = ""
-    unique_in: str = ""
+    unique_in: Literal["", "school", "district"] = ""
     min_length: int = 0
     single_valued: bool = False
 
@@ -32,53 +39,68 @@ class Requirement:
 @dataclass(frozen=True, slots=True)
 class Product:
     """A requirement profile. `grades` maps CEDS grades to the product's own; a CEDS grade that is missing there has no
-    counterpart. `strict_headers`: read by position and exact case."""
+    counterpart. `strict_headers`: read by position and exact case. `overrides`: rule code -> severity, or "off". `extensions`: what the product wants to know that OneRoster
+    has no column for."""
 
     key: str
     name: str
     versions: tuple[str, ...]
-    versions_basis: str
+    versions_basis: Basis
+    modes: tuple[str, ...]
+    modes_basis: Basis
     required_files: tuple[str, ...]
     ignored_files: tuple[str, ...]
-    files_basis: str
+    files_basis: Basis
     requirements: tuple[Requirement, ...]
     grades: Mapping[str, str]
-    grades_basis: str
+    grades_basis: Basis
     loaded_roles: tuple[str, ...]
-    roles_basis: str
+    ignored_roles: tuple[str, ...]
+    roles_basis: Basis
     strict_headers: bool = True
-    headers_basis: str = "page"
-    notes: tuple[str, ...] = field(default=())
+    headers_basis: Basis = "page"
+    overrides: Mapping[str, Severity | Literal["off"]] = field(default_factory=dict)
+    extensions: tuple[str, ...] = ()
+    path_pattern: str = "imagine/<site code>-<district name>/<product>"
+    notes: tuple[str, ...] = ()
 
 
 _FILES = ("academicSessions", "classes", "courses", "demographics", "enrollments", "orgs", "users")
 _NOT_READ = ("categories", "classResources", "courseResources", "lineItems", "resources", "results")
 _STAFF = ("teacher", "administrator")
+_LOADED = ("student", *_STAFF)
+_IGNORED = ("aide", "guardian", "parent", "proctor", "relative")
 _COMMON = (
     Requirement("users", "grades", "native", roles=("student",), required=True, single_valued=True),
     Requirement("users", "email", "native", roles=_STAFF, required=True),
+    Requirement("users", "username", "native", unique_in="district"),
     Requirement("classes", "title", "spec+native", unique_in="school"),
     Requirement("orgs", "name", "spec+native", unique_in="district"),
 )
-_TO_EIGHT = {"PK": "PK", "KG": "K", **{f"{n:02d}": str(n) for n in range(1, 9)}}
+_TO_EIGHT = {"PK": "PK", "KG": "K", **{f"{grade:02d}": str(grade) for grade in range(1, 9)}}
+_TO_TWELVE = {**_TO_EIGHT, **{f"{grade:02d}": str(grade) for grade in range(9, 13)}}
 
 LITERACY = Product(
     key="literacy",
     name="Literacy",
     versions=("1.1",),
     versions_basis="page",
+    modes=("bulk", "delta"),
+    modes_basis="page",
     required_files=_FILES,
     ignored_files=_NOT_READ,
     files_basis="page",
     requirements=(
         *_COMMON,
-        Requirement("users", "username", "native", unique_in="district"),
         Requirement("users", "password", "native", roles=("student",), min_length=4),
     ),
-    grades=MappingProxyType({**_TO_EIGHT, **{f"{n:02d}": str(n) for n in range(9, 13)}}),
+    grades=MappingProxyType(_TO_TWELVE),
     grades_basis="native",
-    loaded_roles=("student", *_STAFF),
+    loaded_roles=_LOADED,
+    ignored_roles=_IGNORED,
     roles_basis="inferred",
+    extensions=("language",),
+    notes=("The audio language of a student has no column in OneRoster: a metadata column or a default is needed.",),
 )
 
 MATH = Product(
@@ -86,19 +108,23 @@ MATH = Product(
     name="Math",
     versions=("1.1",),
     versions_basis="page",
+    modes=("bulk", "delta"),
+    modes_basis="page",
     required_files=_FILES,
     ignored_files=_NOT_READ,
     files_basis="page",
     requirements=(
         *_COMMON,
-        Requirement("users", "username", "native", roles=("student",), unique_in="district", pattern=r"^[A-Za-z0-9]+$"),
+        Requirement("users", "username", "native", roles=("student",), pattern=r"^[A-Za-z0-9]+$"),
         Requirement("users", "password", "native", roles=("student",), min_length=8),
     ),
     grades=MappingProxyType(_TO_EIGHT),
     grades_basis="native",
-    loaded_roles=("student", *_STAFF),
+    loaded_roles=_LOADED,
+    ignored_roles=_IGNORED,
     roles_basis="inferred",
+    extensions=("language",),
     notes=("Grades 9 to 12 have no counterpart: high school takes courses, so a decision per district is needed.",),
 )
 
-PRODUCTS: Mapping[str, Product] = MappingProxyType({"literacy": LITERACY, "math": MATH})
+PRODUCTS: Mapping[str, Product] = MappingProxyType({product.key: product for product in (LITERACY, MATH)})

@@ -12,14 +12,50 @@ CEDS_GRADES = (
     "UG", "Other",
 )  # fmt: skip
 
-#: What exports write for a grade -> the CEDS code it most likely means. Proposed to a person, never applied unasked.
-GRADE_VARIANTS: dict[str, str] = {
-    "K": "KG", "KK": "KG", "0": "KG", "00": "KG", "Kindergarten": "KG", "KDG": "KG", "KN": "KG",
-    "-1": "PK", "PreK": "PK", "Pre-K": "PK", "PREK": "PK", "P": "PK", "P3": "PK", "P4": "PK", "PK3": "PK", "PK4": "PK",
-    "-2": "PR", "T": "TK", "TK4": "TK", **{str(n): f"{n:02d}" for n in range(1, 10)},
-    **{f"{n}{'st' if n == 1 else 'nd' if n == 2 else 'rd' if n == 3 else 'th'}": f"{n:02d}" for n in range(1, 13)},
-    **{f"Grade {n}": f"{n:02d}" for n in range(1, 13)}, "Ungraded": "UG", "other": "Other", "OTHER": "Other",
-}  # fmt: skip
+_GRADE_WORDS = {
+    "IT": ("Infant", "Infant/Toddler"),
+    "PR": ("Preschool", "Pre-School", "Nursery", "-2"),
+    "PK": ("P", "P3", "P4", "PK3", "PK4", "PreK", "Pre-K", "PreKindergarten", "Pre-Kindergarten", "-1"),
+    "TK": ("T", "TK4", "Transitional Kindergarten"),
+    "KG": ("K", "KK", "KN", "KDG", "Kinder", "Kindergarten", "0", "00"),
+    "PS": ("Postsecondary", "Post-Secondary"),
+    "UG": ("U", "Ungraded"),
+}
+_ORDINALS = ("1st", "2nd", "3rd", *(f"{number}th" for number in range(4, 14)))
+
+
+def _grade_variants() -> dict[str, str]:
+    words = {word: code for code, several in _GRADE_WORDS.items() for word in several}
+    for number, ordinal in enumerate(_ORDINALS, start=1):
+        written = (str(number), ordinal, f"{ordinal} Grade", f"Grade {number}", f"G{number}")
+        words.update(dict.fromkeys(written, f"{number:02d}"))
+    spelled = {case(word): code for word, code in words.items() for case in (str, str.lower, str.upper, str.title)}
+    folded = {case(code): code for code in CEDS_GRADES for case in (str.lower, str.upper, str.title)}
+    return {variant: code for variant, code in {**folded, **spelled}.items() if variant not in CEDS_GRADES}
+
+
+#: What exports write for a grade -> the CEDS code it most likely means. Proposed to a person, never applied unasked: a
+#: "-1" is PK in one district and TK in the next. A range such as "9-12" means no single grade and has no proposal.
+GRADE_VARIANTS: dict[str, str] = _grade_variants()
+
+#: demographics.csv, 1.1: the tables name the CEDS option sets without printing them. Countries are two capital letters
+#: (ISO 3166-1), states those of the postal service. The residence status has no list here, so it is not judged.
+CEDS_COUNTRY = r"^[A-Z]{2}$"
+CEDS_STATES = (
+    "AA", "AE", "AK", "AL", "AP", "AR", "AS", "AZ", "CA", "CO", "CT", "DC", "DE", "FL", "FM", "GA", "GU", "HI",
+    "IA", "ID", "IL", "IN", "KS", "KY", "LA", "MA", "MD", "ME", "MH", "MI", "MN", "MO", "MP", "MS", "MT", "NC",
+    "ND", "NE", "NH", "NJ", "NM", "NV", "NY", "OH", "OK", "OR", "PA", "PR", "PW", "RI", "SC", "SD", "TN", "TX",
+    "UT", "VA", "VI", "VT", "WA", "WI", "WV", "WY",
+)  # fmt: skip
+
+#: A word of one's own in 1.2. The text only asks for the prefix; these characters are what conformant readers take.
+EXTENSION = r"^ext:[A-Za-z0-9._-]+$"
+
+#: orgs.csv: who may stand above whom, from the top; a department fits anywhere below the first.
+ORG_LEVELS = ("national", "state", "local", "district", "school")
+
+#: academicSessions.csv: what may hold what, from the longest; sessions of one rank do not hold each other.
+SESSION_LEVELS = {"schoolYear": 0, "semester": 1, "term": 1, "gradingPeriod": 2}
 
 EXTENSION_PREFIX = "ext:"
 
