@@ -1,7 +1,8 @@
 """What our products ask of a roster beyond the standard, each requirement with the basis on which we believe it.
 
-The publisher's pages are cut short in every public copy, so some of this is read from its older templates or concluded;
-staff must be able to tell one from the other (`Basis`). Columns that are not named here are needed as the standard says.
+The publisher's pages are cut short in every public copy, so some of this is read from its older templates or
+concluded; staff must be able to tell one from the other (`Basis`). A column that is not named here is needed as the
+standard says.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Requirement:
 @dataclass(frozen=True, slots=True)
 class Product:
     """A requirement profile. `grades` maps CEDS grades to the product's own; a CEDS grade that is missing there has no
-    counterpart. `strict_headers`: read by position and exact case. `overrides`: rule code -> severity, or "off". `extensions`: what the product wants to know that OneRoster
-    has no column for."""
+    counterpart. `strict_headers`: read by position and exact case. `overrides`: rule code -> severity, or "off".
+    `extensions`: what the product wants to know that OneRoster has no column for."""
 
     key: str
     name: str

@@ -422,7 +422,7 @@ MODE = (
     Rule(
         "OR-CSV-091", "info",
         "A change refers to records from an earlier delivery; we looked them up.",
-        "Nothing to do.",
+        "Nothing to do: in a delivery of changes that is normal.",
     ),
     Rule(
         "OR-CSV-092", "warning",
