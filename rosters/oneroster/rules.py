@@ -16,8 +16,8 @@ PACKAGE = (
     Rule(
         "OR-CSV-001", "fatal",
         "The upload is not a zip file that can be opened.",
-        "Export the zip again and send it as it is: without a password, complete, and not a renamed file of another "
-        "kind.",
+        "Export the zip again and send it complete, without a password. A file of another kind does not become a zip "
+        "by its name.",
         effect="package",
     ),
     Rule(
@@ -168,8 +168,8 @@ MANIFEST = (
     Rule(
         "OR-CSV-031", "warning",
         "manifest.csv and the file disagree on whether it holds everything or only changes.",
-        "Correct the manifest: bulk when status and dateLastModified are empty, delta when both are filled. We go by "
-        "the rows.",
+        "Correct the manifest: bulk when status and dateLastModified are empty in every row, delta when both are "
+        "filled.",
     ),
     Rule(
         "OR-CSV-032", "error",
@@ -179,8 +179,8 @@ MANIFEST = (
     Rule(
         "OR-CSV-033", "info",
         "Some files hold everything, others only changes.",
-        "Nothing to do: this is allowed. Some products want one way for the whole set; your contact with us will tell "
-        "you.",
+        "Nothing to do: this is allowed. If a product wants one way for the whole set, your contact with us will say "
+        "so.",
     ),
     Rule(
         "OR-CSV-034", "info",
@@ -250,12 +250,13 @@ SYNTAX = (
         "The file has a header but no rows.",
         "If there is nothing to send, leave the file out and call it absent in the manifest. If rows are missing, "
         "check the export.",
+        effect="table",
     ),
     Rule(
         "OR-CSV-050", "error",
         "The file is empty or has no header.",
         "Run the export again and look at its log; leave the file out and call it absent if there is nothing to send.",
-        effect="table",
+        effect="package",
     ),
     Rule(
         "OR-CSV-051", "warning",
@@ -292,8 +293,9 @@ SYNTAX = (
 HEADER = (
     Rule(
         "OR-CSV-060", "fatal",
-        "The first row of the file holds data instead of column names.",
-        "Switch on the header row in the export's settings.",
+        "The first row of the file is not the header that this file should have.",
+        "Switch the header row on in the export, and check that this is a OneRoster file, not another format of the "
+        "same name.",
         effect="package",
     ),
     Rule(
@@ -315,7 +317,6 @@ HEADER = (
         "OR-CSV-064", "error",
         "A column name occurs twice.",
         "Delete or rename one of the two columns in the export, so that it is clear which one counts.",
-        effect="table",
     ),
     Rule(
         "OR-CSV-065", "error",
@@ -405,7 +406,7 @@ MODE = (
     ),
     Rule(
         "OR-CSV-088", "warning",
-        "A change carries a date in the future, or an older one than what we already have.",
+        "A change carries a date in the future, or an older one than the change that we already have.",
         "Check the clock and the order of the exports; a full export puts things right.",
     ),
     Rule(
@@ -461,13 +462,13 @@ CELLS = (
         "OR-CSV-104", "error",
         "dateLastModified is not written as a date and time in UTC.",
         "Use the form 2025-09-01T06:30:00.000Z: a T between date and time, milliseconds, and a Z at the end.",
-        effect="cell",
+        effect="value",
     ),
     Rule(
         "OR-CSV-105", "error",
         "schoolYear is not one year of four digits.",
         "Write the year in which the school year ends, for example 2026 for 2025-2026.",
-        effect="cell",
+        effect="row",
     ),
     Rule(
         "OR-CSV-106", "error",
@@ -479,7 +480,7 @@ CELLS = (
         "OR-CSV-107", "error",
         "A weight is not a whole number from 0 to 100.",
         "Write the number alone, without a percent sign or decimals.",
-        versions=("1.2",), effect="cell",
+        versions=("1.2",), effect="value",
     ),
     Rule(
         "OR-CSV-108", "error",
@@ -535,8 +536,8 @@ CELLS = (
     ),
     Rule(
         "OR-CSV-117", "error",
-        "Something ends before, or on the day, it begins.",
-        "Correct beginDate or endDate in the SIS.",
+        "An enrollment or a role ends before it begins, or on the same day.",
+        "Correct beginDate or endDate in the SIS. endDate is the first day on which it no longer holds.",
         effect="value",
     ),
     Rule(
@@ -580,7 +581,8 @@ VOCABULARIES = (
     Rule(
         "OR-CSV-134", "error",
         "A person's role in a class is not a word of the standard.",
-        "Use student, teacher, administrator or proctor. Aides and parents cannot be enrolled under these names.",
+        "Use student, teacher, administrator or proctor. Map other words, such as aide, to one of these, or leave "
+        "those rows out.",
         effect="row",
     ),
     Rule(
@@ -818,8 +820,8 @@ IDENTITY = (
 ROSTERING = (
     Rule(
         "OR-CSV-200", "error",
-        "An organization stands, directly or in a circle, above itself.",
-        "Correct the parents of these organizations in the SIS; the district at the top has none.",
+        "An organization is its own parent, directly or by way of others.",
+        "Correct the parents of these organizations in the SIS; the one at the top has none.",
         effect="value",
     ),
     Rule(
@@ -829,12 +831,12 @@ ROSTERING = (
     ),
     Rule(
         "OR-CSV-202", "warning",
-        "There is no school, or a school that no district stands above.",
+        "There is no school, or a school that belongs to no district.",
         "Include every school with type school, and the district as its parent.",
     ),
     Rule(
         "OR-CSV-203", "error",
-        "A session stands, directly or in a circle, above itself.",
+        "A session is its own parent, directly or by way of others.",
         "Correct the parents of these sessions in the SIS; the school year at the top has none.",
         effect="value",
     ),
@@ -1043,7 +1045,7 @@ GRADEBOOK = (
     ),
     Rule(
         "OR-CSV-246", "warning",
-        "A line item is due before it is set.",
+        "A line item is due before it is assigned.",
         "Correct assignDate or dueDate.",
     ),
     Rule(
@@ -1207,7 +1209,7 @@ PRODUCT = (
     Rule(
         "PR-013", "warning",
         "A value is shorter than this product allows.",
-        "Choose a longer value, or leave the cell empty if the product may make one up.",
+        "Choose a longer value, or leave the cell empty if the product can generate one.",
     ),
     Rule(
         "PR-014", "warning",
