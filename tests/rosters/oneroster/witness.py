@@ -1,6 +1,6 @@
 """The witness: the standard and the products as they were read from public sources, kept apart from our tables.
 
-tests/spec/*.json was compiled from the published texts before the tables were written, by other hands. Where the two
+tests/spec/*.json was compiled from the published texts before the tables were written. Where the two
 disagree, one of them is wrong.
 """
 
