@@ -1,321 +1,379 @@
-"""Two rosters in, the difference out: pure, vectorised, proved.
+"""Two rosters in, the difference out: which records are new, which changed and how, which are gone. Pure.
 
-Whether a record is added, updated or removed is not stored anywhere, it follows from which side it is on. Rows are told
-apart by a hash of all their cells, so only rows that differ are ever paired; two further sums over all rows, with hashes
-of another seed, prove afterwards that base + difference is the target.
+Both sides are in normal form with unique sourcedIds. Rows that are the same on both sides are found by a 64-bit hash of
+the whole row and never looked at again; a second, independent hash then proves that what is left over accounts for
+every row of both sides. Only what is left over is paired by sourcedId.
 
-Digests are ours and the same on every machine: the text of a row is its cells in the order of the normal form, joined by
-line feeds (no cell holds one); its digest is the SHA-256 of that text in UTF-8; the digest of a table is the sum of its
-rows' digests modulo 2**256. So it does not depend on row order, and a difference changes it in proportion to its size.
+Nothing here depends on the order of rows. What is stored (digests) is SHA-256, never polars' own hash, which is only
+promised within one process.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Final
 
 import polars as pl
 
 from rosters.frames import Frames
 from rosters.oneroster.normal import NORMAL, TABLES
 
-KINDS = ("added", "updated", "removed")
-KIND = pl.Enum(KINDS)
-WAS = "was."
-CONTEXT = ("school", "grade", "role")
-_MODULUS = 2**256
-_SEEDS = (0x5EED, 0xC0FFEE)
+KINDS: Final = ("added", "updated", "removed")
+KIND: Final = pl.Enum(KINDS)
+WAS: Final = "was."
+
+#: Columns of a difference before the record's own.
+ABOUT: Final = ("kind", "sourcedId", "school", "grade", "role", "fields")
+DIMENSIONS: Final = ("school", "grade", "role")
+
+ID = pl.col("sourcedId")
+NO_ROWS: Final = "0" * 64
+_MODULUS: Final = 1 << 256
 
 
-@dataclass(slots=True)
+def columns(table: str) -> tuple[str, ...]:
+    """The columns of a difference of `table`, in order. A cell ``role`` of the record's own stands among the first."""
+    cells = NORMAL[table][1:]
+    return (*ABOUT, *(cell for cell in cells if cell not in ABOUT), *(WAS + cell for cell in cells))
+
+
+def empty(table: str) -> pl.DataFrame:
+    """`table` in normal form without rows."""
+    return pl.DataFrame(schema=dict.fromkeys(NORMAL[table], pl.String))
+
+
+def frame_of(roster: Frames, table: str) -> pl.DataFrame:
+    """`table` of a roster, empty where the roster does not have it."""
+    found = roster.get(table)
+    return empty(table) if found is None else found
+
+
+@dataclass(frozen=True)
 class Difference:
-    """Per table with changes, one row per record that comes, changes or goes.
+    """What turns one roster into another. `tables` has only tables with changes; their columns are `columns(table)`:
 
-    Columns: ``kind`` (`KIND`), ``sourcedId``, ``school``, ``grade``, ``role`` (to which it belongs, "" if to none),
-    ``fields`` (names of changed columns joined by commas), every other normal column (the target's value; of a removed
-    record the base's), and ``was.<column>``: the base's value where an updated record changed, else null.
+    ``kind`` (`KIND`); ``sourcedId``; ``school``, ``grade``, ``role``: where the record belongs, "" where that means
+    nothing; ``fields``: names of the changed columns, comma-separated, "" unless updated; the record's cells (of a
+    removed one: its last); ``was.*``: the cell before, where an updated record changed it, else null.
+    Added rows come first, then updated, then removed, each in the order of its roster.
     """
 
-    tables: dict[str, pl.DataFrame] = field(default_factory=dict)
+    tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
 
     @property
     def empty(self) -> bool:
         return not self.tables
 
     def counts(self) -> dict[str, dict[str, int]]:
-        """{table: {"added": n, "updated": n, "removed": n}} for every table with changes."""
-        return {table: counts_of(frame) for table, frame in self.tables.items()}
+        """{table: {"added": n, "updated": n, "removed": n}} of the tables with changes."""
+        return {table: _kind_counts(rows) for table, rows in self.tables.items()}
 
-
-def counts_of(frame: pl.DataFrame) -> dict[str, int]:
-    found = dict(frame["kind"].value_counts().iter_rows())
-    return {kind: found.get(kind, 0) for kind in KINDS}
-
-
-def empty_table(table: str) -> pl.DataFrame:
-    return pl.DataFrame(schema=dict.fromkeys(NORMAL[table], pl.String))
-
-
-def table_of(frames: Frames, table: str) -> pl.DataFrame:
-    """The table in the columns of the normal form; without rows if the roster lacks it."""
-    return frames[table] if table in frames else empty_table(table)
+    @cached_property
+    def sums(self) -> dict[str, tuple[int, int]]:
+        """Table to the sums of the row digests of what comes and what goes; an update is both."""
+        return {table: _sums(rows) for table, rows in self.tables.items()}
 
 
 def compare(base: Frames, target: Frames) -> Difference:
-    """What must happen to `base` to make it `target`. Both in normal form, ids unique within a table."""
-    found: dict[str, pl.DataFrame] = {}
+    """What turns `base` into `target`. The same frame object on both sides costs nothing."""
+    people = (_People(base), _People(target))
+    tables = {}
     for table in TABLES:
-        if table in base or table in target:
-            before, after = table_of(base, table), table_of(target, table)
-            if before is not after:
-                frame = _compare_table(table, before, after)
-                if len(frame):
-                    found[table] = frame
-    return Difference({table: _with_context(table, frame, base, target) for table, frame in found.items()})
+        before, after = frame_of(base, table), frame_of(target, table)
+        if before is not after and (rows := _compare_table(table, before, after, people)) is not None:
+            tables[table] = rows
+    return Difference(tables)
 
 
-def _row_hash(frame: pl.DataFrame, columns: tuple[str, ...], seed: int) -> pl.Series:
-    return frame.select(pl.struct(columns).hash(seed)).to_series().alias("hash")
+def patched(base: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """`base` with a table's difference laid over it: updated rows in their place, new ones at the end."""
+    cells = rows.select(base.columns)
+    kind = rows["kind"]
+    staying = base.filter(~ID.is_in(rows.filter(kind == "removed")["sourcedId"].implode()))
+    updated = cells.filter(kind == "updated")
+    if len(updated):
+        staying = staying.update(updated, on="sourcedId")
+    return pl.concat([staying, cells.filter(kind == "added")])
 
 
-def _compare_table(table: str, before: pl.DataFrame, after: pl.DataFrame) -> pl.DataFrame:
-    columns = NORMAL[table]
-    values = columns[1:]
-    old_hash, new_hash = _row_hash(before, columns, _SEEDS[0]), _row_hash(after, columns, _SEEDS[0])
-    gone = before.filter(~old_hash.is_in(new_hash.implode())) if len(before) else before
-    come = after.filter(~new_hash.is_in(old_hash.implode())) if len(before) else after
-    was = gone.rename({c: f"{WAS}{c}" for c in values})
-    updated = come.join(was, on="sourcedId", how="inner", maintain_order="left")
-    added = come.join(gone.select("sourcedId"), on="sourcedId", how="anti") if len(gone) else come
-    removed = gone.join(come.select("sourcedId"), on="sourcedId", how="anti") if len(come) else gone
-    _prove(table, before, after, added, updated, removed)
-    changed = [pl.col(c) != pl.col(f"{WAS}{c}") for c in values]
-    updated = updated.with_columns(
-        kind=pl.lit("updated", KIND),
-        fields=pl.concat_list(
-            pl.when(differs).then(pl.lit(c)) for c, differs in zip(values, changed, strict=True)
-        ).list.drop_nulls().list.join(","),
-        **{f"{WAS}{c}": pl.when(d).then(pl.col(f"{WAS}{c}")) for c, d in zip(values, changed, strict=True)},
-    ) if len(updated) else updated  # fmt: skip
-    empty = [pl.lit(None, pl.String).alias(f"{WAS}{c}") for c in values]
-    order = ["kind", "sourcedId", "fields", *values, *(f"{WAS}{c}" for c in values)]
-    parts = [updated.select(order)] if len(updated) else []
-    for kind, frame in (("removed", removed), ("added", added)):
-        if len(frame):
-            parts.append(frame.with_columns(*empty, kind=pl.lit(kind, KIND), fields=pl.lit("")).select(order))
-    return pl.concat(parts) if parts else pl.DataFrame(schema={c: KIND if c == "kind" else pl.String for c in order})
+# --------------------------------------------------------------------------------------------------------- one table
 
 
-def _prove(table: str, before: pl.DataFrame, after: pl.DataFrame, *parts: pl.DataFrame) -> None:
-    """base - removed - changed(old) + changed(new) + added must be the target: in number, and in a sum of hashes of
-    another seed than the one that told the rows apart."""
-    added, updated, removed = parts
-    columns = NORMAL[table]
-    if len(before) - len(removed) + len(added) != len(after):
-        raise AssertionError(f"{table}: the difference does not add up in number")
-
-    def total(frame: pl.DataFrame, names: dict[str, str] | None = None) -> int:
-        frame = frame.select(columns) if names is None else frame.select(pl.col(o).alias(n) for n, o in names.items())
-        return int(frame.select(pl.struct(columns).hash(_SEEDS[1]).sum()).item() or 0) if len(frame) else 0
-
-    old_names = {c: c if c == "sourcedId" else f"{WAS}{c}" for c in columns}
-    out = total(removed) + (total(updated, old_names) if len(updated) else 0)
-    into = total(added) + (total(updated) if len(updated) else 0)
-    if (total(before) - out + into - total(after)) % 2**64:
-        raise AssertionError(f"{table}: the difference does not add up in content")
-
-
-# ------------------------------------------------------------------------------------- to which school, grade and role it belongs
+def _compare_table(
+    table: str, base: pl.DataFrame, target: pl.DataFrame, people: tuple[_People, _People]
+) -> pl.DataFrame | None:
+    base, target = base.select(NORMAL[table]), target.select(NORMAL[table])
+    gone, come = _left_over(base, target)
+    if not len(gone) and not len(come):
+        return None
+    before, after = people
+    added = come.join(gone, on="sourcedId", how="anti", maintain_order="left") if len(gone) else come
+    removed = gone.join(come, on="sourcedId", how="anti", maintain_order="left") if len(come) else gone
+    updated = come.join(gone, on="sourcedId", how="inner", suffix=WAS, maintain_order="left")
+    parts = [
+        _finished(table, placed(table, added, after), "added"),
+        _finished(table, placed(table, _changes(table, updated), after), "updated"),
+        _finished(table, placed(table, removed, before), "removed"),
+    ]
+    kept = [part for part in parts if len(part)]
+    return kept[0] if len(kept) == 1 else pl.concat(kept)
 
 
-def _with_context(table: str, frame: pl.DataFrame, base: Frames, target: Frames) -> pl.DataFrame:
-    rest = [c for c in frame.columns if c not in ("kind", "sourcedId", *CONTEXT)]  # a table's own role serves as context
-    return context(table, frame, target, base).select("kind", "sourcedId", *CONTEXT, *rest)
+def _left_over(base: pl.DataFrame, target: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of each side that the other does not have, cell for cell."""
+    if base.is_empty() or target.is_empty():
+        return base, target
+    before, after = base.hash_rows(), target.hash_rows()
+    gone = ~before.is_in(after.implode())
+    come = ~after.is_in(before.implode())
+    if _checksum(base, ~gone) != _checksum(target, ~come):  # two different rows share a hash: compare the cells
+        on = base.columns
+        return base.join(target, on=on, how="anti"), target.join(base, on=on, how="anti")
+    return base.filter(gone), target.filter(come)
 
 
-def context(table: str, frame: pl.DataFrame, *rosters: Frames) -> pl.DataFrame:
-    """`frame` with ``school``, ``grade`` and ``role`` added; people are looked up in `rosters`, the first that knows them."""
-    blank = pl.lit("")
-    first_grade = pl.col("grades").str.split(",").list.first().fill_null("")
-    if table == "users":
-        return frame.with_columns(
-            school=pl.col("primaryOrgSourcedId"), grade=first_grade, **({} if "role" in frame.columns else {"role": blank})
+def _checksum(frame: pl.DataFrame, mask: pl.Series) -> tuple[int, int, int]:
+    """Of the rows under `mask`, by a hash independent of the first; in halves, so that sums do not overflow."""
+    hashes = frame.hash_rows(seed=0x5EED).filter(mask)
+    return len(hashes), int((hashes // (1 << 32)).sum()), int((hashes % (1 << 32)).sum())
+
+
+def _changes(table: str, updated: pl.DataFrame) -> pl.DataFrame:
+    """Rows with every cell twice (``x``, ``xwas.``): which cells differ, and what they were."""
+    cells = NORMAL[table][1:]
+    differs = {cell: pl.col(cell) != pl.col(cell + WAS) for cell in cells}
+    names = [pl.when(changed).then(pl.lit(cell)) for cell, changed in differs.items()]
+    was = [pl.when(changed).then(pl.col(cell + WAS)).alias(WAS + cell) for cell, changed in differs.items()]
+    fields = pl.concat_str(names, separator=",", ignore_nulls=True).alias("fields")
+    return updated.select(*NORMAL[table], fields, *was)
+
+
+def _finished(table: str, rows: pl.DataFrame, kind: str) -> pl.DataFrame:
+    """`rows` in the shape of a difference; what only updated records have is filled."""
+    fill = [pl.lit(None, pl.String).alias(name) for name in columns(table) if name.startswith(WAS)]
+    unchanged = [] if kind == "updated" else [pl.lit("").alias("fields"), *fill]
+    return rows.with_columns(pl.lit(kind, KIND).alias("kind"), *unchanged).select(columns(table))
+
+
+# ------------------------------------------------------------------------ where a record belongs: school, grade, role
+
+
+class _People:
+    """A roster's users by sourcedId, for the tables that only name them; looked up once, when first asked for."""
+
+    def __init__(self, roster: Frames) -> None:
+        self._roster = roster
+
+    @cached_property
+    def places(self) -> pl.DataFrame:
+        """One row per user: ``of`` (sourcedId), ``user.school``, ``user.grade``, ``user.role``."""
+        users = frame_of(self._roster, "users")
+        return users.select(
+            ID.alias("of"),
+            pl.col("primaryOrgSourcedId").alias("user.school"),
+            first_item("grades").alias("user.grade"),
+            pl.col("role").alias("user.role"),
         )
-    if table == "classes":
-        return frame.with_columns(school=pl.col("schoolSourcedId"), grade=first_grade, role=blank)
-    if table == "courses":
-        return frame.with_columns(school=pl.col("orgSourcedId"), grade=first_grade, role=blank)
-    if table == "orgs":
-        school = pl.when(pl.col("type") == "school").then(pl.col("sourcedId")).otherwise(blank)
-        return frame.with_columns(school=school, grade=blank, role=blank)
-    if table == "academicSessions":
-        return frame.with_columns(school=blank, grade=blank, role=blank)
-    key = "sourcedId" if table == "demographics" else "userSourcedId"
-    people = _people(frame[key], rosters)
-    joined = frame.join(people, left_on=key, right_on="who", how="left", maintain_order="left")
-    own_school = {"roles": "orgSourcedId", "enrollments": "schoolSourcedId"}.get(table)
-    return joined.with_columns(
-        school=pl.col(own_school) if own_school else pl.col("person_school").fill_null(""),
-        grade=pl.col("person_grade").fill_null(""),
-        role=pl.col("role") if "role" in frame.columns else pl.col("person_role").fill_null(""),
-    ).drop("person_school", "person_grade", "person_role")
 
 
-def _people(wanted: pl.Series, rosters: tuple[Frames, ...]) -> pl.DataFrame:
-    """who, person_school, person_grade, person_role of every wanted id that one of the rosters knows."""
-    parts = []
-    for roster in rosters:
-        if "users" in roster:
-            parts.append(
-                roster["users"].lazy().select(
-                    who=pl.col("sourcedId"), person_school=pl.col("primaryOrgSourcedId"),
-                    person_grade=pl.col("grades").str.split(",").list.first().fill_null(""), person_role=pl.col("role"),
-                )
-            )  # fmt: skip
-    if not parts:
-        return pl.DataFrame(schema=dict.fromkeys(("who", "person_school", "person_grade", "person_role"), pl.String))
-    names = wanted.unique()
-    known = parts[0].filter(pl.col("who").is_in(names.implode())).collect() if len(names) < 50_000 else parts[0].collect()
-    for part in parts[1:]:
-        missing = names.filter(~names.is_in(known["who"].implode()))
-        if len(missing):
-            known = pl.concat([known, part.filter(pl.col("who").is_in(missing.implode())).collect()])
-    return known
+def first_item(column: str) -> pl.Expr:
+    """The first item of a list cell."""
+    return pl.col(column).str.split_exact(",", 1).struct.field("field_0").str.strip_chars()
 
 
-# ------------------------------------------------------------------------------------------------------------- what it amounts to
+_NOTHING: Final = pl.lit("")
+
+#: Where a record says itself where it belongs: table -> (school, grade, role).
+_PLACES: Final[dict[str, tuple[pl.Expr, pl.Expr, pl.Expr]]] = {
+    "orgs": (pl.when(pl.col("type") == "school").then(ID).otherwise(_NOTHING), _NOTHING, _NOTHING),
+    "academicSessions": (_NOTHING, _NOTHING, _NOTHING),
+    "courses": (pl.col("orgSourcedId"), _NOTHING, _NOTHING),
+    "classes": (pl.col("schoolSourcedId"), first_item("grades"), _NOTHING),
+    "users": (pl.col("primaryOrgSourcedId"), first_item("grades"), pl.col("role")),
+    "userProfiles": (pl.col("user.school"), pl.col("user.grade"), pl.col("user.role")),
+    "roles": (pl.col("orgSourcedId"), pl.col("user.grade"), pl.col("role")),
+    "demographics": (pl.col("user.school"), pl.col("user.grade"), pl.col("user.role")),
+    "enrollments": (pl.col("schoolSourcedId"), pl.col("user.grade"), pl.col("role")),
+}
+
+#: The column that names the user to whom a record belongs.
+_USER: Final = {
+    "userProfiles": "userSourcedId", "roles": "userSourcedId", "demographics": "sourcedId",
+    "enrollments": "userSourcedId",
+}  # fmt: skip
+
+
+def placed(table: str, rows: pl.DataFrame, people: _People) -> pl.DataFrame:
+    """`rows` with ``school``, ``grade`` and ``role``; "" where the user is not known."""
+    if user := _USER.get(table):
+        rows = rows.join(people.places, left_on=user, right_on="of", how="left", maintain_order="left")
+    named = dict(zip(DIMENSIONS, _PLACES[table], strict=True))
+    return rows.with_columns(expression.fill_null("").alias(name) for name, expression in named.items())
+
+
+# ------------------------------------------------------------------------------------------------------------ tallies
+
+
+TALLY: Final = {
+    "table": pl.String, "dimension": pl.String, "key": pl.String, "label": pl.String,
+    "before": pl.Int64, "added": pl.Int64, "updated": pl.Int64, "removed": pl.Int64,
+}  # fmt: skip
 
 
 def tally(base: Frames, difference: Difference) -> pl.DataFrame:
-    """The summary: table, dimension ("", school, grade, role, field), key, label, before, added, updated, removed.
+    """How many records were, came, changed and went: columns of `TALLY`.
 
-    A line for each table that either side has, and for each school, grade, role and column that the difference touches.
+    One row with dimension "" for every table that the base or the difference has; for tables with changes also one per
+    school, grade, role (whose key may be "") and per changed field, of which ``before`` is the whole table.
     """
-    parts: list[pl.DataFrame] = []
+    people = _People(base)
+    names = school_names(base, difference)
+    parts = []
     for table in TABLES:
-        before = table_of(base, table)
-        frame = difference.tables.get(table)
-        if not len(before) and frame is None:
+        before = frame_of(base, table)
+        rows = difference.tables.get(table)
+        if rows is None:
+            if len(before):
+                parts.append(_tallied(table, "", _whole(before)))
             continue
-        counts = counts_of(frame) if frame is not None else dict.fromkeys(KINDS, 0)
-        parts.append(_line(table, "", "", len(before), counts))
-        if frame is None:
-            continue
-        known = context(table, before, base).select(CONTEXT) if len(before) else pl.DataFrame(schema=dict.fromkeys(CONTEXT, pl.String))
-        parts += [_by(table, dimension, frame, known) for dimension in CONTEXT]
-        parts.append(_by_field(table, frame, len(before)))
-    if not parts:
-        return _line("", "", "", 0, dict.fromkeys(KINDS, 0)).head(0)
-    names = _school_names(base, difference)
-    return (
-        pl.concat(parts)
-        .join(names, left_on=["dimension", "key"], right_on=["dimension", "school"], how="left", maintain_order="left")
-        .with_columns(pl.col("label").fill_null(""))
-        .select("table", "dimension", "key", "label", "before", *KINDS)
-    )
+        parts.append(_tallied(table, "", _whole(before, rows)))
+        lived = _counted(table, before, people)
+        for dimension in DIMENSIONS:
+            found = _by_key(lived, rows, dimension)
+            if found["key"].to_list() != [""]:
+                parts.append(_tallied(table, dimension, found, names if dimension == "school" else None))
+        parts.append(_tallied(table, "field", _by_field(rows, len(before))))
+    return pl.concat(parts) if parts else pl.DataFrame(schema=TALLY)
 
 
-def _line(table: str, dimension: str, key: str, before: int, counts: Mapping[str, int]) -> pl.DataFrame:
-    row = {"table": table, "dimension": dimension, "key": key, "before": before, **counts}
-    types = {"table": pl.String, "dimension": pl.String, "key": pl.String}
-    return pl.DataFrame([row], schema={**types, **dict.fromkeys(("before", *KINDS), pl.Int64)})
+def school_names(base: Frames, difference: Difference) -> pl.DataFrame:
+    """``key`` (sourcedId) and ``label`` (name) of every org of either side; the newer name where both have one."""
+    known = frame_of(base, "orgs").select(ID.alias("key"), pl.col("name").alias("label"))
+    if "orgs" in difference.tables:
+        newer = difference.tables["orgs"].select(ID.alias("key"), pl.col("name").alias("label"))
+        known = pl.concat([newer, known]).unique("key", keep="first", maintain_order=True)
+    return known
 
 
-def _by(table: str, dimension: str, frame: pl.DataFrame, known: pl.DataFrame) -> pl.DataFrame:
-    counted = frame.group_by(pl.col(dimension).alias("key")).agg(
+def _kind_counts(rows: pl.DataFrame) -> dict[str, int]:
+    found = rows["kind"].value_counts()
+    counts = dict(zip(found["kind"].to_list(), found["count"].to_list(), strict=True))
+    return {kind: counts.get(kind, 0) for kind in KINDS}
+
+
+def _whole(before: pl.DataFrame, rows: pl.DataFrame | None = None) -> pl.DataFrame:
+    counts = dict.fromkeys(KINDS, 0) if rows is None else _kind_counts(rows)
+    return pl.DataFrame({"key": [""], "before": [len(before)], **{kind: [n] for kind, n in counts.items()}})
+
+
+def _counted(table: str, before: pl.DataFrame, people: _People) -> pl.DataFrame:
+    """``school``, ``grade``, ``role`` and how many records of the base stand there (``before``).
+
+    Counted by what the records say themselves before users are looked up: enrollments outnumber them by far.
+    """
+    own = sorted({name for expression in _PLACES[table] for name in expression.meta.root_names()} & set(before.columns))
+    keys = list(dict.fromkeys([*own, *([_USER[table]] if table in _USER else [])]))
+    if not keys:
+        return pl.DataFrame({"school": [""], "grade": [""], "role": [""], "before": [len(before)]})
+    groups = before.group_by(keys).agg(pl.len().cast(pl.Int64).alias("before"))
+    return placed(table, groups, people).group_by(DIMENSIONS).agg(pl.col("before").sum())
+
+
+def _by_key(lived: pl.DataFrame, rows: pl.DataFrame, dimension: str) -> pl.DataFrame:
+    before = lived.group_by(pl.col(dimension).alias("key")).agg(pl.col("before").sum())
+    changed = rows.group_by(pl.col(dimension).alias("key")).agg(
         (pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in KINDS
     )
-    before = known.group_by(pl.col(dimension).alias("key")).agg(before=pl.len().cast(pl.Int64))
-    lines = counted.join(before, on="key", how="left").with_columns(pl.col("before").fill_null(0))
-    return lines.filter(pl.col("key") != "").sort("key").select(
-        pl.lit(table).alias("table"), pl.lit(dimension).alias("dimension"), "key", "before", *KINDS
+    return before.join(changed, on="key", how="full", coalesce=True).fill_null(0).sort("key")
+
+
+def _by_field(rows: pl.DataFrame, before: int) -> pl.DataFrame:
+    fields = rows.filter(pl.col("kind") == "updated")["fields"].str.split(",").explode(empty_as_null=False)
+    found = fields.value_counts(sort=False).sort("fields")
+    return found.select(
+        pl.col("fields").alias("key"), pl.lit(before, pl.Int64).alias("before"), pl.lit(0, pl.Int64).alias("added"),
+        pl.col("count").cast(pl.Int64).alias("updated"), pl.lit(0, pl.Int64).alias("removed"),
     )  # fmt: skip
 
 
-def _by_field(table: str, frame: pl.DataFrame, before: int) -> pl.DataFrame:
-    updated = frame.filter(pl.col("kind") == "updated").select(pl.col("fields").str.split(",").alias("key")).explode("key")
-    counted = updated.group_by("key").agg(updated=pl.len().cast(pl.Int64)).sort("key")
-    zero = pl.lit(0, pl.Int64)
-    return counted.select(
-        pl.lit(table).alias("table"), pl.lit("field").alias("dimension"), "key", pl.lit(before, pl.Int64).alias("before"),
-        zero.alias("added"), "updated", zero.alias("removed"),
-    )  # fmt: skip
-
-
-def _school_names(base: Frames, difference: Difference) -> pl.DataFrame:
-    """dimension "school", school, label: names from the base, and of schools that are new from the difference."""
-    parts = [table_of(base, "orgs").select("sourcedId", "name")]
-    if "orgs" in difference.tables:
-        parts.append(difference.tables["orgs"].select("sourcedId", "name"))
-    names = pl.concat(parts).unique("sourcedId", keep="last", maintain_order=True)
-    return names.select(pl.lit("school").alias("dimension"), pl.col("sourcedId").alias("school"), pl.col("name").alias("label"))
-
-
-# --------------------------------------------------------------------------------------------------------- laying it on, digests
-
-
-def patched(table: str, base: pl.DataFrame, changes: pl.DataFrame | None) -> pl.DataFrame:
-    """`base` with the changes of its table laid on: the target, in base's order, new records behind."""
-    if changes is None:
-        return base
-    columns = NORMAL[table]
-    touched = changes.filter(pl.col("kind") != "added")["sourcedId"]
-    kept = base.filter(~pl.col("sourcedId").is_in(touched.implode())) if len(touched) else base
-    return pl.concat([kept.select(columns), changes.filter(pl.col("kind") != "removed").select(columns)])
-
-
-def _sum_of_digests(frame: pl.DataFrame, columns: list[str]) -> int:
-    """Sum of the rows' digests; a chunk at a time, so that no second copy of a large table is alive."""
-    total = 0
-    sha256, number = hashlib.sha256, int.from_bytes
-    for part in frame.iter_slices(50_000):
-        texts = part.select(pl.concat_str(columns, separator="\n")).to_series().to_list()
-        total += sum(number(sha256(text.encode()).digest(), "big") for text in texts)
-    return total
-
-
-def table_digest(table: str, frame: pl.DataFrame) -> str:
-    """64 hexadecimal digits, independent of row order; see the module's docstring."""
-    return f"{_sum_of_digests(frame, list(NORMAL[table])) % _MODULUS:064x}"
-
-
-def digest_after(table: str, base_digest: str, changes: pl.DataFrame | None) -> str:
-    """The digest of the patched table, from the base's and the changes alone. `base_digest` "" is that of no rows."""
-    if changes is None:
-        return base_digest or f"{0:064x}"
-    columns = list(NORMAL[table])
-    new = changes.filter(pl.col("kind") != "removed")
-    removed = changes.filter(pl.col("kind") == "removed")
-    updated = changes.filter(pl.col("kind") == "updated").select(
-        "sourcedId", *(pl.coalesce(f"{WAS}{c}", c).alias(c) for c in columns[1:])
+def _tallied(table: str, dimension: str, counts: pl.DataFrame, names: pl.DataFrame | None = None) -> pl.DataFrame:
+    if names is not None:
+        counts = counts.join(names, on="key", how="left", maintain_order="left")
+    else:
+        counts = counts.with_columns(pl.col("key").alias("label"))
+    counts = counts.with_columns(
+        pl.lit(table).alias("table"), pl.lit(dimension).alias("dimension"), pl.col("label").fill_null(pl.col("key"))
     )
-    total = int(base_digest or "0", 16) + _sum_of_digests(new, columns)
-    total -= _sum_of_digests(removed, columns) + _sum_of_digests(updated, columns)
-    return f"{total % _MODULUS:064x}"
+    return counts.select(pl.col(name).cast(dtype) for name, dtype in TALLY.items())
 
 
-def roster_digest(tables: Mapping[str, Mapping[str, object]]) -> str:
-    """The digest of a whole roster from {table: {"digest": ..., "rows": ...}}; tables without rows do not count."""
-    text = "".join(f"{t} {tables[t]['rows']} {tables[t]['digest']}\n" for t in TABLES if t in tables and tables[t]["rows"])
-    return hashlib.sha256(text.encode()).hexdigest()
+# ------------------------------------------------------------------------------------------------------------ digests
 
 
-def tables_after(base: Mapping[str, Mapping[str, object]], difference: Difference) -> dict[str, dict[str, object]]:
-    """{table: {"digest", "rows"}} of the target, from the base's and the difference."""
-    after: dict[str, dict[str, object]] = {table: dict(facts) for table, facts in base.items()}
-    for table, changes in difference.tables.items():
-        known = base.get(table, {"digest": "", "rows": 0})
-        counts = counts_of(changes)
-        after[table] = {
-            "digest": digest_after(table, str(known["digest"]), changes),
-            "rows": int(str(known["rows"])) + counts["added"] - counts["removed"],
-        }
-    return {table: facts for table, facts in after.items() if facts["rows"]}
+def table_digest(frame: pl.DataFrame) -> str:
+    """The sum of the SHA-256 of all rows, modulo 2**256, as 64 hex digits: the same for any order of rows.
+
+    A row's text is its cells in the order of the normal form, joined by line feeds, which cells never hold.
+    """
+    return _hex(_sum_of(frame))
 
 
-def plan_digest(base_version: int, base_digest: str, target_digest: str, counts: Mapping[str, Mapping[str, int]]) -> str:
-    """What an approval is bound to: the version it starts from, what is there, what will be, and the numbers shown."""
-    plan = {"version": base_version, "base": base_digest, "target": target_digest, "counts": counts}
-    return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+def digest_after(base_digest: str, rows: pl.DataFrame) -> str:
+    """The digest of a table that had `base_digest`, after the difference `rows`."""
+    return _moved(base_digest, *_sums(rows))
+
+
+def digests_after(base_digests: Mapping[str, str], difference: Difference) -> dict[str, str]:
+    """`digest_after` for every table with changes; hashes each changed row once per difference, however often asked."""
+    return {table: _moved(base_digests.get(table, NO_ROWS), *sums) for table, sums in difference.sums.items()}
+
+
+def roster_digest(tables: Mapping[str, tuple[str, int]]) -> str:
+    """Of {table: (digest, rows)}: the SHA-256 of a line "table rows digest" for each table that has rows, in order."""
+    lines = []
+    for table in TABLES:
+        digest, rows = tables.get(table, (NO_ROWS, 0))
+        if rows:
+            lines.append(f"{table} {rows} {digest}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def plan_digest(base_version: int, difference: Difference) -> str:
+    """What an approval is bound to: the version that the plan starts from, and every row that leaves or comes."""
+    lines = [f"version {base_version}\n"]
+    for table in TABLES:
+        if table in difference.tables:
+            counts = _kind_counts(difference.tables[table])
+            come, gone = difference.sums[table]
+            lines.append(f"{table} {' '.join(str(counts[kind]) for kind in KINDS)} {_hex(come)} {_hex(gone)}\n")
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _sums(rows: pl.DataFrame) -> tuple[int, int]:
+    """The sums of the digests of the rows that come and of those that go; an updated one does both."""
+    cells = [name.removeprefix(WAS) for name in rows.columns if name.startswith(WAS)]  # in the order of the normal form
+    come = rows.filter(pl.col("kind") != "removed").select("sourcedId", *cells)
+    gone = rows.filter(pl.col("kind") != "added").select("sourcedId", *(_before(cell) for cell in cells))
+    return _sum_of(come), _sum_of(gone)
+
+
+def _before(cell: str) -> pl.Expr:
+    """What a cell of an updated or removed record was."""
+    return pl.coalesce(WAS + cell, cell).alias(cell)
+
+
+def _sum_of(frame: pl.DataFrame) -> int:
+    texts = frame.select(pl.concat_str(pl.all(), separator="\n")).to_series()
+    sha256, number = hashlib.sha256, int.from_bytes
+    return sum(number(sha256(text.encode()).digest(), "big") for text in texts)
+
+
+def _moved(digest: str, come: int, gone: int) -> str:
+    return _hex(int(digest, 16) + come - gone)
+
+
+def _hex(number: int) -> str:
+    return f"{number % _MODULUS:064x}"

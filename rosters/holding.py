@@ -14,7 +14,7 @@ from rosters.frames import Frames
 
 
 class Limit(NamedTuple):
-    """A number that staff may change per district. `unit` is "share" (0.05 is 5 %), "people", "records" or "on" (0 or 1)."""
+    """What staff may change by district. `unit`: "share" (0.05 is 5 %), "people", "records", "on" (1 or 0)."""
 
     default: float
     unit: str
@@ -23,7 +23,7 @@ class Limit(NamedTuple):
 
 DEFAULT_LIMITS: dict[str, Limit] = {
     "removed_share": Limit(0.05, "share", "Hold if more than this share of a table's records would be removed."),
-    "removed_count": Limit(500, "people", "Hold if more people than this would be removed, however large the district."),
+    "removed_count": Limit(500, "people", "Hold if more people than this would be removed, in any district."),
     "group_removed_share": Limit(
         0.20, "share", "Hold if more than this share of one school's, grade's or role's people would be removed."
     ),
