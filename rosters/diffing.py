@@ -58,7 +58,8 @@ class Difference:
     ``kind`` (`KIND`); ``sourcedId``; ``school``, ``grade``, ``role``: where the record belongs, "" where that means
     nothing; ``fields``: names of the changed columns, comma-separated, "" unless updated; the record's cells (of a
     removed one: its last); ``was.*``: the cell before, where an updated record changed it, else null.
-    Added rows come first, then updated, then removed, each in the order of its roster.
+    Removed rows come first, then updated, then added, each in the order of its roster: what matters most to a reviewer
+    stands on the first page.
     """
 
     tables: Mapping[str, pl.DataFrame] = field(default_factory=dict)
@@ -69,7 +70,7 @@ class Difference:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """{table: {"added": n, "updated": n, "removed": n}} of the tables with changes."""
-        return {table: _kind_counts(rows) for table, rows in self.tables.items()}
+        return {table: counts_of(rows) for table, rows in self.tables.items()}
 
     @cached_property
     def sums(self) -> dict[str, tuple[int, int]]:
@@ -89,12 +90,12 @@ def compare(base: Frames, target: Frames) -> Difference:
 
 
 def patched(base: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """`base` with a table's difference laid over it: updated rows in their place, new ones at the end."""
-    cells = rows.select(base.columns)
-    kind = rows["kind"]
-    staying = base.filter(~ID.is_in(rows.filter(kind == "removed")["sourcedId"].implode()))
-    updated = cells.filter(kind == "updated")
-    if len(updated):
+    """`base` with the difference of its table laid over it: updated rows in their place, new ones at the end."""
+    cells, kind = rows.select(base.columns), rows["kind"]
+    staying = base
+    if len(removed := cells.filter(kind == "removed")):
+        staying = staying.filter(~ID.is_in(removed["sourcedId"].implode()))
+    if len(updated := cells.filter(kind == "updated")):
         staying = staying.update(updated, on="sourcedId")
     return pl.concat([staying, cells.filter(kind == "added")])
 
@@ -114,9 +115,9 @@ def _compare_table(
     removed = gone.join(come, on="sourcedId", how="anti", maintain_order="left") if len(come) else gone
     updated = come.join(gone, on="sourcedId", how="inner", suffix=WAS, maintain_order="left")
     parts = [
-        _finished(table, placed(table, added, after), "added"),
-        _finished(table, placed(table, _changes(table, updated), after), "updated"),
         _finished(table, placed(table, removed, before), "removed"),
+        _finished(table, placed(table, _changes(table, updated), after), "updated"),
+        _finished(table, placed(table, added, after), "added"),
     ]
     kept = [part for part in parts if len(part)]
     return kept[0] if len(kept) == 1 else pl.concat(kept)
@@ -258,14 +259,15 @@ def school_names(base: Frames, difference: Difference) -> pl.DataFrame:
     return known
 
 
-def _kind_counts(rows: pl.DataFrame) -> dict[str, int]:
+def counts_of(rows: pl.DataFrame) -> dict[str, int]:
+    """How many rows of each kind, zeros included."""
     found = rows["kind"].value_counts()
     counts = dict(zip(found["kind"].to_list(), found["count"].to_list(), strict=True))
     return {kind: counts.get(kind, 0) for kind in KINDS}
 
 
 def _whole(before: pl.DataFrame, rows: pl.DataFrame | None = None) -> pl.DataFrame:
-    counts = dict.fromkeys(KINDS, 0) if rows is None else _kind_counts(rows)
+    counts = dict.fromkeys(KINDS, 0) if rows is None else counts_of(rows)
     return pl.DataFrame({"key": [""], "before": [len(before)], **{kind: [n] for kind, n in counts.items()}})
 
 
@@ -346,7 +348,7 @@ def plan_digest(base_version: int, difference: Difference) -> str:
     lines = [f"version {base_version}\n"]
     for table in TABLES:
         if table in difference.tables:
-            counts = _kind_counts(difference.tables[table])
+            counts = counts_of(difference.tables[table])
             come, gone = difference.sums[table]
             lines.append(f"{table} {' '.join(str(counts[kind]) for kind in KINDS)} {_hex(come)} {_hex(gone)}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
