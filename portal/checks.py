@@ -1,1 +1,171 @@
-"""The house inspects itself before it opens: system checks with ids."""
+"""The house inspects itself before it opens: system checks with ids. Each says what is wrong and what to set.
+
+They run with every command (`check`, `migrate`, `qcluster`, ...) and when the web server starts (`portal.wsgi`).
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from django.apps import AppConfig
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, register, run_checks
+from django.core.checks import Warning as Caution
+from django.core.exceptions import ImproperlyConfigured
+
+TAG = "portal"
+SHORTEST_SECRET = 50
+NEW_SECRET = 'python3 -c "import secrets; print(secrets.token_urlsafe(64))"'  # noqa: S105  (how to make one)
+NEW_ENCRYPTION_KEY = 'python3 -c "import base64, os; print(base64.urlsafe_b64encode(os.urandom(32)).decode())"'
+
+
+@register(TAG, Tags.security)
+def secret_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """portal.E001: production signs with a secret of its own."""
+    try:
+        secret = settings.SECRET_KEY
+    except ImproperlyConfigured:  # how Django says that it is empty
+        secret = ""
+    if len(secret) >= SHORTEST_SECRET or not settings.PORTAL_PRODUCTION:
+        return []
+    problem = f"is shorter than {SHORTEST_SECRET} characters" if secret else "is not set"
+    return [
+        Error(
+            f"SECRET_KEY {problem}, and production makes none by itself.",
+            hint=f"Set SECRET_KEY in the environment, the same for web and workers: {NEW_SECRET}",
+            id="portal.E001",
+        )
+    ]
+
+
+@register(TAG, Tags.security)
+def encryption_key(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """portal.E002: the key for what is secret at rest is there, and is a key."""
+    key = settings.PORTAL_ENCRYPTION_KEY
+    if key and _is_key(key):
+        return []
+    problem = "is not URL-safe base64 of 32 bytes" if key else "is not set, and production makes none by itself"
+    return [
+        Error(
+            f"PORTAL_ENCRYPTION_KEY {problem}.",
+            hint=f"Set PORTAL_ENCRYPTION_KEY in the environment and keep a copy outside: {NEW_ENCRYPTION_KEY}",
+            id="portal.E002",
+        )
+    ]
+
+
+def _is_key(text: str) -> bool:
+    try:
+        return len(base64.b64decode(text, altchars=b"-_", validate=True)) == 32
+    except (binascii.Error, ValueError):
+        return False
+
+
+@register(TAG, Tags.security)
+def allowed_hosts(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """portal.E003: production knows the names it answers to."""
+    if settings.ALLOWED_HOSTS or not settings.PORTAL_PRODUCTION:
+        return []
+    return [
+        Error(
+            "ALLOWED_HOSTS is empty: every page would answer 400.",
+            hint="Set ALLOWED_HOSTS to the portal's names, separated by commas: ALLOWED_HOSTS=rosters.example.com",
+            id="portal.E003",
+        )
+    ]
+
+
+@register(TAG)
+def data_folder(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """portal.E004: what is delivered can be kept."""
+    folder = settings.PORTAL_DATA_DIR
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        problem = "" if os.access(folder, os.W_OK | os.X_OK) else "may not be written to by this user"
+    except OSError as error:
+        problem = f"cannot be made ({error.strerror})"
+    if not problem:
+        return []
+    return [
+        Error(
+            f"The data folder {folder} {problem}.",
+            hint="Set PORTAL_DATA_DIR to a folder that web and workers can both write to, and that is backed up.",
+            id="portal.E004",
+        )
+    ]
+
+
+@register(TAG)
+def queue_patience(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """portal.E005: the queue does not hand out again what a worker is still busy with.
+
+    `retry` counts from the moment a task is taken, and a cluster takes `queue_limit` tasks (and one more) ahead.
+    """
+    queue = settings.Q_CLUSTER
+    enough = (queue["queue_limit"] + 2) * queue["timeout"]
+    if queue["retry"] >= enough:
+        return []
+    return [
+        Error(
+            f"The queue's retry ({queue['retry']} s) is too short: tasks would run twice at once.",
+            hint=f"Set Q_CLUSTER['retry'] to (queue_limit + 2) x timeout = {enough} or more.",
+            id="portal.E005",
+        )
+    ]
+
+
+@register(TAG)
+def shared_cache(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """portal.E006: pages and workers see the same cache."""
+    backend = settings.CACHES["default"]["BACKEND"]
+    if not backend.endswith((".LocMemCache", ".DummyCache")):
+        return []
+    return [
+        Error(
+            "The default cache is private to each process: the pages cannot see whether the workers are alive.",
+            hint="Leave CACHE_URL unset (files in PORTAL_DATA_DIR), or set it to a server that all processes reach.",
+            id="portal.E006",
+        )
+    ]
+
+
+@register(TAG, Tags.security)
+def debug(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """portal.E007: production shows nobody its insides."""
+    if not (settings.DEBUG and settings.PORTAL_PRODUCTION):
+        return []
+    return [
+        Error(
+            "DEBUG is on in production: an error page would show rosters and secrets.",
+            hint="Unset DEBUG.",
+            id="portal.E007",
+        )
+    ]
+
+
+@register(TAG)
+def database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """portal.W001: production stands on a database that many can write to."""
+    if settings.DATABASES["default"]["ENGINE"] != "django.db.backends.sqlite3" or not settings.PORTAL_PRODUCTION:
+        return []
+    return [
+        Caution(
+            "Production runs on SQLite: one import at a time, on one machine.",
+            hint="Set DATABASE_URL=postgres://user:password@host/name, unless that is enough for you.",
+            id="portal.W001",
+        )
+    ]
+
+
+def refuse_to_open_if_wrong() -> None:
+    """Run these checks as commands do, for a web server that starts without one.
+
+    Raises ImproperlyConfigured with every error and its hint.
+    """
+    errors = [found for found in run_checks(tags=[TAG]) if found.is_serious()]
+    if errors:
+        raise ImproperlyConfigured("\n".join(str(error) for error in errors))

@@ -159,8 +159,8 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
-# The sync row is the truth, a task is only "look at sync N": so no retries of the queue's own (they run in parallel with
-# a slow first try and never end), and acknowledge whatever happens. `timeout` is the longest import we expect.
+# The sync row is the truth, a task is only "look at sync N": so no retries of the queue's own (they run in parallel
+# with a slow first try and never end), and acknowledge whatever happens. `timeout` is the longest import we expect.
 Q_CLUSTER = {
     "name": "portal",
     "orm": "default",

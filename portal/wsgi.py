@@ -6,3 +6,7 @@ from django.core.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "portal.settings")
 application = get_wsgi_application()
+
+from portal.checks import refuse_to_open_if_wrong  # noqa: E402  (needs Django to be set up)
+
+refuse_to_open_if_wrong()

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.databases import NoServer, Server, postgres_server
+from tests.databases import NoServerError, Server, postgres_server
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
         return
     try:
         _server = postgres_server()
-    except NoServer as reason:
+    except NoServerError as reason:
         pytest.exit(f"NOT RUN ON POSTGRESQL: {reason}", returncode=1 if CI else 0)
     os.environ["DATABASE_URL"] = _server.url
 
@@ -78,7 +78,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _touches_database(item: pytest.Item) -> bool:
     fixtures = set(getattr(item, "fixturenames", ()))
-    return item.get_closest_marker("django_db") is not None or bool(fixtures & {"db", "transactional_db", "live_server"})
+    marked = item.get_closest_marker("django_db") is not None
+    return marked or bool(fixtures & {"db", "transactional_db", "live_server"})
 
 
 def unavailable(what: str) -> None:

@@ -19,7 +19,7 @@ import psycopg
 HASTY = "-c fsync=off -c synchronous_commit=off -c full_page_writes=off"
 
 
-class NoServer(Exception):
+class NoServerError(Exception):
     """No way led to a PostgreSQL; the text says which ways were tried."""
 
 
@@ -35,7 +35,7 @@ class Server:
 def postgres_server() -> Server:
     """The first PostgreSQL that lets us in, in the order of `_WAYS`.
 
-    Raises NoServer when none does.
+    Raises NoServerError when none does.
     """
     tried = []
     for way in _WAYS:
@@ -48,14 +48,15 @@ def postgres_server() -> Server:
                     return server
         except (OSError, subprocess.SubprocessError, ImportError, StopIteration) as error:
             tried.append(f"{way.__name__.strip('_')}: {error}")
-    raise NoServer("; ".join(tried) or "nothing to try")
+    raise NoServerError("; ".join(tried) or "nothing to try")
 
 
 def _refusal(url: str) -> str:
     """Why tests cannot use the server at `url`; "" if they can."""
+    question = "select rolcreatedb or rolsuper from pg_roles where rolname = current_user"
     try:
         with psycopg.connect(url, dbname="postgres", connect_timeout=5) as connection:
-            row = connection.execute("select rolcreatedb or rolsuper from pg_roles where rolname = current_user").fetchone()
+            row = connection.execute(question).fetchone()
     except psycopg.Error as error:
         return str(error).strip().replace("\n", " ")
     return "" if row and row[0] else "the role may not create databases"
