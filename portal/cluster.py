@@ -21,6 +21,7 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from collections.abc import Sequence
 from types import FrameType
 from typing import Any
@@ -37,7 +38,8 @@ class KernelLock:
     """A lock between processes that is free again when its holder dies; within a process it is reentrant."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (lives as long as the lock)
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (open for as long as the lock lives)
+        weakref.finalize(self, self._file.close)
         self._begin()
 
     def _begin(self) -> None:

@@ -97,9 +97,12 @@ CACHES = {"default": env.cache_url("CACHE_URL", default=f"filecache://{PORTAL_DA
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in (
-        "UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator", "NumericPasswordValidator",
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
     )
-]  # fmt: skip
+]
 LOGIN_URL = "admin:login"
 LOGIN_REDIRECT_URL = "admin:index"
 
@@ -194,3 +197,5 @@ PORTAL_ENCRYPTION_KEY = env.str("PORTAL_ENCRYPTION_KEY", default="") or (
 UNDO_DAYS = env.int("UNDO_DAYS", default=90)
 #: Largest file that a browser may upload, in bytes.
 UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=500 * 1024 * 1024)
+#: Tests want a bug to be loud; in service it becomes the state of its sync.
+RAISE_FAULTS = env.bool("RAISE_FAULTS", default=False)

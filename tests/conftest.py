@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import django
 import pytest
 
 from tests.databases import NoServerError, Server, postgres_server
@@ -21,7 +22,7 @@ from tests.databases import NoServerError, Server, postgres_server
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
     from playwright.sync_api import Browser, Page
-    from pytest_django.fixtures import SettingsWrapper
+    from pytest_django import Settings
 
 CI = os.environ.get("CI", "").lower() in ("1", "true")
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -30,7 +31,7 @@ CHROMIUM_FLAGS = (
     "--disable-component-update", "--disable-sync",
 )  # fmt: skip
 
-# Settings are read when pytest-django sets Django up, which is after this module and `pytest_configure` below.
+# Django reads its settings in `pytest_configure` below, not earlier: pytest is not told of them in pyproject.toml.
 DATA_DIR = Path(tempfile.mkdtemp(prefix="roster-portal-tests-"))
 for name in ("PORTAL_PRODUCTION", "SECRET_KEY", "PORTAL_ENCRYPTION_KEY", "ALLOWED_HOSTS", "DEBUG", "PORT", "CACHE_URL"):
     os.environ.pop(name, None)
@@ -44,9 +45,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # a worker of pytest-xdist finds the database chosen by its parent
+        choose_database(config)
+    django.setup()
+
+
+def choose_database(config: pytest.Config) -> None:
     global _server
-    if hasattr(config, "workerinput"):
-        return  # a worker of pytest-xdist: its parent has chosen the database
     if not config.getoption("postgres"):
         os.environ.pop("DATABASE_URL", None)
         return
@@ -103,7 +108,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 @pytest.fixture
-def data_dir(tmp_path: Path, settings: SettingsWrapper) -> Path:
+def data_dir(tmp_path: Path, settings: Settings) -> Path:
     """A data folder for this test alone."""
     settings.PORTAL_DATA_DIR = tmp_path
     return tmp_path

