@@ -1,166 +1,246 @@
 """Delivered tables to the one normal form, and the delivered roster laid over the accepted one.
 
-Here "could not read" is kept apart from "is gone": whatever the check set aside keeps its last accepted values.
+Here "could not read" is kept apart from "is gone". Whatever the check set aside, a row, a cell, a row without a name,
+keeps what was accepted last, and so does what such a record refers to: a removal is only ever read from a complete
+table, or from a row that says so itself.
+
+Delivered rows stand in the order of their file, what is kept of the accepted roster behind them.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
 import polars as pl
 
-from rosters.diffing import table_of
-from rosters.frames import Checked, CheckedTable, Frames
-from rosters.oneroster.normal import METADATA, NORMAL, TABLES
+from rosters.diffing import ID, frame_of
+from rosters.frames import Checked, Frames
 from rosters.oneroster import VERSIONS
+from rosters.oneroster.normal import METADATA, NORMAL, REFERENCES, TABLES
 
-_LISTS = {
-    table.name: [c.name for c in table.columns if c.listed] for v in VERSIONS.values() for table in v.tables.values()
+_ORGS: Final = "orgSourcedIds"
+_PREFIX: Final = "metadata."
+
+#: Words of ``status`` that take a record out of the roster; "inactive" is 1.0's and still sent.
+_GONE: Final = ("tobedeleted", "inactive")
+
+#: List cells that refer to other records: table -> column -> table it points to.
+_LISTED_REFERENCES: Final[dict[str, dict[str, str]]] = {
+    "classes": {"termSourcedIds": "academicSessions"},
+    "users": {"agentSourcedIds": "users"},
 }
-#: Columns of the normal form that come from users.csv's org and role columns in 1.1.
-_ORGS = "orgSourcedIds"
-_GONE = ("tobedeleted", "inactive")
+
+
+# ------------------------------------------------------------------------------------------------------ the normal form
 
 
 def normalise(checked: Checked) -> dict[str, pl.DataFrame]:
-    """The delivered rostering tables in normal form; 1.1's users become users and roles."""
-    frames: dict[str, pl.DataFrame] = {}
-    for name in TABLES:
-        if name in checked.tables:
-            frames[name] = _normal(name, checked.tables[name].frame)
-    if "users" in checked.tables:
+    """The delivered rostering tables in normal form, rows in the order of their files; 1.1's users become users and
+    roles. Records that a delta or a status takes out of the roster are not told apart here (`target` does)."""
+    frames = {
+        name: _normal(checked.version, name, checked.tables[name].frame) for name in TABLES if name in checked.tables
+    }
+    if "users" in frames:
         if checked.version == "1.1":
-            delivered = checked.tables["users"].frame
-            frames["roles"] = derived_roles(delivered)
-            frames["users"] = frames["users"].with_columns(
-                primaryOrgSourcedId=delivered[_ORGS].str.split(",").list.first().fill_null("").str.strip_chars(),
-                role=delivered["role"],
-            )
+            frames["roles"] = _derived_roles(checked.tables["users"].frame)
         elif "roles" in frames:
             frames["users"] = _with_principal_role(frames["users"], frames["roles"])
     return frames
 
 
-def _normal(name: str, frame: pl.DataFrame) -> pl.DataFrame:
-    metadata = [c for c in frame.columns if c.startswith("metadata.")]
-    columns = [
-        (pl.col(c) if c in frame.columns else pl.lit("").alias(c)) for c in NORMAL[name] if c != METADATA
-    ]
-    tidy = [pl.col(c).str.replace_all(r"\s*,\s*", ",") for c in _LISTS.get(name, []) if c in NORMAL[name] and c in frame.columns]
-    return frame.with_columns(tidy).with_columns(_metadata(metadata)).select(*columns, METADATA)
+def _normal(version: str, name: str, delivered: pl.DataFrame) -> pl.DataFrame:
+    listed = {column.name for column in VERSIONS[version].tables[name].columns if column.listed}
+    cells = [_cell(column, delivered, listed) for column in NORMAL[name] if column != METADATA]
+    frame = delivered.select(*cells, _metadata(delivered.columns))
+    if name == "users" and version == "1.1":
+        first_org = delivered[_ORGS].str.split(",").list.first().fill_null("").str.strip_chars()
+        return frame.with_columns(first_org.alias("primaryOrgSourcedId"))
+    return frame
+
+
+def _cell(column: str, delivered: pl.DataFrame, listed: set[str]) -> pl.Expr:
+    if column not in delivered.columns:
+        return pl.lit("").alias(column)
+    if column in listed and delivered[column].str.contains(r",\s|\s,").any():
+        return pl.col(column).str.replace_all(r"\s*,\s*", ",")
+    return pl.col(column)
 
 
 def _metadata(columns: list[str]) -> pl.Expr:
-    """The metadata cells as one JSON object with sorted keys; "" where every one is empty."""
-    if not columns:
+    """The metadata cells that are not empty as one JSON object with sorted keys; "" where all are empty."""
+    keys = sorted(column.removeprefix(_PREFIX) for column in columns if column.startswith(_PREFIX))
+    if not keys:
         return pl.lit("").alias(METADATA)
-    short = sorted((c.removeprefix("metadata."), c) for c in columns)
-    parts = [
-        pl.when(pl.col(c) != "").then(pl.struct(pl.col(c).alias(key)).struct.json_encode().str.slice(1).str.head(-1))
-        for key, c in short
-    ]
-    joined = pl.concat_str(parts, separator=",", ignore_nulls=True)
-    return pl.when(joined == "").then(pl.lit("")).otherwise(pl.concat_str(pl.lit("{"), joined, pl.lit("}"))).alias(METADATA)
+    inner = pl.concat_str([_member(key) for key in keys], separator=",", ignore_nulls=True)
+    json = pl.concat_str(pl.lit("{"), inner, pl.lit("}"))
+    return pl.when(inner == "").then(pl.lit("")).otherwise(json).alias(METADATA)
 
 
-def derived_roles(users: pl.DataFrame) -> pl.DataFrame:
-    """1.1 keeps a person's orgs and role in users.csv: one row of roles for each org, the first of them primary.
+def _member(key: str) -> pl.Expr:
+    """``"key":"value"`` as JSON, null where the cell is empty."""
+    cell = pl.col(_PREFIX + key)
+    json = pl.struct(cell.alias(key)).struct.json_encode()
+    return pl.when(cell != "").then(json.str.head(-1).str.slice(1))
 
-    The id of such a role is made of user and org, so it is the same in every delivery.
+
+def _derived_roles(users: pl.DataFrame) -> pl.DataFrame:
+    """1.1 keeps a person's orgs and role in users.csv: one role for each org, the first primary, the rest secondary.
+
+    Its sourcedId is ``user@org``, so it is the same in every delivery; "@" and "%" in the user's own id are written as
+    in a URL, so that no two pairs can have the same.
     """
-    orgs = users.select("sourcedId", "role", pl.col(_ORGS).str.split(",").alias("org"))
-    each = orgs.with_columns(place=pl.int_ranges(pl.col("org").list.len())).explode("org", "place")
-    each = each.with_columns(pl.col("org").str.strip_chars()).filter(pl.col("org") != "").unique(
-        ["sourcedId", "org"], keep="first", maintain_order=True
+    orgs = pl.col(_ORGS).str.split(",")
+    each = (
+        users.select(ID.alias("userSourcedId"), "role", orgs.alias("orgSourcedId"), pl.lit("primary").alias("roleType"))
+        .explode("orgSourcedId", empty_as_null=False)
+        .with_columns(pl.col("orgSourcedId").str.strip_chars())
+        .filter(pl.col("orgSourcedId") != "")
+        .unique(["userSourcedId", "orgSourcedId"], keep="first", maintain_order=True)
     )
-    made = each.select(
-        sourcedId=pl.concat_str("sourcedId", pl.lit("@"), "org"), userSourcedId="sourcedId",
-        roleType=pl.when(pl.col("place") == 0).then(pl.lit("primary")).otherwise(pl.lit("secondary")),
-        role="role", beginDate=pl.lit(""), endDate=pl.lit(""), orgSourcedId="org", userProfileSourcedId=pl.lit(""),
-        metadata=pl.lit(""),
-    )  # fmt: skip
-    return made.select(NORMAL["roles"])
+    first = pl.col("userSourcedId").is_first_distinct()
+    user = pl.col("userSourcedId").str.replace_all("%", "%25", literal=True).str.replace_all("@", "%40", literal=True)
+    made = each.with_columns(
+        pl.concat_str(user, pl.lit("@"), pl.col("orgSourcedId")).alias("sourcedId"),
+        pl.when(first).then(pl.lit("primary")).otherwise(pl.lit("secondary")).alias("roleType"),
+    )
+    return made.select(pl.col(name) if name in made.columns else pl.lit("").alias(name) for name in NORMAL["roles"])
 
 
 def _with_principal_role(users: pl.DataFrame, roles: pl.DataFrame) -> pl.DataFrame:
-    """users.role in 1.2: the primary role at the primary org, else the first primary one, else the first."""
-    primary = users.select("sourcedId", "primaryOrgSourcedId")
-    ranked = roles.join(primary, left_on="userSourcedId", right_on="sourcedId", how="inner", maintain_order="left").with_columns(
-        rank=(pl.col("roleType") != "primary").cast(pl.Int8) * 2
-        + (pl.col("orgSourcedId") != pl.col("primaryOrgSourcedId")).cast(pl.Int8)
+    """`users` with their principal role: the primary one at the primary org, else the first primary, else the first.
+
+    A user without ``primaryOrgSourcedId`` gets that role's org. (CSV Binding 1.2, roles.csv: one primary role per org.)
+    """
+    of_user = users.select(ID.alias("userSourcedId"), pl.col("primaryOrgSourcedId").alias("home"))
+    primary = pl.col("roleType") == "primary"
+    at_home = primary & (pl.col("orgSourcedId") == pl.col("home"))
+    principal = (
+        roles.select("userSourcedId", "roleType", pl.col("role").alias("principal"), "orgSourcedId")
+        .join(of_user, on="userSourcedId", how="inner", maintain_order="left")
+        .sort(~at_home, ~primary, maintain_order=True)
+        .unique("userSourcedId", keep="first")
+        .select("userSourcedId", "principal", "orgSourcedId")
     )
-    best = ranked.sort("rank", maintain_order=True).unique("userSourcedId", keep="first", maintain_order=True)
-    found = users.drop("role").join(
-        best.select("userSourcedId", "role", best_org="orgSourcedId"), left_on="sourcedId", right_on="userSourcedId", how="left",
-        maintain_order="left",
-    )  # fmt: skip
+    found = users.join(principal, left_on="sourcedId", right_on="userSourcedId", how="left", maintain_order="left")
+    home = pl.col("primaryOrgSourcedId")
     return found.with_columns(
-        pl.col("role").fill_null(""),
-        pl.when(pl.col("primaryOrgSourcedId") == "").then(pl.col("best_org").fill_null("")).otherwise(pl.col("primaryOrgSourcedId")).alias("primaryOrgSourcedId"),
+        pl.col("principal").fill_null("").alias("role"),
+        pl.when(home == "").then(pl.col("orgSourcedId").fill_null("")).otherwise(home).alias("primaryOrgSourcedId"),
     ).select(NORMAL["users"])
 
 
-# ------------------------------------------------------------------------------------------------------------ over the accepted one
+# ---------------------------------------------------------------------------------------------- over the accepted roster
 
 
 def target(checked: Checked, base: Frames) -> dict[str, pl.DataFrame]:
-    """The roster that should be live after this delivery.
+    """The roster that should be live after this delivery; `base` is the one that is, in normal form.
 
-    A bulk table replaces, a delta table changes, an absent table stays as it is. A quarantined record keeps its row of
-    `base`, a dropped cell its value of `base` (or none); while a row is nameless, nothing is removed from its table.
+    * A bulk table replaces the accepted one, a delta changes it, an absent one leaves it as it is (the same object).
+    * A quarantined record keeps its accepted row, a dropped cell its accepted value (where the record is new: what is
+      left of the cell). 1.1's roles follow their user: kept where the user's row or orgs could not be read.
+    * While a row of a bulk table is nameless, nothing is removed from it except by a row that says so itself.
+    * What such kept rows refer to is kept as well.
     """
-    delivered = normalise(checked)
-    result: dict[str, pl.DataFrame] = {}
-    for name in TABLES:
-        before = table_of(base, name)
-        if name not in delivered:
-            result[name] = before
-            continue
-        source = checked.tables["users" if name == "roles" and name not in checked.tables else name]
-        result[name] = _laid_over(name, delivered[name], source, before, derived=name != source.name)
-    return {name: frame for name, frame in result.items() if len(frame)}
+    roster = {name: frame_of(base, name) for name in TABLES}
+    kept = {}
+    for name, delivered in normalise(checked).items():
+        roster[name], kept[name] = _laid_over(roster[name], delivered, _source(checked, name, roster[name]))
+    _keep_what_is_referred_to(roster, kept, base)
+    if checked.version == "1.2" and ("users" in kept or "roles" in kept):
+        roster["users"] = _with_principal_role(roster["users"], roster["roles"])
+    return {name: frame for name, frame in roster.items() if len(frame)}
 
 
-def _laid_over(name: str, delivered: pl.DataFrame, source: CheckedTable, before: pl.DataFrame, *, derived: bool) -> pl.DataFrame:
-    if source.mode == "delta":
-        status = source.frame.select(pl.col("sourcedId"), gone=pl.col("status").is_in(_GONE))
-    else:
-        status = source.frame.select(pl.col("sourcedId"), gone=pl.lit(False))
-    gone = status.filter(pl.col("gone"))["sourcedId"]
-    owner = "userSourcedId" if derived else "sourcedId"
-    quarantined = source.quarantined["sourcedId"].drop_nulls()
-    live = delivered.filter(~pl.col(owner).is_in(gone.implode())) if len(gone) else delivered
-    if len(quarantined):
-        live = live.filter(~pl.col(owner).is_in(quarantined.implode()))
-    live = _with_kept_cells(live, source.dropped, before, derived=derived)
-    if not len(before):
-        return live
-    if source.mode == "delta":
-        named = pl.concat([status["sourcedId"], quarantined]) if derived else status["sourcedId"]
-        spoken_of = before[owner].is_in(named.implode()) if len(named) else pl.repeat(False, len(before), eager=True)
-        if len(quarantined):
-            spoken_of &= ~before[owner].is_in(quarantined.implode())
-        kept = before.filter(~spoken_of)
-    elif source.nameless:
-        kept = before.filter(~before["sourcedId"].is_in(live["sourcedId"].implode()))
-    else:
-        kept = before.filter(before[owner].is_in(quarantined.implode())) if len(quarantined) else before.head(0)
-    return pl.concat([live, kept.select(live.columns)]).unique("sourcedId", keep="first", maintain_order=True) if len(kept) else live
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is known of a delivered table beside its rows.
+
+    `owner`: the column that holds the ids of the next three; for rows derived from users it is the user's, else the
+    record's own. `read`: records with a row that can be used; `gone`: those of them that it takes out of the roster;
+    `unread`: records without such a row. `dropped`: ``sourcedId``, ``column`` (of the normal form).
+    """
+
+    owner: str
+    is_delta: bool
+    read: pl.Series
+    gone: pl.Series
+    unread: pl.Series
+    nameless: bool
+    dropped: pl.DataFrame
 
 
-def _with_kept_cells(live: pl.DataFrame, dropped: pl.DataFrame, before: pl.DataFrame, *, derived: bool) -> pl.DataFrame:
-    """Cells that the check dropped take base's value; a record that is new has none."""
-    if not len(dropped) or not len(before):
-        return live
+def _source(checked: Checked, name: str, before: pl.DataFrame) -> _Source:
+    derived = name not in checked.tables
+    table = checked.tables["users" if derived else name]
+    dropped, unread = _in_normal_form(table.dropped), table.quarantined["sourcedId"].drop_nulls()
     if derived:
-        users = dropped.filter(pl.col("column") == _ORGS)["sourcedId"]
-        old = before.filter(before["userSourcedId"].is_in(users.implode()) & ~before["sourcedId"].is_in(live["sourcedId"].implode()))
-        return pl.concat([live, old.select(live.columns)]) if len(old) else live
-    for (column,), rows in dropped.group_by("column"):
-        if column in live.columns:
-            old = before.select("sourcedId", kept=pl.col(str(column)))
-            spoken = rows.select("sourcedId").unique().join(old, on="sourcedId", how="inner")
-            live = live.join(spoken, on="sourcedId", how="left", maintain_order="left").with_columns(
-                pl.coalesce("kept", str(column)).alias(str(column))
-            ).drop("kept")  # fmt: skip
-    return live
+        half_read = dropped.filter(pl.col("column") == "primaryOrgSourcedId")["sourcedId"]
+        unread = pl.concat([unread, half_read.filter(half_read.is_in(before["userSourcedId"].implode()))])
+        dropped = dropped.clear()
+    ids = table.frame["sourcedId"]
+    return _Source(
+        owner="userSourcedId" if derived else "sourcedId",
+        is_delta=table.mode == "delta",
+        read=ids.filter(~ids.is_in(unread.implode())),
+        gone=table.frame.filter(pl.col("status").is_in(_GONE))["sourcedId"],
+        unread=unread,
+        nameless=table.nameless > 0,
+        dropped=dropped,
+    )
 
 
+def _in_normal_form(dropped: pl.DataFrame) -> pl.DataFrame:
+    """`dropped` with the names that the normal form has for those columns."""
+    column = pl.col("column")
+    return dropped.with_columns(
+        pl.when(column == _ORGS).then(pl.lit("primaryOrgSourcedId"))
+        .when(column.str.starts_with(_PREFIX)).then(pl.lit(METADATA))
+        .otherwise(column).alias("column")
+    )  # fmt: skip
+
+
+def _laid_over(before: pl.DataFrame, delivered: pl.DataFrame, source: _Source) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The new table, and those of its rows that are there, or are as they are, because something could not be read."""
+    owner = pl.col(source.owner)
+    rows = delivered
+    for unused in (source.gone, source.unread):
+        rows = rows.filter(~owner.is_in(unused.implode())) if len(unused) else rows
+    rows, healed = _with_kept_cells(rows, before, source.dropped)
+    unread = owner.is_in(source.unread.implode())
+    spoken_of = owner.is_in(source.read.implode())
+    staying = before.filter(~spoken_of if source.is_delta or source.nameless else unread)
+    kept = before.filter(unread) if source.is_delta else staying
+    return pl.concat([rows, staying]), pl.concat([kept, healed])
+
+
+def _with_kept_cells(
+    rows: pl.DataFrame, before: pl.DataFrame, dropped: pl.DataFrame
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`rows` with the accepted value in every dropped cell of a record that has one; and the rows in which there was
+    such a cell."""
+    for (column,), cells in dropped.group_by("column", maintain_order=True):
+        if column in before.columns:
+            accepted = before.filter(ID.is_in(cells["sourcedId"].implode())).select("sourcedId", str(column))
+            rows = rows.update(accepted, on="sourcedId")
+    return rows, rows.filter(ID.is_in(dropped["sourcedId"].implode()) & ID.is_in(before["sourcedId"].implode()))
+
+
+def _keep_what_is_referred_to(
+    roster: dict[str, pl.DataFrame], kept: Mapping[str, pl.DataFrame], base: Frames
+) -> None:
+    """Put back into `roster` every record of `base` to which a kept row refers, and what those refer to in turn.
+
+    References only point up the order of tables or within one, so one pass from the last table upwards finds all.
+    """
+    waiting = {name: [frame] for name, frame in kept.items()}
+    for name in reversed(TABLES):
+        while found := waiting.get(name):
+            frame = found.pop()
+            for column, to in {**REFERENCES[name], **_LISTED_REFERENCES.get(name, {})}.items():
+                ids = frame[column].str.split(",").explode(empty_as_null=False).unique()
+                missing = ids.filter(~ids.is_in(roster[to]["sourcedId"].implode()))
+                if len(back := frame_of(base, to).filter(ID.is_in(missing.implode()))):
+                    roster[to] = pl.concat([roster[to], back])
+                    waiting.setdefault(to, []).append(back)
