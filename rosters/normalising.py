@@ -131,7 +131,7 @@ def _with_principal_role(users: pl.DataFrame, roles: pl.DataFrame) -> pl.DataFra
     ).select(NORMAL["users"])
 
 
-# ---------------------------------------------------------------------------------------------- over the accepted roster
+# --------------------------------------------------------------------------------------------- over the accepted roster
 
 
 def target(checked: Checked, base: Frames) -> dict[str, pl.DataFrame]:
