@@ -8,7 +8,7 @@ Readers see the old roster until the commit. Every count is held against the pla
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -17,7 +17,7 @@ import polars as pl
 from django.db import connection, transaction
 from django.db.models import F
 
-from rosters.diffing import Difference, patched, roster_digest, table_of, tables_after
+from rosters.diffing import Difference, digests_after, frame_of, patched, plan_digest, roster_digest
 from rosters.frames import Frames
 from rosters.models import FIELDS, LIVE, AuditEvent, District, KeyCounter, Record, Snapshot, Sync
 from rosters.oneroster.normal import NORMAL, REFERENCES, TABLES
@@ -42,12 +42,12 @@ def apply(sync: Sync, difference: Difference, base: Frames, store: Store, *, now
     the commit.
     """
     district = sync.district
-    facts = tables_after(sync.base.tables if sync.base else {}, difference)
-    if roster_digest(facts) != sync.target_digest:
+    facts = facts_after(sync.base.tables if sync.base else {}, difference)
+    if digest_of(facts) != sync.target_digest or plan_digest(sync.base_version, difference) != sync.plan_digest:
         raise PlanBroken("The stored difference does not lead to the roster that was approved.")
     for table, changes in difference.tables.items():
         if table in facts:
-            frame = patched(table, table_of(base, table), changes)
+            frame = patched(frame_of(base, table), changes)
             store.write_snapshot_table(district.pk, table, frame, str(facts[table]["digest"]))
     keys = _take_keys(difference)
     whole = sum(len(f) for f in difference.tables.values()) or 1
@@ -66,6 +66,21 @@ def apply(sync: Sync, difference: Difference, base: Frames, store: Store, *, now
                 done += _write(table, district.pk, difference.tables[table], keys, known, now)
                 progress(done / whole, done)
         return _finish(sync, held, facts, now)
+
+
+def facts_after(tables: Mapping[str, Mapping[str, Any]], difference: Difference) -> dict[str, dict[str, Any]]:
+    """{table: {"digest", "rows"}} of the roster that `difference` makes of one with these `tables`."""
+    digests = digests_after({table: str(facts["digest"]) for table, facts in tables.items()}, difference)
+    after = {table: dict(facts) for table, facts in tables.items()}
+    for table, counts in difference.counts().items():
+        rows = int(tables.get(table, {}).get("rows", 0)) + counts["added"] - counts["removed"]
+        after[table] = {"digest": digests[table], "rows": rows}
+    return {table: facts for table, facts in after.items() if facts["rows"]}
+
+
+def digest_of(tables: Mapping[str, Mapping[str, Any]]) -> str:
+    """The digest of a whole roster from {table: {"digest", "rows"}}."""
+    return roster_digest({table: (str(facts["digest"]), int(facts["rows"])) for table, facts in tables.items()})
 
 
 def _finish(sync: Sync, district: District, facts: dict[str, dict[str, object]], now: datetime) -> Snapshot:
@@ -273,7 +288,7 @@ def _insert(model: type[Record], rows: pl.DataFrame, table: str, district_id: in
         if connection.vendor == "postgresql":
             _copy(cursor, f"COPY {name} ({quoted}) FROM STDIN (FORMAT csv, NULL '')", frame, model)
         else:
-            _execute_many(cursor, f"INSERT INTO {name} ({quoted}) VALUES ({','.join('?' * len(columns))})", frame)
+            _execute_many(f"INSERT INTO {name} ({quoted}) VALUES ({','.join('?' * len(columns))})", frame)
 
 
 def _update(model: type[Record], rows: pl.DataFrame, constant: dict[str, Any], values: list[str]) -> int:
@@ -284,7 +299,7 @@ def _update(model: type[Record], rows: pl.DataFrame, constant: dict[str, Any], v
             return _update_by_copy(cursor, name, rows, constant, values, model)
         sets = ",".join([*(f'"{c}"=?' for c in constant), *(f'"{c}"=?' for c in values)])
         fixed = [pl.lit(_stamp(v) if isinstance(v, datetime) else v).alias(f"fixed.{c}") for c, v in constant.items()]
-        return _execute_many(cursor, f"UPDATE {name} SET {sets} WHERE id=?", rows.select(*fixed, *values, "pk"))
+        return _execute_many(f"UPDATE {name} SET {sets} WHERE id=?", rows.select(*fixed, *values, "pk"))
 
 
 def _update_by_copy(
@@ -305,9 +320,9 @@ def _stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%d %H:%M:%S.%f") if connection.vendor == "sqlite" else moment.isoformat()
 
 
-def _execute_many(cursor: Any, statement: str, frame: pl.DataFrame) -> int:
+def _execute_many(statement: str, frame: pl.DataFrame) -> int:
     """Straight to sqlite3: Django's wrapper would rewrite the statement for every slice. Returns the rows touched."""
-    raw = cursor.connection.connection
+    raw: Any = connection.connection
     touched = 0
     for part in frame.iter_slices(_SLICE):
         touched += raw.executemany(statement, part.rows()).rowcount

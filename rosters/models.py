@@ -203,6 +203,9 @@ class Sync(models.Model):
     oneroster_version = models.CharField(max_length=10, blank=True, default="")
     modes = models.JSONField(default=dict, help_text="Table to bulk or delta; absent tables are left out.")
     headers = models.JSONField(default=dict, help_text="Table to its header row.")
+    last_modified = models.CharField(
+        max_length=40, blank=True, default="", help_text="The newest dateLastModified of the delivery, as it came."
+    )
     errors = models.PositiveIntegerField(default=0)
     warnings = models.PositiveIntegerField(default=0)
     quarantined = models.PositiveIntegerField(default=0, help_text="Rows not used; their records keep old values.")

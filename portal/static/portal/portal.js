@@ -1,0 +1,39 @@
+// A file dropped on the upload card is put into its field; the button then names it. Everything works without this.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const form of document.querySelectorAll("form.upload")) {
+    const field = form.querySelector("input[type=file]");
+    const button = form.querySelector("button");
+    const bar = form.querySelector("progress");
+    const label = button.textContent;
+    const named = () => {
+      button.disabled = !field.files.length;
+      button.textContent = field.files.length ? `Upload ${field.files[0].name}` : label;
+    };
+    for (const kind of ["dragover", "dragenter"]) {
+      form.addEventListener(kind, (event) => { event.preventDefault(); form.classList.add("over"); });
+    }
+    form.addEventListener("dragleave", () => form.classList.remove("over"));
+    form.addEventListener("drop", (event) => {
+      event.preventDefault();
+      form.classList.remove("over");
+      if (event.dataTransfer.files.length) { field.files = event.dataTransfer.files; named(); }
+    });
+    field.addEventListener("change", named);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      button.disabled = true;
+      bar.hidden = false;
+      const request = new XMLHttpRequest();
+      request.open("POST", form.action);
+      request.upload.onprogress = (e) => { if (e.lengthComputable) { bar.max = e.total; bar.value = e.loaded; } };
+      request.onload = () => { window.location.assign(request.responseURL || window.location.href); };
+      request.onerror = () => {
+        bar.hidden = true;
+        button.disabled = false;
+        button.textContent = "The line broke: nothing was stored. Try again";
+      };
+      request.send(new FormData(form));
+    });
+    named();
+  }
+});

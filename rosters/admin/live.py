@@ -1,0 +1,268 @@
+"""The live roster, to look at: schools, classes, people. The SIS is the truth, so nothing can be edited here.
+
+Quick on millions of rows: no page counts a whole table, and every search runs on an index.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ChangeList
+from django.core.paginator import Paginator
+from django.db.models import Q
+from django.http import Http404, HttpRequest
+from django.template.response import TemplateResponse
+from django.utils.functional import cached_property
+
+from rosters.admin.audit import ReadOnly
+from rosters.models import (
+    AcademicSession, Class, Course, Demographics, District, Enrollment, Org, Role, Sync, User, UserProfile,
+)  # fmt: skip
+
+PER_PAGE = 50
+COUNT_AT_MOST = 2000
+RELATED_SHOWN = 200
+
+
+class ShortCountPaginator(Paginator):  # type: ignore[type-arg]
+    """Counts as far as a person pages: up to COUNT_AT_MOST rows, never the whole table."""
+
+    @cached_property
+    def count(self) -> int:
+        return self.object_list.order_by().values("pk")[:COUNT_AT_MOST].count()  # type: ignore[union-attr]
+
+
+class OfDistrict(admin.SimpleListFilter):
+    """Records of one district. Named by the address only: 2,000 districts make no useful list of links."""
+
+    title = "district"
+    parameter_name = "district"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = request.GET.get("district", "")
+        some = District.objects.filter(version__gt=0).order_by("name")
+        rows = list(some.values_list("pk", "name")[:15])
+        if chosen.isdecimal() and int(chosen) not in [pk for pk, _ in rows]:
+            rows = [*District.objects.filter(pk=int(chosen)).values_list("pk", "name"), *rows]
+        return [(str(pk), name) for pk, name in rows]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        chosen = self.value()
+        return queryset.filter(district_id=int(chosen)) if chosen and chosen.isdecimal() else queryset
+
+
+class OfSchool(admin.SimpleListFilter):
+    """Records of one school of the chosen district."""
+
+    title = "school"
+    parameter_name = "school"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        chosen = request.GET.get("district", "")
+        if not chosen.isdecimal():
+            return []
+        schools = Org.objects.filter(district_id=int(chosen), status="active", type="school").order_by("name")
+        return [(str(pk), name) for pk, name in schools.values_list("pk", "name")[:200]]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        chosen = self.value()
+        if not chosen or not chosen.isdecimal():
+            return queryset
+        return queryset.filter(**{self.of[queryset.model]: int(chosen)})
+
+    of = {User: "primary_org_id", Class: "school_id", Enrollment: "clazz__school_id", Course: "org_id"}
+
+
+class LiveChangeList(ChangeList):
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.show_full_result_count = False
+
+
+class Live(ReadOnly):
+    """What all pages of the live roster share."""
+
+    change_form_template = "admin/rosters/record/page.html"
+    paginator = ShortCountPaginator
+    show_full_result_count = False
+    list_per_page = PER_PAGE
+    list_filter: Any = (OfDistrict, "status")
+    ordering: Any = ("pk",)
+    search_fields: Any = ("sourced_id",)
+    list_select_related: Any = ("district",)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
+        return LiveChangeList
+
+    def get_search_results(self, request: HttpRequest, queryset: Any, search_term: str) -> tuple[Any, bool]:
+        """Exact ids and the beginnings of names: what an index can answer."""
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        districts = request.GET.get("district", "")
+        if not districts.isdecimal():  # the indexes begin with the district
+            queryset = queryset.filter(district__in=list(District.objects.filter(version__gt=0).values_list("pk", flat=True)))
+        return queryset.filter(self.search(term)), False
+
+    def search(self, term: str) -> Q:
+        return Q(sourced_id=term)
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        record = self.get_object(request, object_id)
+        if record is None or not self.has_view_permission(request, record):
+            raise Http404
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "record": record,
+            "title": self.opts.verbose_name.capitalize(),
+            "heading": self.heading(record),
+            "facts": [(f.verbose_name, getattr(record, f.attname)) for f in self._plain_fields() if getattr(record, f.attname)],
+            "links": self.links(record),
+            "lists": self.lists(request, record),
+            "history": _history(record),
+        }
+        return TemplateResponse(request, self.change_form_template, context)
+
+    def _plain_fields(self) -> list[Any]:
+        hidden = {"id", "status", "date_last_modified", "search_name"}
+        return [f for f in self.model._meta.concrete_fields if not f.is_relation and f.name not in hidden]
+
+    def heading(self, record: Any) -> str:
+        return getattr(record, "title", "") or getattr(record, "name", "") or record.sourced_id
+
+    def links(self, record: Any) -> list[tuple[str, str, Any]]:
+        """(word, model name, record) of everything this record points to."""
+        found = []
+        for field in self.model._meta.concrete_fields:
+            if field.is_relation and field.name != "district" and getattr(record, field.attname):
+                other = field.related_model._base_manager.filter(pk=getattr(record, field.attname)).first()
+                if other:
+                    found.append((field.verbose_name, field.related_model._meta.model_name, other))
+        return found
+
+    def lists(self, request: HttpRequest, record: Any) -> list[dict[str, Any]]:
+        return []
+
+
+def _list(word: str, queryset: Any, row: Any) -> dict[str, Any]:
+    """A list under a record: at most RELATED_SHOWN rows of (text, model name, pk, remark)."""
+    records = list(queryset[: RELATED_SHOWN + 1])
+    return {"word": word, "rows": [row(r) for r in records[:RELATED_SHOWN]], "more": len(records) > RELATED_SHOWN}
+
+
+def _history(record: Any) -> Any:
+    """The syncs that were applied to this district at the moment the record last changed, newest first."""
+    return Sync.objects.filter(district_id=record.district_id, applied_at=record.date_last_modified)
+
+
+def _person(user: User) -> str:
+    return f"{user.given_name} {user.family_name}".strip() or user.sourced_id
+
+
+@admin.register(Org)
+class OrgAdmin(Live):
+    list_display = ("name", "type", "identifier", "sourced_id", "district", "status")
+    list_filter = (OfDistrict, "type", "status")
+
+    def search(self, term: str) -> Q:
+        return Q(sourced_id=term) | Q(name__icontains=term)
+
+    def lists(self, request: HttpRequest, record: Org) -> list[dict[str, Any]]:
+        active = {"status": "active"}
+        return [
+            _list("Schools and orgs below", record.children.filter(**active).order_by("name"), lambda o: (o.name, "org", o.pk, o.type)),
+            _list("Classes", record.classes.filter(**active).order_by("title"), lambda c: (c.title, "class", c.pk, c.class_code)),
+            _list("People", record.people.filter(**active).order_by("search_name"), lambda u: (_person(u), "user", u.pk, u.role)),
+        ]  # fmt: skip
+
+
+@admin.register(AcademicSession)
+class AcademicSessionAdmin(Live):
+    list_display = ("title", "type", "start_date", "end_date", "school_year", "district", "status")
+    list_filter = (OfDistrict, "type", "status")
+
+
+@admin.register(Course)
+class CourseAdmin(Live):
+    list_display = ("title", "course_code", "grades", "sourced_id", "district", "status")
+
+    def lists(self, request: HttpRequest, record: Course) -> list[dict[str, Any]]:
+        return [_list("Classes", record.classes.filter(status="active").order_by("title"), lambda c: (c.title, "class", c.pk, c.class_code))]
+
+
+@admin.register(Class)
+class ClassAdmin(Live):
+    list_display = ("title", "class_code", "class_type", "grades", "district", "status")
+    list_filter = (OfDistrict, OfSchool, "status")
+
+    def lists(self, request: HttpRequest, record: Class) -> list[dict[str, Any]]:
+        enrolled = record.enrollments.filter(status="active").select_related("user").order_by("user__search_name")
+
+        def row(e: Enrollment) -> tuple[str, str, int, str]:
+            dates = " to ".join(d for d in (e.begin_date, e.end_date) if d)
+            return (_person(e.user), "user", e.user_id, " · ".join(w for w in ("primary" if e.primary == "true" else "", dates) if w))
+
+        return [
+            _list("Teachers", enrolled.filter(role="teacher"), row),
+            _list("Students", enrolled.filter(role="student"), row),
+            _list("Others", enrolled.exclude(role__in=["teacher", "student"]), row),
+        ]
+
+
+@admin.register(User)
+class UserAdmin(Live):
+    list_display = ("family_name", "given_name", "role", "grades", "username", "district", "status")
+    list_filter = (OfDistrict, OfSchool, "status")
+    search_help_text = "The beginning of a family name, or a whole username or sourcedId."
+
+    def search(self, term: str) -> Q:
+        low = term.lower()
+        by_name = Q(search_name__gte=low, search_name__lt=low + "\U0010ffff")
+        return Q(sourced_id=term) | Q(username=term) | by_name
+
+    def heading(self, record: User) -> str:
+        return _person(record)
+
+    def lists(self, request: HttpRequest, record: User) -> list[dict[str, Any]]:
+        roles = record.roles.filter(status="active").select_related("org").order_by("role_type", "pk")
+        enrolled = record.enrollments.filter(status="active").select_related("clazz").order_by("clazz__title")
+        found = [
+            _list("Roles", roles, lambda r: (f"{r.role} at {r.org.name}", "org", r.org_id, r.role_type)),
+            _list("Classes", enrolled, lambda e: (e.clazz.title, "class", e.clazz_id, e.role)),
+        ]
+        if request.user.has_perm("rosters.view_demographics"):
+            known = record.demographics.filter(status="active")
+            found.append(_list("Demographics", known, lambda d: ("Show demographics", "demographics", d.pk, "")))
+        return found
+
+
+@admin.register(UserProfile)
+class UserProfileAdmin(Live):
+    list_display = ("username", "profile_type", "vendor_id", "district", "status")
+
+
+@admin.register(Role)
+class RoleAdmin(Live):
+    list_display = ("role", "role_type", "sourced_id", "district", "status")
+
+
+@admin.register(Demographics)
+class DemographicsAdmin(Live):
+    list_display = ("sourced_id", "district", "status")
+
+
+@admin.register(Enrollment)
+class EnrollmentAdmin(Live):
+    list_display = ("person", "of_class", "role", "begin_date", "end_date", "district", "status")
+    list_filter = (OfDistrict, OfSchool, "status")
+    list_select_related = ("district", "user", "clazz")
+
+    @admin.display(description="person")
+    def person(self, enrollment: Enrollment) -> str:
+        return _person(enrollment.user)
+
+    @admin.display(description="class")
+    def of_class(self, enrollment: Enrollment) -> str:
+        return enrollment.clazz.title

@@ -1,0 +1,352 @@
+"""A sync: where it stands, what came, what it would change and why, what was found, and the decision."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from rosters import syncs, tasks
+from rosters.admin.audit import ReadOnly
+from rosters.words import SYNC_WORDS, TABLE_WORDS
+from rosters.models import Finding, Sync, Tally
+from rosters.oneroster.normal import NORMAL, TABLES
+from rosters.staff import DECIDE
+
+PAGE_SIZE = 50
+SCHOOLS_SHOWN = 12
+HTMX_STOP_POLLING = 286
+
+
+class Waiting(admin.SimpleListFilter):
+    title = "waits for a person"
+    parameter_name = "waiting"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Yes")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.awaiting_review() if self.value() else queryset
+
+
+class Stuck(admin.SimpleListFilter):
+    title = "refused or failed"
+    parameter_name = "stuck"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Yes")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(status__in=["rejected", "failed"]) if self.value() else queryset
+
+
+@admin.register(Sync)
+class SyncAdmin(ReadOnly):
+    list_display = ("received", "district", "outcome", "why", "plus", "tilde", "minus")
+    list_display_links = ("received",)
+    list_filter = (Waiting, Stuck, "status", "received_at")
+    list_select_related = ("district", "delivery", "undoes")
+    search_fields = ("district__name", "district__site_code", "delivery__name")
+    list_per_page = 50
+    show_full_result_count = False
+
+    @admin.display(description="received", ordering="received_at")
+    def received(self, sync: Sync) -> str:
+        from rosters.templatetags.roster_pages import ago
+
+        return ago(sync.received_at)
+
+    @admin.display(description="status", ordering="status")
+    def outcome(self, sync: Sync) -> str:
+        from rosters.templatetags.roster_pages import status
+
+        return status(sync)
+
+    @admin.display(description="why")
+    def why(self, sync: Sync) -> str:
+        return sync.verdict or sync.error or ("undo" if sync.is_undo else "")
+
+    @admin.display(description="+ added", ordering="added")
+    def plus(self, sync: Sync) -> str:
+        return f"{sync.added:,}" if sync.added else ""
+
+    @admin.display(description="~ changed", ordering="updated")
+    def tilde(self, sync: Sync) -> str:
+        return f"{sync.updated:,}" if sync.updated else ""
+
+    @admin.display(description="− removed", ordering="removed")
+    def minus(self, sync: Sync) -> str:
+        return f"{sync.removed:,}" if sync.removed else ""
+
+    # -- addresses
+
+    def get_urls(self) -> list[URLPattern]:
+        def own(route: str, view: Any, name: str) -> URLPattern:
+            return path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"rosters_sync_{name}")
+
+        return [
+            own("progress/", require_GET(self.progress), "progress"),
+            own("changes/", require_GET(self.changes), "changes"),
+            own("approve/", require_POST(self.approve), "approve"),
+            own("decline/", require_POST(self.decline), "decline"),
+            own("undo/", require_POST(self.undo), "undo"),
+            own("retry/", require_POST(self.retry), "retry"),
+            own("original/", require_GET(self.original), "original"),
+            own("findings.csv", require_GET(self.findings_csv), "findings"),
+            *super().get_urls(),
+        ]
+
+    def _sync(self, request: HttpRequest, pk: int) -> Sync:
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return get_object_or_404(Sync.objects.select_related("district", "delivery", "undoes", "base", "decided_by"), pk=pk)
+
+    def _back(self, sync: Sync) -> HttpResponse:
+        return HttpResponseRedirect(reverse("admin:rosters_sync_change", args=[sync.pk]))
+
+    # -- the page
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        if not object_id.isdecimal():
+            raise Http404
+        return self._page(request, self._sync(request, int(object_id)))
+
+    def _page(self, request: HttpRequest, sync: Sync, *, status: int = 200, notice: str = "") -> TemplateResponse:
+        context = {
+            **self.admin_site.each_context(request),
+            **_page_context(request, sync),
+            "opts": self.opts,
+            "title": f"Sync of {sync.district}",
+            "notice": notice,
+            "may_decide": request.user.has_perm(DECIDE),
+        }
+        return TemplateResponse(request, "admin/rosters/sync/page.html", context, status=status)
+
+    def progress(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The head's progress, asked for every second; when the sync has come to rest the page is loaded anew."""
+        sync = self._sync(request, pk)
+        if sync.status in Sync.RUNNING:
+            return TemplateResponse(request, "admin/rosters/sync/_progress.html", {"sync": sync})
+        answer = HttpResponse(status=HTMX_STOP_POLLING)
+        answer["HX-Refresh"] = "true"
+        return answer
+
+    def changes(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """One page of the difference; the part alone for htmx, the whole page for everybody else."""
+        sync = self._sync(request, pk)
+        if request.headers.get("HX-Request"):
+            return TemplateResponse(
+                request, "admin/rosters/sync/_changes.html", {"sync": sync, **_changes_context(request, sync)}
+            )
+        return self._page(request, sync)
+
+    # -- the decision
+
+    def _decide(self, request: HttpRequest, pk: int) -> Sync:
+        if not request.user.has_perm(DECIDE):
+            raise PermissionDenied
+        return self._sync(request, pk)
+
+    def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
+        sync = self._decide(request, pk)
+        try:
+            syncs.approve(
+                sync, by=request.user, plan_digest=request.POST.get("plan", ""), reason=request.POST.get("reason", "")
+            )
+        except syncs.StalePlan as stale:
+            return self._stale(request, sync, stale)
+        except syncs.DecisionRefused as refused:
+            return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
+        tasks.enqueue_apply(sync)
+        messages.success(request, "Approved. The changes are being written; until they are all in, the old roster stays live.")
+        return self._back(sync)
+
+    def decline(self, request: HttpRequest, pk: int) -> HttpResponse:
+        sync = self._decide(request, pk)
+        reason = request.POST.get("reason", "").strip()
+        if not reason:
+            return self._page(request, sync, status=409, notice="Say why, so that the district and your colleagues know.")
+        try:
+            syncs.decline(sync, by=request.user, reason=reason)
+        except syncs.DecisionRefused as refused:
+            return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
+        messages.success(request, "Declined. Nothing was written; the roster is as it was.")
+        return self._back(sync)
+
+    def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
+        sync = self._decide(request, pk)
+        try:
+            undoing = syncs.undo(sync, by=request.user)
+        except syncs.DecisionRefused as refused:
+            return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
+        tasks.enqueue_prepare(undoing)
+        messages.success(request, "The way back is being worked out. Nothing changes until you approve it on this page.")
+        return self._back(undoing)
+
+    def retry(self, request: HttpRequest, pk: int) -> HttpResponse:
+        sync = self._decide(request, pk)
+        try:
+            again = syncs.retry(sync, by=request.user)
+        except syncs.DecisionRefused as refused:
+            return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
+        tasks.enqueue_prepare(again)
+        messages.success(request, "The same file is being checked again.")
+        return self._back(again)
+
+    def _stale(self, request: HttpRequest, sync: Sync, stale: Exception) -> HttpResponse:
+        """The roster moved since the page was read: nothing was approved, and the new plan is on its way."""
+        fresh = self._sync(request, sync.pk)
+        if fresh.status == Sync.Status.RECEIVED:
+            tasks.enqueue_prepare(fresh)
+        return self._page(request, fresh, status=409, notice=str(stale))
+
+    # -- downloads
+
+    def original(self, request: HttpRequest, pk: int) -> FileResponse:
+        sync = self._decide(request, pk)
+        if sync.delivery is None:
+            raise Http404
+        stored = syncs.store().original(sync.district_id, sync.delivery.sha256)
+        if not stored.exists():
+            raise Http404
+        return FileResponse(stored.open("rb"), as_attachment=True, filename=sync.delivery.name)
+
+    def findings_csv(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
+        sync = self._sync(request, pk)
+        rows = list(sync.findings.values("position", "code", "severity", "file", "column", "message", "next_step"))
+        answer = StreamingHttpResponse(
+            syncs.store().places_csv(sync.district_id, sync.pk, rows), content_type="text/csv; charset=utf-8"
+        )
+        answer["Content-Disposition"] = f'attachment; filename="findings-{sync.district.site_code}-{sync.pk}.csv"'
+        return answer
+
+
+# ------------------------------------------------------------------------------------------------------- what the page shows
+
+
+def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
+    tallies = list(sync.tallies.filter(dimension="")) if sync.plan_digest else []
+    order = {table: index for index, table in enumerate(TABLES)}
+    tallies.sort(key=lambda t: order.get(t.table, 99))
+    holds = list(sync.holds.all())
+    held_tables = {h.table for h in holds}
+    people = list(sync.tallies.filter(table="users", dimension__in=["grade", "role"]).order_by("dimension", "key"))
+    context: dict[str, Any] = {
+        "sync": sync,
+        "district": sync.district,
+        "words": SYNC_WORDS[sync.status],
+        "holds": holds,
+        "approvable": all(h.approvable for h in holds),
+        "tallies": tallies,
+        "held_tables": held_tables,
+        "schools": _schools(sync),
+        "schools_shown": SCHOOLS_SHOWN,
+        "grades": [t for t in people if t.dimension == "grade" and t.key],
+        "roles": [t for t in people if t.dimension == "role" and t.key],
+        "findings": _findings(sync),
+        "undo_until": _undo_until(sync),
+        "undoing": Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"]).first(),
+        "conflicts": syncs.undo_conflicts(sync.undoes) if sync.undoes and sync.status == "awaiting_review" else [],
+        "audit": sync.audit_events.select_related("by").order_by("at", "id"),
+        "changes_in_all": sync.added + sync.updated + sync.removed,
+    }
+    if context["changes_in_all"] and sync.plan_digest:
+        context.update(_changes_context(request, sync))
+    return context
+
+
+def _schools(sync: Sync) -> list[dict[str, Any]]:
+    """Per school: people and enrollments that come, change and go; what changed most first."""
+    schools: dict[str, dict[str, Any]] = {}
+    for tally in sync.tallies.filter(dimension="school", table__in=["users", "enrollments", "classes"]).exclude(key=""):
+        row = schools.setdefault(
+            tally.key, {"key": tally.key, "label": tally.label or tally.key, "before": 0, "added": 0, "updated": 0, "removed": 0, "all": 0}
+        )
+        row["all"] += tally.added + tally.updated + tally.removed
+        if tally.table == "users":
+            row.update(before=tally.before, added=tally.added, updated=tally.updated, removed=tally.removed)
+    return sorted((r for r in schools.values() if r["all"]), key=lambda r: (-r["removed"], -r["all"], r["label"]))
+
+
+def _findings(sync: Sync) -> list[Finding]:
+    return list(sync.findings.all()[:200])
+
+
+def _undo_until(sync: Sync) -> Any:
+    if sync.status != Sync.Status.APPLIED or sync.applied_at is None or sync.base_version == 0 and sync.base is None:
+        return None
+    until = sync.applied_at + timedelta(days=settings.UNDO_DAYS)
+    return until if until > timezone.now() else None
+
+
+def _changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
+    """One page of records that come, change or go, filtered by the query string."""
+    asked = request.GET
+    stored = syncs.store().difference(sync.district_id, sync.pk)
+    tables = [t for t in TABLES if t in stored.tables]
+    if not request.user.has_perm("rosters.view_demographics"):
+        tables = [t for t in tables if t != "demographics"]
+    if not tables:
+        return {"change_tables": [], "rows": []}
+    table = asked.get("table", "")
+    if table not in tables:
+        table = "users" if "users" in tables else tables[0]
+    number = asked.get("page", "1")
+    page = max(int(number), 1) if number.isdecimal() and len(number) < 9 else 1
+    kind = asked.get("kind", "") if asked.get("kind") in ("added", "updated", "removed") else ""
+    field = asked.get("field", "") if asked.get("field") in NORMAL[table] else ""
+    found = stored.page(
+        table, kind=kind, school=asked.get("school", ""), grade=asked.get("grade", ""), role=asked.get("role", ""),
+        field=field, text=asked.get("text", "").strip(), offset=(page - 1) * PAGE_SIZE, limit=PAGE_SIZE,
+    )  # fmt: skip
+    fields = sync.tallies.filter(table=table, dimension="field").order_by("-updated").values_list("key", flat=True)
+    return {
+        "change_tables": [(t, TABLE_WORDS[t]) for t in tables],
+        "table": table,
+        "kind": kind,
+        "field": field,
+        "fields": list(fields),
+        "school": asked.get("school", ""),
+        "grade": asked.get("grade", ""),
+        "role": asked.get("role", ""),
+        "school_label": _label(sync, asked.get("school", "")),
+        "text": asked.get("text", ""),
+        "rows": [_change(table, row) for row in found.rows],
+        "total": found.total,
+        "page": page,
+        "pages": max(-(-found.total // PAGE_SIZE), 1),
+        "first": (page - 1) * PAGE_SIZE + 1 if found.total else 0,
+        "last": min(page * PAGE_SIZE, found.total),
+    }
+
+
+def _label(sync: Sync, school: str) -> str:
+    known = Tally.objects.filter(sync=sync, dimension="school", key=school).exclude(label="").first() if school else None
+    return known.label if known else school
+
+
+_TITLES = {
+    "users": ("givenName", "familyName"), "orgs": ("name",), "academicSessions": ("title",), "courses": ("title",),
+    "classes": ("title",),
+}  # fmt: skip
+
+
+def _change(table: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of the difference as the template shows it: sign, what it is, which fields, old and new."""
+    kind = row["kind"]
+    title = " ".join(row[c] for c in _TITLES.get(table, ()) if row.get(c))
+    if kind == "updated":
+        names = [n for n in (row.get("fields") or "").split(",") if n]
+        cells = [{"name": n, "old": row.get(f"was.{n}"), "new": row.get(n)} for n in names]
+    else:
+        cells = [{"name": n, "value": row[n]} for n in NORMAL[table][1:] if row.get(n)]
+    return {"kind": kind, "sourcedId": row["sourcedId"], "title": title, "cells": cells}

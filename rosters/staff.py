@@ -1,0 +1,54 @@
+"""Who of our staff may do what: three groups, each with what the one before it may do.
+
+viewer    sees districts, syncs, the live roster (not demographics) and the audit trail
+reviewer  uploads deliveries, approves, declines and undoes syncs, sees demographics
+manager   adds and changes districts
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth.models import Group, Permission
+from django.contrib.contenttypes.models import ContentType
+from django.db import transaction
+
+DECIDE = "rosters.decide_sync"
+UPLOAD = "rosters.upload_delivery"
+
+_OWN_PERMISSIONS = {
+    "decide_sync": "Can approve, decline and undo syncs",
+    "upload_delivery": "Can upload deliveries",
+}
+
+_SEEN_BY_ALL = (
+    "district", "delivery", "snapshot", "sync", "tally", "finding", "hold", "auditevent", "org", "academicsession",
+    "course", "class", "user", "userprofile", "role", "enrollment",
+)  # fmt: skip
+
+GROUPS: dict[str, tuple[str, ...]] = {
+    "viewer": tuple(f"view_{model}" for model in _SEEN_BY_ALL),
+    "reviewer": (*_OWN_PERMISSIONS, "view_demographics"),
+    "manager": ("add_district", "change_district"),
+}
+
+
+def make_groups(**kwargs: Any) -> None:
+    """After every migrate: the groups exist and have at least these permissions. More may be given by hand."""
+    using = kwargs.get("using", "default")
+    with transaction.atomic(using=using):
+        sync_type = ContentType.objects.db_manager(using).get_for_model(apps.get_model("rosters", "Sync"))
+        for codename, name in _OWN_PERMISSIONS.items():
+            Permission.objects.using(using).get_or_create(
+                codename=codename, content_type=sync_type, defaults={"name": name}
+            )
+        codenames: list[str] = []
+        for group_name, added in GROUPS.items():
+            codenames.extend(added)
+            group, _ = Group.objects.using(using).get_or_create(name=group_name)
+            group.permissions.add(
+                *Permission.objects.using(using).filter(
+                    content_type__app_label="rosters", codename__in=codenames
+                )
+            )

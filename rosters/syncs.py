@@ -1,0 +1,602 @@
+"""The conductor: a delivery's way from bytes to a live roster, and back.
+
+receive -> prepare -> (ready | awaiting review | rejected | unchanged) -> approve -> apply; undo is a sync like any other
+whose target is worked out from an earlier one. Every step claims its row, may be run twice, and leaves a state that
+somebody can see. Roster values are never logged nor put into errors.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+import zoneinfo
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import polars as pl
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection, transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from rosters import applying, explaining, holding, normalising, reading, validating
+from rosters.diffing import WAS, Difference, compare, frame_of, plan_digest, tally
+from rosters.findings import Findings
+from rosters.frames import Checked, CheckOptions, Delivered, Frames
+from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Org, Snapshot, Sync, Tally
+from rosters.oneroster.normal import NORMAL, TABLES
+from rosters.storing import Store
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+logger = logging.getLogger(__name__)
+
+PLACES_KEPT = 10
+TALLIES_KEPT = 20_000
+PAST_KEPT = 400
+LOST_AFTER = timedelta(seconds=60)
+
+
+class DecisionRefused(Exception):
+    """A decision that cannot be taken; the message says why and what to do."""
+
+
+class StalePlan(DecisionRefused):
+    """The roster or the plan moved since it was read. Nothing was decided; the plan is made anew."""
+
+
+class NotApprovable(DecisionRefused):
+    """A hold that no person may overrule."""
+
+
+class ClaimLost(Exception):
+    """Another worker has this sync now; this one stops quietly."""
+
+
+def store() -> Store:
+    return Store(settings.PORTAL_DATA_DIR)
+
+
+# ---------------------------------------------------------------------------------------------------------------- receiving
+
+
+def receive(
+    district: District, source: Path | BinaryIO, *, origin: str, name: str, by: Staff | None = None, now: datetime | None = None
+) -> Sync:
+    """Keep the bytes, then say so: the delivery is safe on disk before this returns. Older syncs of the district that
+    still wait are superseded; the caller enqueues the preparation."""
+    moment = now or timezone.now()
+    sha256, size = store().keep_original(district.pk, source)
+    with transaction.atomic():
+        delivery = Delivery.objects.create(
+            district=district, sha256=sha256, size=size, name=name, origin=origin, received_at=moment, received_by=by
+        )
+        sync = Sync.objects.create(district=district, delivery=delivery, received_at=moment, status_since=moment)
+        _audit(moment, by, "delivery.received", sync, after={"sha256": sha256, "size": size, "origin": origin})
+        _supersede_older(sync, moment)
+    return sync
+
+
+def _supersede_older(sync: Sync, now: datetime) -> None:
+    """A newer delivery takes the place of those that still wait; what is being written is left alone."""
+    older = Sync.objects.filter(district=sync.district_id, received_at__lte=sync.received_at, undoes=None).exclude(pk=sync.pk)
+    for waiting in older.filter(status__in=["received", "ready", "awaiting_review"]):
+        if waiting.mark_superseded(now):
+            _audit(now, None, "sync.superseded", waiting, after={"by": sync.pk})
+
+
+# ---------------------------------------------------------------------------------------------------------------- preparing
+
+
+class _Work:
+    """A claimed sync at work: phases with their seconds, and a heartbeat of one a second."""
+
+    def __init__(self, sync: Sync, now: datetime | None, watch: Callable[[str, float, int], None] | None) -> None:
+        self.sync = sync
+        self.fixed = now
+        self.watch = watch
+        self.seconds: dict[str, float] = dict(sync.seconds)
+        self._beaten = time.monotonic()
+
+    @property
+    def now(self) -> datetime:
+        return self.fixed or timezone.now()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self.tell(name, 0.0, 0, force=True)
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 3)
+
+    def tell(self, phase: str, fraction: float, rows: int, *, force: bool = False) -> None:
+        if self.watch:
+            self.watch(phase, fraction, rows)
+        if force or time.monotonic() - self._beaten >= 1:
+            self._beaten = time.monotonic()
+            if not connection.in_atomic_block and not self.sync.beat(timezone.now(), phase, fraction, rows):
+                raise ClaimLost
+
+
+def prepare(sync_id: int, *, now: datetime | None = None, progress: Callable[[str, float, int], None] | None = None) -> Sync | None:
+    """Read, check, compare and judge a received sync. None if another worker has it or it is past that.
+
+    A fault that may pass puts it back for another try; after `Sync.MAX_ATTEMPTS` it has failed, visibly.
+    """
+    sync = Sync.objects.select_related("district__snapshot", "delivery", "undoes").get(pk=sync_id)
+    if not sync.start_preparing(timezone.now()):
+        return None
+    sync = Sync.objects.select_related("district__snapshot", "delivery", "undoes").get(pk=sync_id)
+    work = _Work(sync, now, progress)
+    with _faults(sync):
+        if sync.undoes_id:
+            _prepare_undo(work)
+        else:
+            _prepare_delivery(work)
+    sync.refresh_from_db()
+    return sync
+
+
+@contextmanager
+def _faults(sync: Sync) -> Iterator[None]:
+    """Faults become states: what may pass is tried again, what is a bug fails with its name. Values never leave."""
+    try:
+        yield
+    except ClaimLost:
+        logger.info("sync %s: another worker has it", sync.pk)
+    except (OperationalError, InterfaceError, OSError) as fault:
+        logger.warning("sync %s: %s", sync.pk, type(fault).__name__)
+        _try_again(sync, type(fault).__name__)
+    except Exception as fault:
+        logger.error("sync %s: %s", sync.pk, type(fault).__name__, exc_info=settings.DEBUG or settings.RAISE_FAULTS)
+        sync.mark_failed(timezone.now(), "PORTAL-FAULT", f"The portal could not finish this ({type(fault).__name__}). Nothing was written. Tell the developers the number of this sync.")
+        if settings.RAISE_FAULTS:
+            raise
+
+
+def _try_again(sync: Sync, fault: str) -> None:
+    moment = timezone.now()
+    sync.refresh_from_db()
+    if sync.attempts >= Sync.MAX_ATTEMPTS:
+        sync.mark_failed(moment, "GAVE-UP", f"Tried {sync.attempts} times ({fault}). Nothing was written. Check disk and database, then try again.")
+    else:
+        sync.mark_for_retry(moment)
+
+
+def _prepare_delivery(work: _Work) -> None:
+    sync, district = work.sync, work.sync.district
+    assert sync.delivery is not None
+    if _same_as_live(sync):
+        sync.mark_unchanged(work.now, "The same file as the one that is live, byte for byte.", seconds=work.seconds, **_base_facts(district))
+        return
+    base = _base_frames(district)
+    with work.phase("reading"):
+        path = store().original(district.pk, sync.delivery.sha256)
+        delivered = reading.read(
+            _named(path, sync.delivery.name), encoding=district.encoding, overrides=district.rule_overrides, progress=work.tell
+        )
+    with work.phase("checking"):
+        today = work.now.astimezone(zoneinfo.ZoneInfo(district.time_zone)).date()
+        options = CheckOptions(
+            today=today, product=(district.products or [""])[0], mappings=district.mappings, overrides=district.rule_overrides,
+            max_bad_share=float(district.hold_limits.get("bad_share", 0.005)), max_bad_rows=int(district.hold_limits.get("bad_rows", 50)),
+        )
+        checked = validating.check(delivered, base=base, options=options, progress=work.tell)
+    facts = _delivery_facts(delivered, checked)
+    if checked.rejections:
+        with work.phase("storing"), transaction.atomic():
+            _write_findings(sync, checked.findings)
+            reasons = [words for _, words in checked.rejections]
+            sync.mark_rejected(
+                work.now, explaining.rejection(reasons, live=district.version > 0), error_code=checked.rejections[0][0],
+                seconds=work.seconds, **facts, **_base_facts(district),
+            )
+            _audit(work.now, None, "sync.rejected", sync, after={"code": checked.rejections[0][0], "errors": facts["errors"]})
+        return
+    with work.phase("comparing"):
+        last_modified = max((t.frame["dateLastModified"].max() or "" for t in checked.tables.values()), default="")  # type: ignore[type-var]
+        target = normalising.target(checked, base)
+        findings = checked.findings
+        del checked, delivered
+        difference = compare(base, target)
+    _finish_preparing(work, base, target, difference, findings, {**facts, "last_modified": str(last_modified)[:40]})
+
+
+def _named(path: Path, name: str) -> Path:
+    """The stored original; a single CSV must be read under the name it came with."""
+    if not name.lower().endswith(".csv"):
+        return path
+    link = path.with_name(f"{path.name}.names") / Path(name).name
+    if not link.exists():
+        link.parent.mkdir(exist_ok=True)
+        link.hardlink_to(path)
+    return link
+
+
+def _same_as_live(sync: Sync) -> bool:
+    """The bytes are those of the delivery that made the live roster, and it was read whole and by today's settings."""
+    district = sync.district
+    if district.snapshot is None or sync.delivery is None:
+        return False
+    made = Sync.objects.filter(result=district.snapshot, undoes=None, quarantined=0).select_related("delivery").first()
+    if made is None or made.delivery is None or made.delivery.sha256 != sync.delivery.sha256:
+        return False
+    changed = AuditEvent.objects.filter(district=district, action="district.changed", at__gte=made.received_at)
+    return not changed.exists()
+
+
+def _base_frames(district: District) -> Frames:
+    return store().frames(district.pk, district.snapshot.tables) if district.snapshot else {}
+
+
+def _base_facts(district: District) -> dict[str, Any]:
+    return {"base": district.snapshot, "base_version": district.version}
+
+
+def _delivery_facts(delivered: Delivered, checked: Checked) -> dict[str, Any]:
+    tables = delivered.tables
+    return {
+        "oneroster_version": delivered.version,
+        "modes": {name: table.mode for name, table in tables.items()},
+        "headers": {name: list(table.header) for name, table in tables.items()},
+        "errors": checked.findings.count("fatal", "error"),
+        "warnings": checked.findings.count("warning"),
+        "quarantined": sum(len(t.quarantined) + t.nameless for t in checked.tables.values()),
+    }
+
+
+def _finish_preparing(
+    work: _Work, base: Frames, target: Frames, difference: Difference, findings: Findings, facts: dict[str, Any]
+) -> None:
+    sync, district = work.sync, work.sync.district
+    base_tables = district.snapshot.tables if district.snapshot else {}
+    digest = applying.digest_of(applying.facts_after(base_tables, difference))
+    if difference.empty and (district.version or not facts.get("modes")):
+        with work.phase("storing"), transaction.atomic():
+            _write_findings(sync, findings)
+            sync.mark_unchanged(
+                work.now, "Nothing changed: the roster in this file is the one that is live.", target_digest=digest,
+                seconds=work.seconds, **facts, **_base_facts(district),
+            )  # fmt: skip
+        return
+    with work.phase("judging"):
+        lines = tally(base, difference)
+        situation = _situation(sync, base, target, difference, lines, digest, facts, facts.get("last_modified", ""))
+        holds = holding.judge(situation, district.hold_limits)
+    counts = difference.counts()
+    with work.phase("storing"):
+        if any(h.code == "WRONG_DISTRICT" for h in holds):
+            store().write_difference(district.pk, sync.pk, Difference())
+        else:
+            store().write_difference(district.pk, sync.pk, difference)
+        plan = plan_digest(district.version, difference)
+        verdict = _verdict(sync, counts, holds, district.version == 0)
+        totals = {kind: sum(c[kind] for c in counts.values()) for kind in ("added", "updated", "removed")}
+        values = {
+            **facts, **_base_facts(district), **totals, "target_digest": digest, "plan_digest": plan,
+            "people_affected": explaining.people_affected(difference),
+        }  # fmt: skip
+    with transaction.atomic():
+        with work.phase("storing"):
+            _write_findings(sync, findings)
+            _write_tallies(sync, lines)
+            _write_holds(sync, holds)
+        mark = sync.mark_ready if not holds and not sync.undoes_id else sync.mark_awaiting_review
+        mark(work.now, verdict, seconds=work.seconds, **values)
+
+
+def _verdict(sync: Sync, counts: Mapping[str, Mapping[str, int]], holds: Sequence[holding.HoldFound], first: bool) -> str:
+    if sync.undoes_id:
+        return f"Would take back what that sync changed: {explaining.difference_in_words(counts)}"
+    return explaining.verdict(counts, [h.saw for h in holds], first=first)
+
+
+def _situation(
+    sync: Sync, base: Frames, target: Frames, difference: Difference, lines: pl.DataFrame, digest: str, facts: dict[str, Any],
+    last_modified: str,
+) -> holding.Situation:  # fmt: skip
+    district = sync.district
+    previous = district.syncs.filter(status="applied", undoes=None).order_by("-applied_at").first()
+    earlier = district.snapshots.filter(version__lt=district.version).order_by("version")
+    return holding.Situation(
+        base=base, target=target, difference=difference, tally=lines, target_digest=digest, base_version=district.version,
+        modes=facts.get("modes", {}), previous_modes=previous.modes if previous else {}, headers=facts.get("headers", {}),
+        previous_headers=previous.headers if previous else {}, earlier_digests=dict(earlier.values_list("digest", "version")),
+        last_modified=last_modified, previous_last_modified=previous.last_modified if previous else "",
+        history=_history(district), other_districts=lambda: _other_districts(district), is_undo=sync.is_undo,
+    )  # fmt: skip
+
+
+def _history(district: District) -> list[holding.Past]:
+    """The shares of earlier applied syncs, newest first."""
+    recent = {
+        s.pk: s
+        for s in district.syncs.filter(status="applied", undoes=None, base_version__gt=0).order_by("-applied_at")[:PAST_KEPT]
+    }
+    shares: dict[int, dict[str, dict[str, float]]] = {pk: {} for pk in recent}
+    for line in Tally.objects.filter(sync__in=list(recent), dimension="", before__gt=0):
+        shares[line.sync_id][line.table] = {k: getattr(line, k) / line.before for k in ("removed", "updated")}
+    return [holding.Past(s.applied_at.date(), shares[pk]) for pk, s in recent.items() if s.applied_at]
+
+
+def _other_districts(district: District) -> dict[str, frozenset[str]]:
+    """Name of each other district to the sourcedIds of its live orgs."""
+    found: dict[str, set[str]] = {}
+    rows = Org.objects.filter(status="active").exclude(district=district).values_list("district__name", "sourced_id")
+    for name, sourced_id in rows.iterator():
+        found.setdefault(name, set()).add(sourced_id)
+    return {name: frozenset(ids) for name, ids in found.items()}
+
+
+def _write_findings(sync: Sync, findings: Findings) -> None:
+    ordered = findings.ordered()
+    store().write_places(sync.district_id, sync.pk, findings)
+    before = (
+        Sync.objects.filter(district=sync.district_id, received_at__lt=sync.received_at, undoes=None)
+        .exclude(status__in=["received", "superseded"]).order_by("-received_at").first()
+    )  # fmt: skip
+    known = set(before.findings.values_list("code", "file", "column")) if before else None
+    sync.findings.all().delete()
+    Finding.objects.bulk_create(
+        Finding(
+            sync=sync, position=position, code=f.code, severity=f.severity, file=f.file[:80], column=f.column[:255], count=f.count,
+            message=f.message, next_step=f.next_step, effect=f.effect, places=f.places.head(PLACES_KEPT).to_dicts(),
+            is_new=known is not None and (f.code, f.file[:80], f.column[:255]) not in known,
+        )
+        for position, f in enumerate(ordered)
+    )  # fmt: skip
+
+
+def _write_tallies(sync: Sync, lines: pl.DataFrame) -> None:
+    sync.tallies.all().delete()
+    Tally.objects.bulk_create(
+        [Tally(sync=sync, **{**row, "key": row["key"][:255], "label": row["label"][:255]}) for row in lines.head(TALLIES_KEPT).to_dicts()],
+        batch_size=2000,
+    )
+
+
+def _write_holds(sync: Sync, holds: Sequence[holding.HoldFound]) -> None:
+    sync.holds.all().delete()
+    Hold.objects.bulk_create(
+        Hold(
+            sync=sync, position=position, code=h.code, approvable=h.approvable, table=h.table, dimension=h.dimension, key=h.key[:255],
+            saw=h.saw, usual=h.usual, meaning=h.meaning, next_step=h.next_step, numbers=h.numbers,
+        )
+        for position, h in enumerate(holds)
+    )  # fmt: skip
+
+
+# ----------------------------------------------------------------------------------------------------------------- deciding
+
+
+def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "", now: datetime | None = None) -> None:
+    """Approve exactly the plan that was shown. `by` None is the rule that no hold fired, for districts that apply
+    automatically. Raises StalePlan or NotApprovable; then nothing was decided."""
+    moment = now or timezone.now()
+    stale = False
+    with transaction.atomic():
+        district = District.objects.select_for_update().get(pk=sync.district_id)
+        sync.refresh_from_db()
+        if sync.status not in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW):
+            raise DecisionRefused(f"This sync is not waiting for a decision any more: {sync.get_status_display().lower()}.")
+        if sync.base_version != district.version:
+            sync.mark_stale(moment)
+            stale = True
+        elif sync.holds.filter(approvable=False).exists():
+            raise NotApprovable("A rule that nobody may overrule holds this sync. Decline it and ask for the right file.")
+        elif by is None and sync.status != Sync.Status.READY:
+            raise DecisionRefused("A held sync needs a person.")
+        elif _newer_was_applied(sync):
+            raise DecisionRefused("A newer delivery is live already; an older one never replaces it.")
+        elif plan_digest != sync.plan_digest:
+            raise StalePlan("The plan has changed since you read it. Nothing was approved; this is the new plan.")
+        else:
+            if Sync.objects.filter(district=district, status__in=["approved", "applying"]).exists():
+                raise DecisionRefused("Another sync of this district is being applied. Wait until it is done.")
+            if not sync.mark_approved(moment, plan_digest, by, reason):
+                raise StalePlan("Somebody else decided in this very moment. Nothing was approved by you.")
+            _audit(
+                moment, by, "sync.approved", sync, before={"version": district.version},
+                after={"added": sync.added, "updated": sync.updated, "removed": sync.removed, "reason": reason},
+            )  # fmt: skip
+    if stale:
+        raise StalePlan("The roster has moved since this plan was made. Nothing was approved; the plan is being made anew.")
+
+
+def _newer_was_applied(sync: Sync) -> bool:
+    return sync.undoes_id is None and Sync.objects.filter(
+        district=sync.district_id, status="applied", undoes=None, received_at__gt=sync.received_at
+    ).exists()
+
+
+def decline(sync: Sync, *, by: Staff, reason: str, now: datetime | None = None) -> None:
+    """Keep the roster as it is."""
+    moment = now or timezone.now()
+    with transaction.atomic():
+        if not sync.mark_declined(moment, by, reason):
+            raise DecisionRefused("This sync is not waiting for a decision any more.")
+        _audit(moment, by, "sync.declined", sync, after={"reason": reason})
+
+
+def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
+    """Check the file of a failed or rejected sync again, as a new sync of the same delivery."""
+    moment = now or timezone.now()
+    if sync.delivery is None or sync.status not in (Sync.Status.FAILED, Sync.Status.REJECTED):
+        raise DecisionRefused("Only a sync that failed or was refused can be tried again.")
+    if Delivery.objects.filter(district=sync.district_id, received_at__gt=sync.delivery.received_at).exists():
+        raise DecisionRefused("A newer delivery has come since; look at that one.")
+    with transaction.atomic():
+        again = Sync.objects.create(district=sync.district, delivery=sync.delivery, received_at=moment, status_since=moment)
+        _audit(moment, by, "sync.retried", again, before={"sync": sync.pk})
+    return again
+
+
+# ----------------------------------------------------------------------------------------------------------------- applying
+
+
+def apply(sync_id: int, *, now: datetime | None = None, progress: Callable[[str, float, int], None] | None = None) -> Sync | None:
+    """Write an approved sync. None if another worker has it. If the roster moved, the plan is made anew and the decision
+    withdrawn: nothing is ever applied to another version than was shown."""
+    sync = Sync.objects.get(pk=sync_id)
+    if not sync.start_applying(timezone.now()):
+        return None
+    sync = Sync.objects.select_related("district", "base", "decided_by").get(pk=sync_id)
+    work = _Work(sync, now, progress)
+    with _faults(sync):
+        started = time.perf_counter()
+        difference = store().difference(sync.district_id, sync.pk).load()
+        base = store().frames(sync.district_id, sync.base.tables) if sync.base else {}
+        work.tell("applying", 0.0, 0, force=True)
+        sync.seconds = work.seconds
+        try:
+            with transaction.atomic():
+                def told(fraction: float, rows: int) -> None:
+                    work.tell("applying", fraction, rows)
+                    sync.seconds = {**work.seconds, "applying": round(time.perf_counter() - started, 3)}
+
+                applying.apply(sync, difference, base, store(), now=work.now, progress=told)
+        except applying.PlanMoved:
+            sync.mark_stale(timezone.now())
+            _audit(timezone.now(), None, "sync.stale", sync)
+        except applying.PlanBroken as broken:
+            logger.error("sync %s: %s", sync.pk, broken)
+            sync.mark_failed(timezone.now(), "PLAN-BROKEN", f"{broken}. Nothing was written. Check the same file again; tell the developers if it comes back.")
+    sync.refresh_from_db()
+    return sync
+
+
+# ------------------------------------------------------------------------------------------------------------------ undoing
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """A value that a later sync changed again; an undo leaves it alone."""
+
+    table: str
+    sourced_id: str
+    column: str
+
+
+def undo(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
+    """A new sync that takes back what `sync` changed; it is prepared, reviewed and applied like any other."""
+    moment = now or timezone.now()
+    if sync.status != Sync.Status.APPLIED or sync.applied_at is None:
+        raise DecisionRefused("Only a sync that was applied can be undone.")
+    if sync.applied_at < moment - timedelta(days=settings.UNDO_DAYS):
+        raise DecisionRefused(f"It was applied more than {settings.UNDO_DAYS} days ago and can no longer be undone.")
+    if sync.base_version == 0:
+        raise DecisionRefused("The first roster cannot be undone: it would leave an empty one.")
+    with transaction.atomic():
+        District.objects.select_for_update().get(pk=sync.district_id)
+        if sync.undone_by.exclude(status__in=["declined", "superseded", "failed", "unchanged"]).exists():
+            raise DecisionRefused("An undo of this sync exists already.")
+        undoing = Sync.objects.create(district=sync.district, undoes=sync, received_at=moment, status_since=moment)
+        _audit(moment, by, "sync.undo_requested", undoing, before={"sync": sync.pk})
+    return undoing
+
+
+def undo_conflicts(sync: Sync, limit: int = 200) -> list[Conflict]:
+    """What an undo of `sync` would leave alone because it changed again since."""
+    district = District.objects.select_related("snapshot").get(pk=sync.district_id)
+    difference = store().difference(sync.district_id, sync.pk).load()
+    conflicts: list[Conflict] = []
+    for table, (_, clashes) in _taken_back(difference, _base_frames(district)).items():
+        conflicts += [Conflict(table, r[0], r[1]) for r in clashes.head(limit).iter_rows()]
+    return conflicts[:limit]
+
+
+def _prepare_undo(work: _Work) -> None:
+    sync, district = work.sync, work.sync.district
+    assert sync.undoes is not None
+    live = _base_frames(district)
+    with work.phase("comparing"):
+        done = store().difference(district.pk, sync.undoes_id).load()  # type: ignore[arg-type]
+        target = {table: frame_of(live, table) for table in TABLES if table in live}
+        for table, (frame, _) in _taken_back(done, live).items():
+            target[table] = frame
+        target = {table: frame for table, frame in target.items() if len(frame)}
+        difference = compare(live, target)
+    _finish_preparing(work, live, target, difference, Findings(), {})
+
+
+def _taken_back(done: Difference, live: Frames) -> dict[str, tuple[pl.DataFrame, pl.DataFrame]]:
+    """Per table of `done`: the live table with those changes taken back value by value, and (sourcedId, column) of what
+    has changed again since and so is left alone."""
+    result = {}
+    for table, changes in done.tables.items():
+        result[table] = _taken_back_table(table, changes, frame_of(live, table))
+    return result
+
+
+def _taken_back_table(table: str, changes: pl.DataFrame, live: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    columns = list(NORMAL[table])
+    values = columns[1:]
+    clashes: list[pl.DataFrame] = []
+    added = changes.filter(pl.col("kind") == "added").select(columns)
+    same = live.join(added, on=columns, how="semi", nulls_equal=True) if len(added) else added
+    altered = added.join(same, on="sourcedId", how="anti").join(live, on="sourcedId", how="semi").select("sourcedId")
+    clashes.append(altered.with_columns(column=pl.lit("sourcedId")))
+    frame = live.join(same.select("sourcedId"), on="sourcedId", how="anti", maintain_order="left") if len(same) else live
+
+    updated = changes.filter(pl.col("kind") == "updated")
+    if len(updated):
+        names = {**{c: f"new.{c}" for c in values}}
+        plan = updated.select("sourcedId", *(pl.col(c).alias(f"new.{c}") for c in values), *(f"{WAS}{c}" for c in values))
+        frame = frame.join(plan, on="sourcedId", how="left", maintain_order="left")
+        for column in values:
+            ours = pl.col(f"{WAS}{column}").is_not_null()
+            untouched = pl.col(column) == pl.col(names[column])
+            clash = frame.filter(ours & ~untouched & (pl.col(column) != pl.col(f"{WAS}{column}"))).select("sourcedId", column=pl.lit(column))
+            clashes.append(clash)
+            frame = frame.with_columns(pl.when(ours & untouched).then(pl.col(f"{WAS}{column}")).otherwise(pl.col(column)).alias(column))
+        frame = frame.select(columns)
+
+    removed = changes.filter(pl.col("kind") == "removed").select(columns)
+    if len(removed):
+        back = removed.join(frame.select("sourcedId"), on="sourcedId", how="anti", maintain_order="left")
+        came_again = removed.join(frame, on="sourcedId", how="semi").join(frame, on=columns, how="anti", nulls_equal=True)
+        clashes.append(came_again.select("sourcedId", column=pl.lit("sourcedId")))
+        frame = pl.concat([frame.select(columns), back])
+    return frame.select(columns), pl.concat(clashes)
+
+
+# --------------------------------------------------------------------------------------------------------------- recovering
+
+
+def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
+    """What was left behind by workers that died, or never picked up: (ids to prepare, ids to apply). A sync that was
+    tried too often fails instead."""
+    moment = now or timezone.now()
+    prepare_again: list[int] = []
+    apply_again: list[int] = []
+    left = Sync.objects.filter(
+        Q(status__in=["preparing", "applying"], claimed_until__lt=moment) | Q(status__in=["received", "approved"], status_since__lt=moment - LOST_AFTER)
+    )
+    for sync in left:
+        if sync.attempts >= Sync.MAX_ATTEMPTS and sync.status in ("preparing", "applying"):
+            sync.mark_failed(moment, "WORKER-LOST", "The worker on this sync was lost three times. Nothing was written. Try again; if it is lost again, the file may be too large for this machine.")
+        elif sync.status in ("received", "preparing"):
+            prepare_again.append(sync.pk)
+        else:
+            apply_again.append(sync.pk)
+    return prepare_again, apply_again
+
+
+def _audit(now: datetime, by: Staff | None, action: str, sync: Sync, *, before: dict[str, Any] | None = None, after: dict[str, Any] | None = None) -> None:
+    AuditEvent.objects.create(
+        at=now, by=by, action=action, district_id=sync.district_id, sync=sync, subject=f"sync {sync.pk}",
+        plan_digest=sync.plan_digest, before=before or {}, after=after or {},
+    )  # fmt: skip
+
+
+__all__ = [
+    "ClaimLost", "Conflict", "DecisionRefused", "NotApprovable", "Snapshot", "StalePlan", "apply", "approve", "decline",
+    "prepare", "receive", "recover", "retry", "store", "undo", "undo_conflicts",
+]  # fmt: skip

@@ -1,0 +1,53 @@
+"""What the queue runs. A task takes one id and calls once; the sync row is the truth, so a task may be delivered twice.
+
+The dotted paths of these functions stand in the queue's rows: they are never renamed without a migration of those.
+"""
+
+from __future__ import annotations
+
+from django_q.tasks import async_task
+
+from rosters import syncs
+from rosters.models import Sync
+
+
+def prepare(*, sync_id: int) -> None:
+    """Prepare a received sync; apply it if nothing holds it and its district wants no person asked."""
+    sync = syncs.prepare(sync_id)
+    if sync is None:
+        return
+    if sync.status == Sync.Status.READY and sync.district.applies_automatically:
+        try:
+            syncs.approve(sync, by=None, plan_digest=sync.plan_digest)
+        except syncs.DecisionRefused:
+            return
+        enqueue_apply(sync)
+    elif sync.status == Sync.Status.RECEIVED:
+        enqueue_prepare(sync)
+
+
+def apply(*, sync_id: int) -> None:
+    """Apply an approved sync; a plan that went stale is prepared again."""
+    sync = syncs.apply(sync_id)
+    if sync is not None and sync.status == Sync.Status.RECEIVED:
+        enqueue_prepare(sync)
+    elif sync is not None and sync.status == Sync.Status.APPROVED:
+        enqueue_apply(sync)
+
+
+def recover() -> None:
+    """Pick up what dead workers left behind. Runs every minute."""
+    to_prepare, to_apply = syncs.recover()
+    for sync_id in to_prepare:
+        async_task("rosters.tasks.prepare", sync_id=sync_id)
+    for sync_id in to_apply:
+        async_task("rosters.tasks.apply", sync_id=sync_id)
+
+
+def enqueue_prepare(sync: Sync) -> None:
+    """With the queue in the same database, the task is committed or rolled back with the sync itself."""
+    async_task("rosters.tasks.prepare", sync_id=sync.pk)
+
+
+def enqueue_apply(sync: Sync) -> None:
+    async_task("rosters.tasks.apply", sync_id=sync.pk)

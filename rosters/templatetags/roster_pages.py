@@ -1,0 +1,132 @@
+"""What the pages' templates need beyond Django's own tags: signs of statuses, bars, differences of values."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from difflib import SequenceMatcher
+from typing import Any
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+from django.utils.timesince import timesince
+
+from rosters.words import PHASE_WORDS, SYNC_WORDS, TABLE_WORDS, Words
+from rosters.models import Sync
+
+register = template.Library()
+
+
+@register.simple_tag
+def status(of: Sync | Words) -> SafeString:
+    """A status as sign and word."""
+    words = SYNC_WORDS[of.status] if isinstance(of, Sync) else of
+    return format_html('<span class="status status-{}">{}</span>', words.sign, words.word)
+
+
+@register.simple_tag
+def words(sync: Sync) -> Words:
+    return SYNC_WORDS[sync.status]
+
+
+@register.filter
+def ago(moment: datetime | None) -> SafeString | str:
+    """Relative first; the absolute time with its zone on hover and for machines."""
+    if moment is None:
+        return "never"
+    local = timezone.localtime(moment)
+    seconds = (timezone.now() - moment).total_seconds()
+    text = "just now" if seconds < 60 else f"{timesince(moment).split(',')[0]} ago"
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), f"{local:%a %d %b %Y, %H:%M %Z}", text)
+
+
+@register.filter
+def table_words(table: str) -> str:
+    return TABLE_WORDS.get(table, table)
+
+
+@register.filter
+def phase_words(phase: str) -> str:
+    return PHASE_WORDS.get(phase, phase)
+
+
+@register.filter
+def share(part: int, whole: int) -> str:
+    """812 of 4310 as "18.8 %"; "" where there is no whole."""
+    return f"{100 * part / whole:.1f} %" if whole and part else ""
+
+
+@register.filter
+def percent(fraction: float) -> int:
+    return round(100 * fraction)
+
+
+@register.filter
+def item(mapping: Any, key: str) -> Any:
+    return mapping.get(key, "") if mapping else ""
+
+
+@register.filter
+def clock(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 90 else f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+def _visible(text: str) -> SafeString:
+    """A value as it is: blanks at its ends shown, empty said."""
+    if not text:
+        return format_html('<span class="empty">{}</span>', "(empty)")
+    inner = text.strip(" ")
+    ends = len(text) - len(text.lstrip(" ")), len(text) - len(text.rstrip(" "))
+    return format_html("{}{}{}", "␣" * ends[0], inner, "␣" * ends[1] if inner else "")
+
+
+@register.simple_tag
+def value(text: str | None) -> SafeString:
+    return _visible(text or "")
+
+
+@register.simple_tag
+def old_and_new(old: str | None, new: str | None) -> SafeString:
+    """Old → new, the differing part of each marked."""
+    before, after = old or "", new or ""
+    if not before or not after:
+        return format_html("<del>{}</del> → <ins>{}</ins>", _visible(before), _visible(after))
+    parts = SequenceMatcher(None, before, after, autojunk=False).get_opcodes() if len(before) + len(after) < 600 else []
+    if not parts:
+        return format_html("<del>{}</del> → <ins>{}</ins>", before, after)
+    left = format_html_join("", "{}", ((_marked(before[i:j], kind != "equal"),) for kind, i, j, _, _ in parts))
+    right = format_html_join("", "{}", ((_marked(after[i:j], kind != "equal"),) for kind, _, _, i, j in parts))
+    return format_html("<del>{}</del> → <ins>{}</ins>", left, right)
+
+
+def _marked(text: str, differs: bool) -> SafeString:
+    if not text:
+        return format_html("")
+    return format_html("<mark>{}</mark>", text.replace(" ", "␣")) if differs else format_html("{}", text)
+
+
+@register.simple_tag(takes_context=True)
+def with_query(context: dict[str, Any], **changes: Any) -> str:
+    """This page's query string with some parameters changed; None or "" takes one away."""
+    query = context["request"].GET.copy()
+    for key, new in changes.items():
+        if new in (None, ""):
+            query.pop(key, None)
+        else:
+            query[key] = str(new)
+    return f"?{query.urlencode()}" if query else "?"
+
+
+@register.filter
+def bars(sync: Sync, biggest: int) -> tuple[float, float, float, float]:
+    """A sync's + ~ − as parts of a bar 100 wide: (added, changed, where removed begins, removed)."""
+    added, updated, removed = (round(100 * n / biggest, 1) for n in (sync.added, sync.updated, sync.removed))
+    return added, updated, added + updated, removed
+
+
+@register.filter
+def record_name(record: Any) -> str:
+    """What a person calls a record of the live roster."""
+    person = f"{getattr(record, 'given_name', '')} {getattr(record, 'family_name', '')}".strip()
+    return getattr(record, "title", "") or getattr(record, "name", "") or person or record.sourced_id

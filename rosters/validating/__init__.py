@@ -1,0 +1,83 @@
+"""Delivered frames to findings, and to what may be used of them.
+
+An error costs as little as it may: a value in an optional cell, a row in an id or a required cell. Rows that are not used
+are quarantined: their records keep the values last accepted, and never count as removed. Above a limit, or where whole
+files are missing, the delivery is rejected.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from rosters.findings import Findings
+from rosters.frames import Checked, CheckedTable, CheckOptions, Delivered, Frames, Progress, silent
+from rosters.validating import cells, practice, profiles, references, semantics
+from rosters.validating.context import Context
+
+__all__ = ["check"]
+
+
+def check(delivered: Delivered, *, base: Frames | None = None, options: CheckOptions, progress: Progress = silent) -> Checked:
+    """Hold a delivery against every rule. `base` is the accepted roster: deltas and absent files refer to it."""
+    findings = Findings(overrides=dict(options.overrides))
+    findings.extend(delivered.findings)
+    if not delivered.readable:
+        reasons = tuple(("ROSTER-UNREADABLE", f.message) for f in findings if f.severity == "fatal")
+        return Checked(delivered.version, {}, findings, reasons[:3] or (("ROSTER-UNREADABLE", "It cannot be read."),))
+    ctx = Context(delivered, base or {}, options, findings)
+    for name, table in delivered.tables.items():
+        ctx.frames[name] = table.frame
+        ctx.bad[name] = pl.Series(name, [False], dtype=pl.Boolean).new_from_index(0, len(table.frame))
+    rows = sum(len(f) for f in ctx.frames.values())
+    for done, name in enumerate(list(ctx.frames), start=1):
+        cells.check(ctx, name)
+        references.check_identity(ctx, name)
+        progress("checking", 0.6 * done / len(ctx.frames), rows)
+    incomplete = references.check_complete(ctx)
+    incomplete += references.check_references(ctx)
+    references.check_deltas(ctx)
+    progress("checking", 0.75, rows)
+    semantics.check(ctx)
+    practice.check(ctx)
+    profiles.check(ctx)
+    progress("checking", 1.0, rows)
+    tables = {name: _checked(ctx, name) for name in ctx.frames}
+    return Checked(delivered.version, tables, findings, tuple(incomplete) + tuple(_too_many(ctx, tables)))
+
+
+def _checked(ctx: Context, name: str) -> CheckedTable:
+    delivered = ctx.delivered.tables[name]
+    ctx.blank_dropped(name)
+    frame, bad = ctx.frames[name], ctx.bad[name]
+    unread = delivered.unread
+    named = unread["sourcedId"].drop_nulls()
+    quarantined = pl.concat([frame.filter(bad)["sourcedId"], named]).unique()
+    drops = [
+        pl.DataFrame({"sourcedId": frame["sourcedId"].gather(pl.concat(parts).unique())}).with_columns(column=pl.lit(column))
+        for column, parts in ctx.drops.get(name, {}).items()
+    ]
+    dropped = pl.concat(drops) if drops else pl.DataFrame(schema={"sourcedId": pl.String, "column": pl.String})
+    blank = int((frame.filter(bad)["sourcedId"] == "").sum())
+    return CheckedTable(
+        name=name, mode=delivered.mode, frame=frame.filter(~bad) if bad.any() else frame,
+        quarantined=quarantined.filter(quarantined != "").to_frame("sourcedId"), dropped=dropped,
+        nameless=int(unread["sourcedId"].is_null().sum()) + blank,
+    )  # fmt: skip
+
+
+def _too_many(ctx: Context, tables: dict[str, CheckedTable]) -> list[tuple[str, str]]:
+    """Tables of which too much cannot be used: above both limits, or nothing left at all."""
+    reasons = []
+    for name, table in tables.items():
+        if not ctx.rostering(name):
+            continue
+        lost = int(ctx.bad[name].sum()) + len(ctx.delivered.tables[name].unread)
+        rows = len(ctx.bad[name]) + len(ctx.delivered.tables[name].unread)
+        limit = ctx.options
+        if lost and (lost == rows or lost > limit.max_bad_rows and lost > limit.max_bad_share * rows):
+            reasons.append(("ROSTER-TOO-MANY-BAD-ROWS", f"{lost:,} of {rows:,} rows of {name}.csv cannot be used."))
+        elif not rows and len(ctx.base_ids(name)) and table.mode == "bulk":
+            table.nameless += 1  # a header without rows says nothing about what was there
+    return reasons
+
+

@@ -1,0 +1,303 @@
+"""Modes, cell types and vocabularies (OR-CSV-051 to 056, 080 to 146): every cell judged by itself.
+
+All conditions of a table are evaluated in one pass that only counts; rows are looked up only where a count is not zero.
+
+Decisions. A word that differs from the standard's only in case or outer blanks is read as the standard's word and reported
+(142, and 106 for booleans), since its meaning is certain. ``NULL`` and the like in a cell is what it says, reported (053),
+and left to the type of its column.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from rosters.findings import Effect
+from rosters.oneroster.spec import Column, Table, Vocabulary
+from rosters.oneroster.vocabularies import CEDS_GRADES, GRADE_VARIANTS
+from rosters.validating.context import Context, indices
+
+_GUID = r"^[0-9A-Za-z.\-_/@]+$"
+_DATE_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"
+_DATE_TIME_SHORT = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"
+_NULLS = ("NULL", "null", "Null", "N/A", "n/a", "#N/A", "none", "None", "#REF!", "#VALUE!", "#NAME?")
+_INVISIBLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00a0\u200b-\u200f\u2028-\u202e\u2060\ufeff\ufffd]"
+_MOJIBAKE = r"Ã[\u0080-\u00bf©¨±¼³¡­]|â€|Â[\u00a0-\u00bf]"
+_FORMULA = ("=", "+", "@", "\t")
+_EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
+_PHONE = r"^[0-9+()./\-\s]{5,}(?:\s*(?:x|ext\.?)\s*\d+)?$"
+_SPREADSHEET = r"^\d(?:\.\d+)?E\+\d+$"
+
+#: The rule of each vocabulary, and of a column where the vocabulary serves several.
+_VOCABULARY_RULES = {
+    "sessionType": "OR-CSV-130", "classType": "OR-CSV-131", "orgType": "OR-CSV-132", "userRole": "OR-CSV-133",
+    "enrollmentRole": "OR-CSV-134", "role": "OR-CSV-135", "roleType": "OR-CSV-135", "gender": "OR-CSV-136",
+    "importance": "OR-CSV-137", "scoreStatus": "OR-CSV-138", "learningObjectiveSource": "OR-CSV-139", "status": "OR-CSV-086",
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Test:
+    """One condition on the cells of one column: true where the rule fires."""
+
+    code: str
+    column: str
+    bad: pl.Expr
+    detail: str = ""
+    effect: Effect | None = None
+
+
+def check(ctx: Context, name: str) -> None:
+    """Judge every cell of the table `name`."""
+    table = ctx.table(name)
+    _heal(ctx, table)
+    _modes(ctx, table)
+    run(ctx, name, [t for c in table.columns for t in _of_column(ctx, table, c)] + list(_of_row(ctx, table)))
+    _grades(ctx, table)
+    _lists(ctx, table)
+
+
+def run(ctx: Context, name: str, tests: list[Test]) -> None:
+    """Count every test in one pass; flag the rows of those that fired."""
+    tests = [t for t in tests if ctx.applies(t.code)]
+    frame = ctx.frames[name]
+    if not tests or not len(frame):
+        return
+    counts = frame.lazy().select(t.bad.fill_null(False).sum().alias(str(i)) for i, t in enumerate(tests)).collect().row(0)
+    for test, count in zip(tests, counts, strict=True):
+        if count:
+            rows = indices(frame.select(test.bad.alias("bad"))["bad"])
+            ctx.flag(test.code, name, test.column, rows, detail=test.detail, effect=test.effect)
+
+
+# ------------------------------------------------------------------------------------------------------------------ healing
+
+
+def _heal(ctx: Context, table: Table) -> None:
+    """Apply the district's mappings, then read words that differ in case or outer blanks only as what they mean."""
+    frame = ctx.frames[table.name]
+    for key, words in ctx.options.mappings.items():
+        name, _, column = key.partition(".")
+        if name == table.name and column in frame.columns and words:
+            frame = frame.with_columns(_mapped(column, dict(words), listed=bool((c := ctx.column(name, column)) and c.listed)))
+    ctx.frames[table.name] = frame
+    for column in table.columns:
+        vocabulary = _vocabulary(ctx, column)
+        if vocabulary is not None and column.kind in ("enum", "boolean") and not column.listed:
+            _heal_case(ctx, table, column, vocabulary)
+
+
+def _mapped(column: str, words: dict[str, str], *, listed: bool) -> pl.Expr:
+    cell = pl.col(column)
+    if not listed:
+        return cell.replace(words)
+    return pl.when(cell == "").then(cell).otherwise(
+        cell.str.split(",").list.eval(pl.element().str.strip_chars().replace(words)).list.join(",")
+    ).alias(column)  # fmt: skip
+
+
+def _heal_case(ctx: Context, table: Table, column: Column, vocabulary: Vocabulary) -> None:
+    frame = ctx.frames[table.name]
+    cells = frame[column.name]
+    words = cells.unique()
+    right = {v.lower(): v for v in vocabulary.values}
+    healed = {
+        w: right[w.strip().lower()] for w in words.to_list() if w not in vocabulary.values and w.strip().lower() in right
+    }
+    if not healed:
+        return
+    rows = indices(cells.is_in(list(healed)))
+    boolean = column.kind == "boolean"
+    ctx.flag("OR-CSV-106" if boolean else "OR-CSV-142", table.name, column.name, rows, effect="none",
+             detail=f"It was read as {', '.join(sorted(set(healed.values())))}.")  # fmt: skip
+    ctx.frames[table.name] = frame.with_columns(pl.col(column.name).replace(healed))
+
+
+def _vocabulary(ctx: Context, column: Column) -> Vocabulary | None:
+    if column.kind == "boolean":
+        return ctx.version.vocabularies["boolean"]
+    return ctx.version.vocabularies.get(column.vocabulary)
+
+
+# -------------------------------------------------------------------------------------------------------------------- modes
+
+
+def _modes(ctx: Context, table: Table) -> None:
+    name = table.name
+    frame = ctx.frames[name]
+    status, modified = pl.col("status") != "", pl.col("dateLastModified") != ""
+    facts = frame.select(s=status.sum(), m=modified.sum(), one=(status != modified).sum(), both=(status & modified).sum()).row(0)
+    if not len(frame):
+        return
+    none: Effect = "none"
+    if ctx.mode(name) == "bulk":
+        run(ctx, name, [Test("OR-CSV-080", "status", status, effect=none), Test("OR-CSV-081", "dateLastModified", modified, effect=none)])
+    else:
+        run(ctx, name, [Test("OR-CSV-082", "status", ~status, effect="row"), Test("OR-CSV-083", "dateLastModified", ~modified, effect=none)])
+    run(ctx, name, [Test("OR-CSV-084", "status", status != modified, effect=none)])
+    if 0 < facts[3] < len(frame) and facts[2] < len(frame) - facts[3]:
+        ctx.findings.add("OR-CSV-085", table.file, "status", detail=f"{facts[3]:,} of {len(frame):,} rows are written as delta.")
+    future = pl.col("dateLastModified").str.head(10) > (ctx.options.today.isoformat())
+    run(ctx, name, [Test("OR-CSV-088", "dateLastModified", modified & future)])
+
+
+# -------------------------------------------------------------------------------------------------------------------- cells
+
+
+def _of_column(ctx: Context, table: Table, column: Column) -> Iterator[Test]:
+    name, cell, given = column.name, pl.col(column.name), pl.col(column.name) != ""
+    if name in ("status", "dateLastModified"):
+        if name == "status":
+            legacy = ["active", "tobedeleted"]
+            yield Test("OR-CSV-086", name, given & ~cell.is_in(legacy), effect="row" if ctx.mode(table.name) == "delta" else "none")
+        else:
+            short = cell.str.contains(_DATE_TIME_SHORT)
+            yield Test("OR-CSV-104", name, given & ~cell.str.contains(_DATE_TIME) & ~short, effect="none")
+        return
+    if column.required:
+        yield Test("OR-CSV-100", name, ~given)
+    if column.kind in ("guid", "guidref") and not column.listed:
+        yield Test("OR-CSV-101", name, given & ~cell.str.contains(_GUID))
+        yield Test("OR-CSV-102", name, cell.str.len_bytes() > 255)
+        if column.kind == "guid":
+            yield Test("OR-CSV-115", name, cell.str.contains(_SPREADSHEET))
+    elif column.kind == "date":
+        right = (cell.str.len_bytes() == 10) & cell.str.to_date("%Y-%m-%d", strict=False).is_not_null()
+        yield Test("OR-CSV-103", name, given & ~right)
+    elif column.kind == "year":
+        yield Test("OR-CSV-105", name, given & ~cell.str.contains(r"^\d{4}$"))
+    elif column.kind == "int":
+        yield Test("OR-CSV-107", name, given & ~cell.str.contains(r"^(?:100|[1-9]?\d)$"))
+    elif column.kind == "float":
+        yield Test("OR-CSV-108", name, given & ~cell.str.contains(r"^[+-]?\d+(?:\.\d+)?$"))
+    elif column.kind == "boolean":
+        yield Test("OR-CSV-106", name, given & ~cell.is_in(["true", "false"]))
+    elif column.kind == "enum" and not column.listed:
+        yield from _of_vocabulary(ctx, column)
+    if column.kind in ("string", "id"):
+        yield from _of_text(column)
+
+
+def _of_vocabulary(ctx: Context, column: Column) -> Iterator[Test]:
+    vocabulary = _vocabulary(ctx, column)
+    if vocabulary is None:
+        return
+    cell = pl.col(column.name)
+    known = (cell == "") | cell.is_in(list(vocabulary.values))
+    extended = cell.str.starts_with("ext:")
+    code = _VOCABULARY_RULES[vocabulary.name]
+    if vocabulary.extensible:
+        formed = cell.str.contains(r"^ext:[A-Za-z0-9._\-]+$")
+        yield Test(code, column.name, ~known & ~extended)
+        yield Test("OR-CSV-141", column.name, extended & ~formed)
+    elif ctx.delivered.version == "1.2":
+        yield Test(code, column.name, ~known & ~extended)
+        yield Test("OR-CSV-141", column.name, extended)
+    else:
+        yield Test(code, column.name, ~known & ~extended)
+        yield Test("OR-CSV-140", column.name, extended)
+
+
+def _of_text(column: Column) -> Iterator[Test]:
+    cell = pl.col(column.name)
+    yield Test("OR-CSV-055", column.name, cell.str.len_bytes() > 255)
+    yield Test("OR-CSV-052", column.name, cell.str.starts_with(" ") | cell.str.ends_with(" "))
+    yield Test("OR-CSV-053", column.name, cell.is_in(list(_NULLS)))
+    starts = pl.any_horizontal(cell.str.starts_with(mark) for mark in _FORMULA)
+    phone = column.name in ("phone", "sms")
+    yield Test("OR-CSV-056", column.name, starts if not phone else cell.str.starts_with("=") | cell.str.starts_with("@"))
+    odd = cell.str.len_bytes() != cell.str.len_chars()
+    yield Test("OR-CSV-051", column.name, cell.str.contains(_INVISIBLE))
+    yield Test("OR-CSV-054", column.name, odd & cell.str.contains(_MOJIBAKE))
+    if column.name == "email":
+        yield Test("OR-CSV-118", column.name, (cell != "") & ~cell.str.contains(_EMAIL))
+    elif phone:
+        yield Test("OR-CSV-118", column.name, (cell != "") & ~cell.str.contains(_PHONE))
+
+
+def _of_row(ctx: Context, table: Table) -> Iterator[Test]:
+    """Rules on two cells of one row, and on plausible dates."""
+    year = ctx.options.today.year
+    if table.name == "academicSessions":
+        begin, end = pl.col("startDate"), pl.col("endDate")
+        yield Test("OR-CSV-116", "endDate", (begin != "") & (end != "") & (begin >= end), effect="row")
+        yield Test("OR-CSV-119", "startDate", _far(begin, year - 10, year + 10), effect="none")
+    if table.name in ("enrollments", "roles"):
+        begin, end = pl.col("beginDate"), pl.col("endDate")
+        yield Test("OR-CSV-117", "endDate", (begin != "") & (end != "") & (begin >= end), effect="value")
+    if table.name == "demographics":
+        birth = pl.col("birthDate")
+        yield Test("OR-CSV-119", "birthDate", _far(birth, year - 110, year - 1), effect="none")
+    if table.name in ("classes", "courses"):
+        subjects, codes = pl.col("subjects"), pl.col("subjectCodes")
+        both = (subjects != "") & (codes != "")
+        uneven = subjects.str.count_matches(",", literal=True) != codes.str.count_matches(",", literal=True)
+        yield Test("OR-CSV-212", "subjectCodes", both & uneven, effect="value")
+        yield Test("OR-CSV-213", "subjectCodes", (subjects != "") != (codes != ""))
+        yield Test("OR-CSV-145", "subjectCodes", (codes != "") & ~codes.str.contains(r"^\s*\d{2}[0-9A-Z]{0,10}(?:\s*,\s*\d{2}[0-9A-Z]{0,10})*$"))
+    if table.name == "users":
+        yield Test("OR-CSV-273", "password", pl.col("password") != "")
+    if table.name == "userProfiles":
+        yield Test("OR-CSV-273", "password", pl.col("password") != "")
+    if table.name == "demographics" and ctx.delivered.version == "1.1":
+        yield Test("OR-CSV-146", "countryOfBirthCode", (pl.col("countryOfBirthCode") != "") & ~pl.col("countryOfBirthCode").str.contains(r"^[A-Z]{2}$"))
+        yield Test("OR-CSV-146", "stateOfBirthAbbreviation", (pl.col("stateOfBirthAbbreviation") != "") & ~pl.col("stateOfBirthAbbreviation").str.contains(r"^[A-Z]{2}$"))
+    if table.name in ("lineItemLearningObjectiveIds", "resultLearningObjectiveIds") and ctx.delivered.version == "1.2":
+        urn = pl.col("learningObjectiveId").str.contains(r"^urn:uuid:[0-9a-fA-F-]{36}$")
+        yield Test("OR-CSV-114", "learningObjectiveId", (pl.col("source") == "case") & ~urn)
+
+
+def _far(cell: pl.Expr, first: int, last: int) -> pl.Expr:
+    return (cell != "") & ((cell < f"{first:04d}") | (cell > f"{last + 1:04d}"))
+
+
+# -------------------------------------------------------------------------------------------------------------------- lists
+
+
+def _grades(ctx: Context, table: Table) -> None:
+    """143 and 144: every grade a CEDS code; what it probably means is proposed as a mapping."""
+    if "grades" not in table.header:
+        return
+    code = "OR-CSV-143" if ctx.delivered.version == "1.1" else "OR-CSV-144"
+    cells = ctx.frames[table.name]["grades"]
+    wrong: list[str] = []
+    for cell in cells.unique().to_list():
+        if any(grade.strip() not in CEDS_GRADES for grade in cell.split(",") if cell):
+            wrong.append(cell)
+    if not wrong:
+        return
+    proposals = {g.strip(): GRADE_VARIANTS[g.strip()] for cell in wrong for g in cell.split(",") if g.strip() in GRADE_VARIANTS}
+    shown = ", ".join(f"{old} as {new}" for old, new in sorted(proposals.items())[:6])
+    detail = f"A mapping could read {shown}." if shown else ""
+    ctx.flag(code, table.name, "grades", indices(cells.is_in(wrong)), detail=detail)
+
+
+def _lists(ctx: Context, table: Table) -> None:
+    """109 to 113: the form of lists and of their items."""
+    frame = ctx.frames[table.name]
+    tests: list[Test] = []
+    for column in table.columns:
+        if not column.listed:
+            continue
+        cell = pl.col(column.name)
+        hollow = cell.str.contains(r"^\s*,|,\s*,|,\s*$")
+        reference = column.kind == "guidref"
+        separators = cell.str.contains(r"[;|\[\]]") if not column.pattern else pl.lit(False)
+        tests.append(Test("OR-CSV-109", column.name, hollow | separators, effect="none" if column.required else None))
+        tests.append(Test("OR-CSV-110", column.name, cell.str.contains(", ", literal=True)))
+        repeated = cell.str.contains(",", literal=True) & (cell.str.split(",").list.eval(pl.element().str.strip_chars()).list.n_unique() < cell.str.split(",").list.len())
+        tests.append(Test("OR-CSV-111", column.name, repeated))
+        if reference:
+            tests.append(Test("OR-CSV-101", column.name, (cell != "") & ~cell.str.contains(r"^[0-9A-Za-z.\-_/@,\s]+$")))
+        elif column.pattern:
+            item = column.pattern.removeprefix("^").removesuffix("$")
+            code = "OR-CSV-113" if column.name == "scoreScaleValue" else "OR-CSV-112"
+            tests.append(Test(code, column.name, (cell != "") & ~cell.str.contains(rf"^\s*{item}(?:\s*,\s*{item})*\s*$")))
+        vocabulary = _vocabulary(ctx, column)
+        if vocabulary is not None and column.kind == "enum":
+            words = "|".join(vocabulary.values) + (r"|ext:[A-Za-z0-9._\-]+" if vocabulary.extensible else "")
+            tests.append(Test(_VOCABULARY_RULES["importance"], column.name, (cell != "") & ~cell.str.contains(rf"^\s*(?:{words})(?:\s*,\s*(?:{words}))*\s*$")))
+    if len(frame):
+        run(ctx, table.name, tests)

@@ -1,0 +1,144 @@
+"""The table on which a check works: frames, what was found in them, and what is not to be used.
+
+Rules find rows (by index into a frame) and call `Context.flag`; it records the finding with lines and values and applies the
+rule of effects: an error in an optional cell costs that value, in the id or a required cell it quarantines the row.
+Semantics compare row numbers (`Context.row_of`), so each id is looked up once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from rosters.findings import Effect, Findings, places
+from rosters.frames import LINE, CheckOptions, Delivered, Frames
+from rosters.oneroster import VERSIONS
+from rosters.oneroster.normal import NORMAL
+from rosters.oneroster.rules import RULES
+from rosters.oneroster.spec import Column, Table, Version
+
+_SHOWN = 80
+#: Never shown, not even as the value of a finding.
+_SECRET = ("password",)
+
+
+def indices(mask: pl.Series) -> pl.Series:
+    """Row numbers where `mask` is true (null counts as false)."""
+    return mask.fill_null(False).arg_true()
+
+
+@dataclass(slots=True)
+class Context:
+    """`frames` are the delivered rows, healed by mappings; `bad[table]` marks quarantined rows."""
+
+    delivered: Delivered
+    base: Frames
+    options: CheckOptions
+    findings: Findings
+    frames: dict[str, pl.DataFrame] = field(default_factory=dict)
+    bad: dict[str, pl.Series] = field(default_factory=dict)
+    drops: dict[str, dict[str, list[pl.Series]]] = field(default_factory=dict)
+    _rows_of: dict[tuple[str, str], pl.Series] = field(default_factory=dict)
+
+    @property
+    def version(self) -> Version:
+        return VERSIONS[self.delivered.version]
+
+    def table(self, name: str) -> Table:
+        return self.version.tables[name]
+
+    def column(self, table: str, name: str) -> Column | None:
+        return next((c for c in self.table(table).columns if c.name == name), None)
+
+    def has(self, *tables: str) -> bool:
+        return all(t in self.frames for t in tables)
+
+    def mode(self, table: str) -> str:
+        return self.delivered.tables[table].mode
+
+    def rostering(self, table: str) -> bool:
+        return table in NORMAL
+
+    def applies(self, code: str) -> bool:
+        """The rule is one of this version and is not switched off."""
+        return self.delivered.version in RULES[code].versions and not self.findings.is_off(code)
+
+    # -- findings
+
+    def flag(
+        self, code: str, table: str, column: str, rows: pl.Series, *, detail: str = "", effect: Effect | None = None,
+        values: pl.Series | None = None,
+    ) -> None:  # fmt: skip
+        """Rule `code` fired in `rows` of `table`. `effect` None: by the column's need; `values` stand for the cells."""
+        if not len(rows) or not self.applies(code):
+            return
+        chosen = self._effect(code, table, column, effect)
+        frame = self.frames[table]
+        shown = values if values is not None else frame[column].gather(rows) if column in frame.columns else None
+        if shown is None or column in _SECRET:
+            shown = pl.Series("value", [""], dtype=pl.String).new_from_index(0, len(rows))
+        found = places(frame[LINE].gather(rows), shown.str.slice(0, _SHOWN)).sort("line")
+        self.findings.add(code, f"{table}.csv", column, places=found, detail=detail, effect=chosen)
+        if chosen == "row":
+            self.quarantine(table, rows)
+        elif chosen == "value":
+            self.drop(table, column, rows)
+
+    def _effect(self, code: str, table: str, column: str, wanted: Effect | None) -> Effect:
+        severity = self.findings.overrides.get(code) or RULES[code].severity
+        if severity not in ("error", "fatal") or not self.rostering(table):
+            return "none"
+        if wanted is not None:
+            return wanted
+        known = self.column(table, column)
+        return "row" if known is None or known.required else "value"
+
+    def quarantine(self, table: str, rows: pl.Series) -> None:
+        mark = pl.Series(values=[True], dtype=pl.Boolean).new_from_index(0, len(rows))
+        self.bad[table] = self.bad[table].scatter(rows, mark)
+
+    def drop(self, table: str, column: str, rows: pl.Series) -> None:
+        self.drops.setdefault(table, {}).setdefault(column, []).append(rows.cast(pl.UInt32))
+
+    def blank_dropped(self, table: str) -> None:
+        """Take dropped values out of the frame. Lists whose items were dropped one by one have been set before."""
+        for column, parts in self.drops.get(table, {}).items():
+            rows = pl.concat(parts).unique()
+            blank = pl.Series(values=[""], dtype=pl.String).new_from_index(0, len(rows))
+            known = self.column(table, column)
+            if known is None or not (known.listed and known.refers_to):
+                self.frames[table] = self.frames[table].with_columns(self.frames[table][column].scatter(rows, blank))
+
+    # -- references
+
+    def base_ids(self, table: str) -> pl.Series:
+        return self.base[table]["sourcedId"] if table in self.base else pl.Series("sourcedId", [], pl.String)
+
+    def row_of(self, table: str, column: str) -> pl.Series:
+        """For each row, the number of the row that its (single) reference points to in the target's frame; null if none."""
+        key = (table, column)
+        if key not in self._rows_of:
+            known = self.column(table, column)
+            assert known is not None
+            self._rows_of[key] = self.rows_named(self.frames[table][column], known.refers_to)
+        return self._rows_of[key]
+
+    def rows_named(self, ids: pl.Series, target: str) -> pl.Series:
+        """The number of the row with each of these sourcedIds in `target`; null where there is none."""
+        if target not in self.frames:
+            return pl.Series("row", [None], dtype=pl.UInt32).new_from_index(0, len(ids))
+        index = self.frames[target].select("sourcedId").with_row_index("row").unique("sourcedId", keep="first")
+        return ids.alias("sourcedId").to_frame().join(index, on="sourcedId", how="left", maintain_order="left")["row"]
+
+    def items(self, table: str, column: str) -> pl.DataFrame:
+        """The items of a list column: ``row`` (of the table) and ``item`` (trimmed, not empty)."""
+        split = self.frames[table].select(item=pl.col(column).str.split(",")).with_row_index("row")
+        each = split.explode("item").with_columns(pl.col("item").str.strip_chars())
+        return each.filter(pl.col("item").is_not_null() & (pl.col("item") != ""))
+
+    def value_at(self, table: str, column: str, rows: pl.Series) -> pl.Series:
+        """The cells of `column` at these row numbers; null where the number is null."""
+        return self.frames[table][column].gather(rows.fill_null(0)).zip_with(
+            rows.is_not_null(), pl.Series([None], dtype=pl.String).new_from_index(0, len(rows))
+        ) if len(self.frames[table]) else pl.Series([None], dtype=pl.String).new_from_index(0, len(rows))  # fmt: skip

@@ -1,0 +1,216 @@
+"""Identity and references (OR-CSV-160 to 185): every id once, every reference to a record that is there.
+
+A record that is quarantined and already accepted stays, so what refers to it stands; one that is new does not exist, so
+what hangs on it is quarantined too, until nothing changes any more.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from rosters.oneroster.normal import TABLES
+from rosters.oneroster.spec import Column
+from rosters.validating.context import Context, indices
+
+_CODES = {
+    ("academicSessions", "parentSourcedId"): "OR-CSV-163", ("orgs", "parentSourcedId"): "OR-CSV-164",
+    ("courses", "schoolYearSourcedId"): "OR-CSV-165", ("courses", "orgSourcedId"): "OR-CSV-166",
+    ("classes", "courseSourcedId"): "OR-CSV-167", ("classes", "schoolSourcedId"): "OR-CSV-168",
+    ("classes", "termSourcedIds"): "OR-CSV-169", ("users", "orgSourcedIds"): "OR-CSV-170",
+    ("users", "agentSourcedIds"): "OR-CSV-171", ("enrollments", "classSourcedId"): "OR-CSV-172",
+    ("enrollments", "schoolSourcedId"): "OR-CSV-173", ("enrollments", "userSourcedId"): "OR-CSV-174",
+    ("demographics", "sourcedId"): "OR-CSV-175", ("users", "primaryOrgSourcedId"): "OR-CSV-180",
+}  # fmt: skip
+_TABLE_CODES = {
+    "classResources": "OR-CSV-176", "courseResources": "OR-CSV-176", "userResources": "OR-CSV-176", "lineItems": "OR-CSV-177",
+    "results": "OR-CSV-178", "roles": "OR-CSV-179", "userProfiles": "OR-CSV-181", "scoreScales": "OR-CSV-182",
+}  # fmt: skip
+
+
+def check_identity(ctx: Context, name: str) -> None:
+    """160 to 162, 089: ids are unique; identical repeats are read once, conflicting ones not at all."""
+    frame = ctx.frames[name]
+    ids = frame["sourcedId"]
+    if ids.hash().n_unique() < len(frame):
+        repeated = frame.filter(ids.is_duplicated() & (ids != ""))
+        cells = [c for c in frame.columns if c != "line"]
+        whole = repeated.unique(cells, keep="first", maintain_order=True)
+        conflicting = whole.filter(whole["sourcedId"].is_duplicated())["sourcedId"].unique()
+        if len(conflicting):
+            code = "OR-CSV-089" if ctx.mode(name) == "delta" else "OR-CSV-160"
+            ctx.flag(code, name, "sourcedId", indices(ids.is_in(conflicting.implode())), effect="row")
+        harmless = repeated.filter(~repeated["sourcedId"].is_in(conflicting.implode()))
+        if len(harmless):
+            again = frame.with_row_index("row").filter(ids.is_in(harmless["sourcedId"].implode()))
+            later = again.filter(~again["sourcedId"].is_first_distinct())["row"]
+            ctx.flag("OR-CSV-162", name, "sourcedId", later)
+            keep = pl.Series(values=[True]).new_from_index(0, len(frame)).scatter(later, pl.Series(values=[False]).new_from_index(0, len(later)))
+            ctx.frames[name] = frame.filter(keep)
+            ctx.bad[name] = ctx.bad[name].filter(keep)
+            _renumber(ctx, name, keep)
+    folded = ctx.frames[name]["sourcedId"].str.strip_chars().str.to_lowercase()
+    if folded.hash().n_unique() < ctx.frames[name]["sourcedId"].hash().n_unique():
+        twins = folded.is_duplicated() & ~ctx.frames[name]["sourcedId"].is_duplicated()
+        ctx.flag("OR-CSV-161", name, "sourcedId", indices(twins))
+
+
+def _renumber(ctx: Context, name: str, keep: pl.Series) -> None:
+    """Row numbers of dropped cells after rows were taken out."""
+    new = keep.cast(pl.UInt32).cum_sum() - 1
+    for column, parts in ctx.drops.get(name, {}).items():
+        ctx.drops[name][column] = [new.gather(p.filter(keep.gather(p))) for p in parts]
+
+
+def check_references(ctx: Context) -> list[tuple[str, str]]:
+    """163 to 185. Returns what makes the delivery incomplete: (rejection code, sentence)."""
+    incomplete: list[tuple[str, str]] = []
+    columns = [(n, c) for n in ctx.frames for c in ctx.table(n).columns if c.refers_to]
+    order = {name: i for i, name in enumerate(TABLES)}
+    columns.sort(key=lambda pair: order.get(pair[0], 99))
+    open_columns: list[tuple[str, Column, pl.DataFrame]] = []
+    for name, column in columns:
+        incomplete += _check_target(ctx, name, column)
+        if column.refers_to in ctx.frames or column.refers_to in ctx.base:
+            open_columns.append((name, column, _links(ctx, name, column)))
+    first = True
+    while True:
+        before = {n: int(m.sum()) for n, m in ctx.bad.items()}
+        for name, column, links in open_columns:
+            _judge(ctx, name, column, links, again=not first)
+        first = False
+        if before == {n: int(m.sum()) for n, m in ctx.bad.items()}:
+            return incomplete
+
+
+def _check_target(ctx: Context, name: str, column: Column) -> list[tuple[str, str]]:
+    """185: the file that a column refers to was neither sent nor accepted before."""
+    target = column.refers_to
+    if target in ctx.frames or target in ctx.base or target in ctx.delivered.tables:
+        return []
+    given = int((ctx.frames[name][column.name] != "").sum())
+    if not given:
+        return []
+    required = column.required and ctx.rostering(name) and ctx.rostering(target)
+    ctx.findings.add("OR-CSV-185", f"{name}.csv", column.name, count=given, detail=f"{target}.csv is missing.",
+                     effect="package" if required else "value" if ctx.rostering(name) else "none")  # fmt: skip
+    if required:
+        return [("ROSTER-INCOMPLETE", f"{name}.csv needs {target}.csv, which is not in the delivery.")]
+    if ctx.rostering(name):
+        rows = indices(ctx.frames[name][column.name] != "")
+        ctx.drop(name, column.name, rows)
+        if column.listed:
+            ctx.frames[name] = ctx.frames[name].with_columns(pl.lit("").alias(column.name))
+    return []
+
+
+def _links(ctx: Context, name: str, column: Column) -> pl.DataFrame:
+    """``row``, ``item`` (the id), ``to`` (row of the target's frame or null), ``accepted`` (known from before)."""
+    if column.listed:
+        links = ctx.items(name, column.name)
+        links = links.with_columns(ctx.rows_named(links["item"], column.refers_to).alias("to"))
+    else:
+        links = ctx.frames[name].select(item=pl.col(column.name)).with_row_index("row")
+        links = links.with_columns(ctx.row_of(name, column.name).alias("to")).filter(pl.col("item") != "")
+    missing = links.filter(pl.col("to").is_null())
+    base = ctx.base_ids(column.refers_to)
+    if len(missing) or bool(ctx.bad.get(column.refers_to, pl.Series([False])).any()):
+        return links.with_columns(accepted=pl.col("item").is_in(base.implode()))
+    return links.with_columns(accepted=pl.lit(False))
+
+
+def _judge(ctx: Context, name: str, column: Column, links: pl.DataFrame, *, again: bool) -> None:
+    target = column.refers_to
+    alive = ctx.bad.get(target)
+    lost = links["to"].is_null()
+    if alive is not None and bool(alive.any()):
+        lost |= alive.gather(links["to"].fill_null(0)).fill_null(False) if len(alive) else lost
+    lost &= ~(links["accepted"] if links["accepted"].dtype == pl.Boolean else lost)
+    dangling = links.filter(lost)
+    if len(dangling):  # rows that are set aside already need no second reason
+        dangling = dangling.filter(~ctx.bad[name].gather(dangling["row"]))
+    if not len(dangling):
+        return
+    code = _CODES.get((name, column.name)) or _TABLE_CODES.get(name, "OR-CSV-183")
+    if again:
+        detail = "The record it names could not be used."
+    else:
+        detail = _near(ctx, name, column, dangling)
+    if column.listed:
+        _drop_items(ctx, name, column, links, dangling, code, detail)
+    else:
+        ctx.flag(code, name, column.name, dangling["row"], detail=detail, effect="row" if column.name == "sourcedId" else None)
+
+
+def _near(ctx: Context, name: str, column: Column, dangling: pl.DataFrame) -> str:
+    """184: some of them would fit if case and blanks were ignored."""
+    if column.refers_to not in ctx.frames:
+        return ""
+    known = ctx.frames[column.refers_to]["sourcedId"].str.strip_chars().str.to_lowercase()
+    near = dangling.filter(dangling["item"].str.strip_chars().str.to_lowercase().is_in(known.implode()))
+    if len(near):
+        ctx.flag("OR-CSV-184", name, column.name, near["row"], values=near["item"])
+    return ""
+
+
+def _drop_items(
+    ctx: Context, name: str, column: Column, links: pl.DataFrame, dangling: pl.DataFrame, code: str, detail: str
+) -> None:
+    """Only the items that lead nowhere are dropped; a required list of which nothing is left costs the row."""
+    if ctx.findings.is_off(code):
+        return
+    rows = dangling["row"].unique().sort()
+    kept = links.join(dangling.select("row", "item"), on=["row", "item"], how="anti", maintain_order="left")
+    left = kept.filter(pl.col("row").is_in(rows.implode())).group_by("row", maintain_order=True).agg(pl.col("item")).select(
+        "row", cell=pl.col("item").list.join(",")
+    )  # fmt: skip
+    hopeless = rows.filter(~rows.is_in(left["row"].implode())) if column.required else rows.head(0)
+    partly = rows.filter(~rows.is_in(hopeless.implode()))
+    ctx.flag(code, name, column.name, hopeless, detail=detail, effect="row")
+    ctx.flag(code, name, column.name, partly, detail=detail, effect="value")
+    severity = ctx.findings.overrides.get(code, "error")
+    if len(partly) and ctx.rostering(name) and severity == "error":
+        cells = partly.alias("row").to_frame().join(left, on="row", how="left", maintain_order="left")["cell"].fill_null("")
+        ctx.frames[name] = ctx.frames[name].with_columns(ctx.frames[name][column.name].scatter(partly, cells))
+
+
+def check_complete(ctx: Context) -> list[tuple[str, str]]:
+    """013 and 015: what a bulk set must hold; only what was never accepted makes it incomplete."""
+    core = ctx.version.core
+    incomplete: list[tuple[str, str]] = []
+    for name in core:
+        if name in ctx.delivered.tables:
+            continue
+        if name in ctx.base:
+            continue
+        if any(t in ctx.delivered.tables for t in core):
+            ctx.findings.add("OR-CSV-015", f"{name}.csv", effect="package")
+            incomplete.append(("ROSTER-INCOMPLETE", f"{name}.csv is missing."))
+    for name in ctx.frames:
+        for needed in ctx.table(name).depends_on:
+            if needed not in ctx.delivered.tables and ctx.mode(name) == "bulk" and len(ctx.frames[name]):
+                ctx.findings.add("OR-CSV-013", f"{name}.csv", detail=f"{needed}.csv is missing.")
+    return incomplete
+
+
+def check_deltas(ctx: Context) -> None:
+    """087, 090, 091: deletions and references of a delta, held against what was accepted before."""
+    for name in [n for n in ctx.frames if ctx.mode(n) == "delta" and ctx.rostering(n)]:
+        frame = ctx.frames[name]
+        deleted = frame["status"].is_in(["tobedeleted", "inactive"])
+        if ctx.base:
+            unknown = deleted & ~frame["sourcedId"].is_in(ctx.base_ids(name).implode())
+            ctx.flag("OR-CSV-087", name, "sourcedId", indices(unknown))
+        gone = frame["sourcedId"].filter(deleted)
+        for other, columns in _DEPENDANTS.get(name, {}).items():
+            if other in ctx.base and len(gone):
+                using = ctx.base[other].filter(pl.col(columns).is_in(gone.implode()))
+                if other in ctx.frames:
+                    using = using.filter(~pl.col("sourcedId").is_in(ctx.frames[other]["sourcedId"].implode()))
+                named = using[columns].unique()
+                ctx.flag("OR-CSV-090", name, "sourcedId", indices(deleted & frame["sourcedId"].is_in(named.implode())), detail=f"{other} still refer to it.")
+
+
+_DEPENDANTS = {
+    "orgs": {"classes": "schoolSourcedId", "roles": "orgSourcedId"}, "users": {"enrollments": "userSourcedId"},
+    "classes": {"enrollments": "classSourcedId"}, "courses": {"classes": "courseSourcedId"},
+}  # fmt: skip

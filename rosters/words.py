@@ -1,0 +1,79 @@
+"""The words, signs and owners of every status: the same for staff and district, on every page."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from rosters.models import Sync
+
+S = Sync.Status
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """How a status is shown. `sign` is a class of the stylesheet and the name of its symbol; the word stands beside it, so
+    that colour is never alone. `owner` is whose move it is: "nobody", "staff", "district"."""
+
+    sign: str
+    word: str
+    next_step: str
+    owner: str
+
+
+_WAIT = Words("running", "On its way", "Nothing to do: this page follows it to its end.", "nobody")
+
+SYNC_WORDS: dict[str, Words] = {
+    S.RECEIVED: _WAIT,
+    S.PREPARING: _WAIT,
+    S.APPROVED: _WAIT,
+    S.APPLYING: _WAIT,
+    S.READY: Words("review", "Ready to apply", "Look it over and approve it.", "staff"),
+    S.AWAITING_REVIEW: Words("review", "Needs review", "Read what held it, then approve or decline.", "staff"),
+    S.REJECTED: Words(
+        "refused", "Needs a corrected file", "Ask the district to correct the first cause and send again.", "district"
+    ),
+    S.UNCHANGED: Words("good", "Nothing changed", "Nothing to do.", "nobody"),
+    S.APPLIED: Words("good", "Applied", "Nothing to do. It can be undone from its page.", "nobody"),
+    S.DECLINED: Words("ended", "Declined", "The roster stays as it was; wait for a better delivery.", "district"),
+    S.SUPERSEDED: Words("ended", "Replaced", "A newer delivery took its place; look at that one.", "nobody"),
+    S.FAILED: Words("refused", "Failed", "Nothing was written. Read what happened and try again.", "staff"),
+}
+
+DISTRICT_UP_TO_DATE = Words("good", "Up to date", "Nothing to do.", "nobody")
+DISTRICT_SETTING_UP = Words("setup", "Setting up", "Upload the first roster.", "staff")
+
+
+def district_words(version: int, latest: Sync | None) -> Words:
+    """The status of a district, from its live version and its latest sync that was not replaced."""
+    if latest is None:
+        return DISTRICT_SETTING_UP
+    if latest.status in (S.APPLIED, S.UNCHANGED):
+        return DISTRICT_UP_TO_DATE
+    if latest.status == S.DECLINED and version:
+        return DISTRICT_UP_TO_DATE
+    return SYNC_WORDS[latest.status]
+
+
+#: What a person calls the tables of OneRoster.
+TABLE_WORDS: dict[str, str] = {
+    "orgs": "Schools and other orgs",
+    "academicSessions": "Terms and years",
+    "courses": "Courses",
+    "classes": "Classes",
+    "users": "People",
+    "userProfiles": "Login profiles",
+    "roles": "Roles",
+    "demographics": "Demographics",
+    "enrollments": "Enrollments",
+}
+
+PHASE_WORDS: dict[str, str] = {
+    "": "Waiting for a worker",
+    "reading": "Reading the file",
+    "checking": "Checking every cell and reference",
+    "comparing": "Comparing with the live roster",
+    "judging": "Looking for anything unusual",
+    "storing": "Storing the difference",
+    "applying": "Writing the changes",
+    "finishing": "Finishing",
+}
