@@ -3,51 +3,65 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 import polars as pl
 
 from rosters.diffing import Difference
+from rosters.oneroster.plain import NOUNS, listed
 
-_NOUNS = {"users": ("person", "people"), "classes": ("class", "classes"), "enrollments": ("enrollment", "enrollments")}
-_VERBS = (("removed", "leave"), ("added", "come"), ("updated", "change"))
+#: The column that names the person to whom a record belongs.
+_PERSON: Final = {
+    "users": "sourcedId", "userProfiles": "userSourcedId", "roles": "userSourcedId", "demographics": "sourcedId",
+    "enrollments": "userSourcedId",
+}  # fmt: skip
+
+#: What a sentence is worth telling, most telling first; the rest is "other records".
+_TOLD: Final = ("users", "classes", "enrollments", "courses", "orgs", "academicSessions")
+_VERBS: Final = {"removed": ("leaves", "leave"), "added": ("comes", "come"), "updated": ("changes", "change")}
 
 
 def people_affected(difference: Difference) -> int:
-    """How many people are added, changed or removed, or have their enrollments, roles or demographics changed."""
-    parts = []
-    for table, key in (("users", "sourcedId"), ("enrollments", "userSourcedId"), ("roles", "userSourcedId"), ("demographics", "sourcedId")):
-        if table in difference.tables:
-            parts.append(difference.tables[table].select(pl.col(key).alias("who")))
-    return pl.concat(parts).n_unique() if parts else 0
+    """How many people the difference touches: themselves, their enrollments, roles, logins or demographics."""
+    ids = [
+        difference.tables[table].select(pl.col(column).alias("person"))
+        for table, column in _PERSON.items()
+        if table in difference.tables
+    ]
+    return pl.concat(ids).n_unique() if ids else 0
 
 
 def difference_in_words(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """"12 people leave, 40 come; 300 enrollments change." from {table: {kind: n}}."""
-    clauses = []
-    for table, (one, many) in _NOUNS.items():
-        parts = []
-        for kind, verb in _VERBS:
-            number = counts.get(table, {}).get(kind, 0)
-            if number:
-                noun = f" {one if number == 1 else many}" if not parts else ""
-                parts.append(f"{number:,}{noun} {verb}{'s' if number == 1 and not verb.endswith('s') else ''}")
-        if parts:
-            clauses.append(", ".join(parts))
-    return "; ".join(clauses) + "." if clauses else "Only small things change: no people, classes or enrollments."
+    """ "12 people leave and 40 come; 300 enrollments change." from {table: {kind: number}}."""
+    clauses = [clause for table in _TOLD if (clause := _clause(table, counts.get(table, {})))]
+    if clauses:
+        return "; ".join(clauses) + "."
+    if any(sum(kinds.values()) for kinds in counts.values()):
+        return "Only details of people change: roles, logins or demographics."
+    return "Nothing changes."
+
+
+def _clause(table: str, kinds: Mapping[str, int]) -> str:
+    parts: list[str] = []
+    for kind, (one, many) in _VERBS.items():
+        if number := kinds.get(kind, 0):
+            what = f"{number:,}" if parts else NOUNS[table].count(number)
+            parts.append(f"{what} {one if number == 1 else many}")
+    return listed(parts)
 
 
 def verdict(counts: Mapping[str, Mapping[str, int]], holds: Sequence[str], *, first: bool) -> str:
-    """One sentence for the person who decides; `holds` are what the rules saw, gravest first."""
-    words = difference_in_words(counts)
-    if first and len(holds) <= 1:
-        return holds[0] if holds else words
+    """One or two sentences for the person who decides; `holds` are what the rules saw, gravest first."""
+    if first and len(holds) == 1:
+        return holds[0]
     if not holds:
-        return f"Nothing unusual: {words[0].lower()}{words[1:]}"
-    more = f" {len(holds) - 1} more rule{'s' if len(holds) > 2 else ''} fired." if len(holds) > 1 else ""
+        return f"Nothing unusual: {difference_in_words(counts)}"
+    others = len(holds) - 1
+    more = f" {others} more {'thing is' if others == 1 else 'things are'} unusual." if others else ""
     return f"Held: {holds[0]}{more}"
 
 
 def rejection(reasons: Sequence[str], *, live: bool) -> str:
-    """Why a delivery was refused, and what that means."""
+    """Why a delivery was refused, and what that means for the roster."""
     first = reasons[0] if reasons else "It cannot be read."
     return f"{first} {'The roster stays as it was.' if live else 'Nothing was imported.'}"

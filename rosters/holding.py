@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
-from typing import NamedTuple
+from statistics import median
+from typing import Final, NamedTuple
 
 import polars as pl
 
-from rosters.diffing import Difference
+from rosters.diffing import ID, Difference, frame_of
 from rosters.frames import Frames
+from rosters.oneroster.normal import TABLES
+from rosters.oneroster.plain import NOUNS, Noun, listed, percent, shortened
 
 
 class Limit(NamedTuple):
@@ -21,7 +24,7 @@ class Limit(NamedTuple):
     help: str
 
 
-DEFAULT_LIMITS: dict[str, Limit] = {
+DEFAULT_LIMITS: Final[dict[str, Limit]] = {
     "removed_share": Limit(0.05, "share", "Hold if more than this share of a table's records would be removed."),
     "removed_count": Limit(500, "people", "Hold if more people than this would be removed, in any district."),
     "group_removed_share": Limit(
@@ -58,8 +61,9 @@ class Situation:
     `headers`, `modes`: of this delivery, by table; `previous_*`: of the delivery applied last, empty if unknown.
     `earlier_digests`: roster digest to version, of snapshots before the live one. `last_modified`: the newest
     ``dateLastModified`` of the delivery, `previous_last_modified` that of the one applied last; "" if unknown.
-    `other_districts`: called only if need be; for each of our other districts a name that staff may see and the
-    sourcedIds of its live orgs. `is_undo`: the target is an older snapshot on purpose.
+    `delivered_ids`: table to the sourcedIds that the file itself names, where that is known; the target also holds
+    what was kept. `other_districts`: called only if need be; for each of our other districts a name that staff may see
+    and the sourcedIds of its live orgs. `is_undo`: the target is an older snapshot on purpose.
     """
 
     base: Frames
@@ -76,6 +80,7 @@ class Situation:
     last_modified: str = ""
     previous_last_modified: str = ""
     history: Sequence[Past] = ()
+    delivered_ids: Mapping[str, pl.Series] = field(default_factory=dict)
     other_districts: Callable[[], Mapping[str, frozenset[str]]] = dict
     is_undo: bool = False
 
@@ -96,16 +101,565 @@ class HoldFound:
     numbers: Mapping[str, float] = field(default_factory=dict)
 
 
+Rule = Callable[[Situation, Mapping[str, float]], list[HoldFound]]
+
+
 def judge(situation: Situation, limits: Mapping[str, float]) -> list[HoldFound]:
-    """Every rule that fires, gravest first. `limits` are the district's own; the rest is `DEFAULT_LIMITS`."""
+    """Every rule that fires, gravest first. `limits` are the district's own; the rest is `DEFAULT_LIMITS`.
+
+    Of another district's file nothing else is said: every further sentence could tell of that district.
+    """
+    limit = {name: float(limits.get(name, known.default)) for name, known in DEFAULT_LIMITS.items()}
+    if foreign := _wrong_district(situation, limit):
+        return foreign
     if not situation.base_version:
-        return [
+        return [*_empty(situation, limit), *_first_delivery(situation, limit)]
+    rules = _ABOUT_THE_CHANGE if situation.is_undo else (*_ABOUT_THE_FILE, *_ABOUT_THE_CHANGE, _headers_changed)
+    return [hold for rule in rules for hold in rule(situation, limit)]
+
+
+# ------------------------------------------------------------------------------------------------------ about the file
+
+#: The tables without which a roster is none.
+CORE: Final = ("orgs", "academicSessions", "courses", "classes", "users", "enrollments")
+
+#: Fewer ids than this prove nothing about whose they are.
+_ENOUGH_IDS: Final = 20
+
+
+def _empty(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    came_empty = [table for table in CORE if len(frame_of(s.base, table)) and not len(frame_of(s.target, table))]
+    if not came_empty and len(frame_of(s.target, "users")):
+        return []
+    tables = came_empty or ["users"]
+    return [
+        HoldFound(
+            "EMPTY",
+            f"The roster would have no {listed([NOUNS[table].many for table in tables])}.",
+            "A roster always has some; an empty file nearly always means that an export failed.",
+            "Everything that hangs on them would be gone. This cannot be approved.",
+            "Ask the district to run the export again and send all files.",
+            table=tables[0],
+            approvable=False,
+            numbers={table: len(frame_of(s.base, table)) for table in tables},
+        )
+    ]
+
+
+def _wrong_district(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    if s.is_undo or not s.base_version or not {"orgs", "users"} & {name for name, m in s.modes.items() if m == "bulk"}:
+        return []
+    known = {table: frame_of(s.base, table)["sourcedId"] for table in ("orgs", "users")}
+    shares = {table: _share_seen(ids, _ids(s, table)) for table, ids in known.items()}
+    strange = sum(map(len, known.values())) >= _ENOUGH_IDS and max(shares.values()) < limit["known_ids"]
+    twin = _district_with_these_orgs(s)
+    if not twin and (not strange or _shares_an_identifier(s)):
+        return []
+    whose = f" Its orgs are those of {twin}." if twin else ""
+    return [
+        HoldFound(
+            "WRONG_DISTRICT",
+            f"Of our schools and other orgs {percent(shares['orgs'])} are in this file, of our people "
+            f"{percent(shares['users'])}.{whose}",
+            "Nearly all of both are in a district's own file.",
+            "This looks like another district's roster. What is in it is not shown, and it cannot be approved.",
+            "Ask the district which file it meant to send. If it was for another district, treat it as an incident.",
+            approvable=False,
+            numbers={"orgs": shares["orgs"], "users": shares["users"], "limit": limit["known_ids"]},
+        )
+    ]
+
+
+def _ids(s: Situation, table: str) -> pl.Series:
+    return s.delivered_ids[table] if table in s.delivered_ids else frame_of(s.target, table)["sourcedId"]
+
+
+def _share_seen(known: pl.Series, seen: pl.Series) -> float:
+    return int(known.is_in(seen.implode()).sum()) / len(known) if len(known) else 0.0
+
+
+def _shares_an_identifier(s: Situation) -> bool:
+    """Whether an org of the file has an official number of one of ours, under whatever id."""
+    ours = frame_of(s.base, "orgs")["identifier"]
+    new = frame_of(s.target, "orgs").filter(ID.is_in(_ids(s, "orgs").implode()))["identifier"]
+    return bool((new.is_in(ours.implode()) & (new != "")).any())
+
+
+def _district_with_these_orgs(s: Situation) -> str:
+    """The name of another district of ours whose orgs are exactly these, unless they are also ours; else ""."""
+    orgs = frozenset(_ids(s, "orgs").to_list())
+    if not orgs or s.modes.get("orgs") != "bulk" or orgs & frozenset(frame_of(s.base, "orgs")["sourcedId"].to_list()):
+        return ""
+    return next((name for name, theirs in sorted(s.other_districts().items()) if theirs == orgs), "")
+
+
+def _first_delivery(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    numbers = {table: len(frame_of(s.target, table)) for table in ("orgs", "users", "classes", "enrollments")}
+    orgs = frozenset(_ids(s, "orgs").to_list())
+    twin = next((name for name, theirs in sorted(s.other_districts().items()) if orgs and theirs == orgs), "")
+    return [
+        HoldFound(
+            "FIRST_DELIVERY",
+            f"This is the first roster of this district: {listed([NOUNS[t].count(n) for t, n in numbers.items()])}.",
+            f"There is nothing to compare it with, but {twin} has the same orgs." if twin else NOTHING_YET,
+            "All of it would become live at once.",
+            "See that the schools are this district's, look through the findings, then approve.",
+            numbers=numbers,
+        )
+    ]
+
+
+def _stale(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    if s.target_digest in s.earlier_digests:
+        saw = f"This is the roster of version {s.earlier_digests[s.target_digest]} again; newer ones replaced it."
+    elif s.last_modified and s.last_modified < s.previous_last_modified:
+        days = s.last_modified[:10], s.previous_last_modified[:10]
+        saw = f"The newest record in this file is of {days[0]}; the live roster was made from one of {days[1]}."
+    else:
+        return []
+    return [
+        HoldFound(
+            "STALE",
+            saw,
+            "Each delivery is newer than the one before.",
+            "An old file was probably sent again; newer changes would be taken back.",
+            "Ask the district for today's export. Approve only if going back is meant.",
+            numbers={"version": s.earlier_digests.get(s.target_digest, 0)},
+        )
+    ]
+
+
+def _file_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    if "delta" in s.modes.values():
+        return []
+    absent = [table for table in TABLES if table in s.previous_modes and table not in s.modes]
+    emptied = [
+        table for table in s.modes
+        if table not in CORE and len(frame_of(s.base, table)) and not len(frame_of(s.target, table))
+    ]  # fmt: skip
+    holds = []
+    if absent:
+        holds.append(
             HoldFound(
-                "FIRST_DELIVERY",
-                "This is the first roster of this district.",
-                "There is nothing to compare it with yet.",
-                "Everything in it would become live at once.",
-                "Look through schools, people and findings, then approve.",
+                "FILE_GONE",
+                f"The delivery has no {listed([f'{table}.csv' for table in absent])}; the one before had.",
+                "The same files come every time.",
+                f"Nothing is removed for that: the {listed([NOUNS[table].many for table in absent])} stay as they are.",
+                "Ask the district whether that was meant. Approve if the rest should go live meanwhile.",
+                table=absent[0],
             )
-        ]
-    return []
+        )
+    for table in emptied:
+        number = len(frame_of(s.base, table))
+        holds.append(
+            HoldFound(
+                "FILE_GONE",
+                f"{table}.csv has no rows any more; {NOUNS[table].count(number)} are live.",
+                "It had rows every time before.",
+                f"All {NOUNS[table].many} would be removed.",
+                "Ask the district whether that was meant before you approve.",
+                table=table,
+                numbers={"removed": number, "before": number},
+            )
+        )
+    return holds
+
+
+def _headers_changed(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    if not limit["headers_changed"]:
+        return []
+    holds = []
+    for table in sorted(set(s.headers) & set(s.previous_headers)):
+        now, before = set(s.headers[table]), set(s.previous_headers[table])
+        if now != before:
+            parts = [("no longer has", before - now), ("now has", now - before)]
+            changes = " and ".join(f"{words} {listed(sorted(names))}" for words, names in parts if names)
+            holds.append(
+                HoldFound(
+                    "HEADERS_CHANGED",
+                    f"{table}.csv {changes}.",
+                    "The columns of a file do not change from day to day.",
+                    "Values of a missing column become empty; the SIS or its export settings may have changed.",
+                    "Ask the district whether the export was changed on purpose, then approve.",
+                    table=table,
+                    numbers={"missing": len(before - now), "new": len(now - before)},
+                )
+            )
+    return holds
+
+
+# ---------------------------------------------------------------------------------------------------- about the change
+
+
+def _school_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    gone = _schools_gone(s)
+    if not gone:
+        return []
+    people = sum(gone.values())
+    names = _names(s, list(gone))
+    return [
+        HoldFound(
+            "SCHOOL_GONE",
+            f"{_SCHOOL.count(len(gone))} would have nobody left: {shortened(names)}. "
+            f"{NOUNS['users'].count(people)} belonged to {'it' if len(gone) == 1 else 'them'}.",
+            "Schools close in summer, seldom during a year.",
+            "Their people, classes and enrollments would be removed or lose their school.",
+            "Ask the district whether they closed or were left out of the export.",
+            table="orgs",
+            dimension="school",
+            key=next(iter(gone)),
+            numbers={"schools": len(gone), "people": people},
+        )
+    ]
+
+
+def _schools_gone(s: Situation) -> dict[str, int]:
+    """sourcedId of every school that loses its org, all its people or all its enrollments -> how many people it had;
+    the largest first."""
+    people_before, people_after = (_per_school(frames, "users", "primaryOrgSourcedId") for frames in (s.base, s.target))
+    seats_before, seats_after = (_per_school(frames, "enrollments", "schoolSourcedId") for frames in (s.base, s.target))
+    schools = frame_of(s.base, "orgs").filter(pl.col("type") == "school")["sourcedId"].to_list()
+    orgs = set(frame_of(s.target, "orgs")["sourcedId"].to_list())
+    gone = {
+        school: people_before.get(school, 0)
+        for school in schools
+        if school not in orgs
+        or (people_before.get(school) and not people_after.get(school))
+        or (seats_before.get(school) and not seats_after.get(school))
+    }
+    return dict(sorted(gone.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _per_school(frames: Frames, table: str, column: str) -> dict[str, int]:
+    return dict(frame_of(frames, table)[column].value_counts().iter_rows())
+
+
+def _term_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    if "academicSessions" not in s.difference.tables:
+        return []
+    in_use = frame_of(s.base, "classes")["termSourcedIds"].str.split(",").explode(empty_as_null=False).unique()
+    gone = s.difference.tables["academicSessions"].filter(REMOVED & ID.is_in(in_use.implode()))
+    gone = gone.sort("startDate", "sourcedId")
+    if gone.is_empty():
+        return []
+    return [
+        HoldFound(
+            "TERM_GONE",
+            f"{_TERM.count(len(gone))} in which there are classes would be removed: "
+            f"{shortened(gone['title'].to_list())}.",
+            "Terms go when a school year ends.",
+            "Classes of that term would lose it, and applications may end them.",
+            "If the term is over, approve; if not, ask the district for a complete academicSessions.csv.",
+            table="academicSessions",
+            numbers={"terms": len(gone)},
+        )
+    ]
+
+
+def _tail_missing(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    holds = []
+    for table, rows in s.difference.tables.items():
+        if s.modes.get(table) != "bulk":
+            continue
+        missing = _missing_at_the_end(frame_of(s.base, table), rows.filter(REMOVED)["sourcedId"])
+        if missing and missing >= limit["tail_missing"]:
+            holds.append(
+                HoldFound(
+                    "TAIL_MISSING",
+                    f"{NOUNS[table].count(missing)} that stood together at the end of {table}.csv are missing.",
+                    "Records that leave stand all over a file.",
+                    "The export or the transfer probably stopped before the end of the file.",
+                    "Ask the district to run the export again and to compare its number of rows.",
+                    table=table,
+                    numbers={"removed": missing, "limit": limit["tail_missing"]},
+                )
+            )
+    return holds
+
+
+def _missing_at_the_end(before: pl.DataFrame, removed: pl.Series) -> int:
+    """How many removed records make up the end of the accepted table; 0 if its end is as usual.
+
+    The accepted table stands in the order of its first delivery, later records behind. The end begins where the sum of
+    +1 for each record that is missing and -4 for each that is there is largest, counted from the last one: a few
+    late-comers among the missing do not hide a cut, nor do the usual removals before it. The whole table is no end.
+    """
+    missing = before["sourcedId"].is_in(removed.implode()).reverse()
+    score = (missing.cast(pl.Int64) * 5 - 4).cum_sum()
+    best = score.arg_max()
+    if best is None or score[best] <= 0 or best + 1 == len(missing):
+        return 0
+    end, rest = missing.head(best + 1), missing.slice(best + 1)
+    return int(end.sum()) if int(rest.sum()) * 5 <= len(rest) else 0
+
+
+def _removed_count(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    line = next(_lines(s, "users"), None)
+    if line is None or line.removed <= limit["removed_count"]:
+        return []
+    if line.exceeds(limit["removed_share"], limit["group_floor"]):
+        return []  # the share says the same, and better
+    return [
+        HoldFound(
+            "REMOVED_COUNT",
+            f"Would remove {line.removed_of(NOUNS['users'].count(int(limit['removed_count'])))}.",
+            _usual(s, "users", "removed"),
+            "They would lose their access and classes.",
+            LOOK_AT_REMOVED,
+            table="users",
+            numbers={"removed": line.removed, "before": line.before, "limit": limit["removed_count"]},
+        )
+    ]
+
+
+def _removed_share(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    lines = {line.table: line for table in TABLES for line in _lines(s, table)}
+    over = [line for line in lines.values() if line.exceeds(limit["removed_share"], limit["group_floor"])]
+    if any(line.table == "users" for line in over):
+        over = [line for line in over if line.table not in _FOLLOW_USERS]
+    return [
+        HoldFound(
+            "REMOVED_SHARE",
+            f"Would remove {line.removed_of(percent(limit['removed_share']))}.",
+            _usual(s, line.table, "removed"),
+            f"These {NOUNS[line.table].many} would no longer be live.",
+            LOOK_AT_REMOVED,
+            table=line.table,
+            numbers=line.numbers(limit["removed_share"]),
+        )
+        for line in sorted(over, key=lambda line: (line.table != "users", -line.share))
+    ]
+
+
+def _group_removed_share(dimension: str) -> Rule:
+    """The rule for one school, grade or role: a loss that drowns in the whole district's numbers, so at least twice its
+    share."""
+
+    def rule(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+        told = set(_schools_gone(s)) if dimension == "school" else set()
+        holds = []
+        for table in ("users", "enrollments"):
+            least = max([limit["group_removed_share"], *(2 * line.share for line in _lines(s, table))])
+            over = [
+                line for line in _lines(s, table, dimension)
+                if line.key not in told and line.exceeds(least, limit["group_floor"])
+            ]  # fmt: skip
+            told |= {line.key for line in over}
+            if over:
+                holds.append(_group_hold(s, table, dimension, over, limit["group_removed_share"]))
+        return holds
+
+    return rule
+
+
+def _group_hold(s: Situation, table: str, dimension: str, over: list[_Line], limit: float) -> HoldFound:
+    over = sorted(over, key=lambda line: (-line.removed, line.key))
+    worst = over[0]
+    groups = [f"{line.group}: {line.removed_of()}" for line in over]
+    whose = f"{len(over):,} {dimension}s" if len(over) > 1 else f"One {dimension}"
+    their = "their" if len(over) > 1 else "its"
+    return HoldFound(
+        f"{dimension.upper()}_REMOVED_SHARE",
+        f"{whose} would lose more than {percent(limit)} of {their} {NOUNS[table].many}. {shortened(groups, '; ')}.",
+        _usual(s, table, "removed"),
+        f"A whole group of {NOUNS[table].many} may be missing from the file.",
+        f"Look at the removed {NOUNS[table].many} by {dimension}; ask the district if you cannot tell why.",
+        table=table,
+        dimension=dimension,
+        key=worst.key,
+        numbers={**worst.numbers(limit), "groups": len(over)},
+    )
+
+
+def _updated_share(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    lines = (line for table in TABLES for line in _lines(s, table))
+    return [
+        HoldFound(
+            "UPDATED_SHARE",
+            f"Would change {line.updated:,} of {NOUNS[line.table].count(line.before)} "
+            f"({percent(line.updated / line.before)}, limit {percent(limit['updated_share'])}).",
+            _usual(s, line.table, "updated"),
+            "So many changes at once mostly come from a changed export or a new school year.",
+            "Look at which columns change. If it is what the district meant, approve.",
+            table=line.table,
+            numbers={"updated": line.updated, "before": line.before, "limit": limit["updated_share"]},
+        )
+        for line in lines
+        if line.before and line.updated >= limit["group_floor"] and line.updated / line.before > limit["updated_share"]
+    ]
+
+
+#: By what a record is known again although its id changed: each tuple by itself, if all its cells are filled.
+_KNOWN_BY: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "users": (("email",), ("username",), ("identifier",), ("givenName", "familyName", "school", "role")),
+    "orgs": (("identifier",), ("name", "type")),
+    "enrollments": (("classSourcedId", "userSourcedId", "role"),),
+}
+
+
+def _id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    holds = []
+    for table, keys in _KNOWN_BY.items():
+        before = len(frame_of(s.base, table))
+        number = _changed_ids(s.difference.tables[table], keys) if table in s.difference.tables else 0
+        if before and number >= limit["group_floor"] and number / before > limit["id_churn_share"]:
+            holds.append(
+                HoldFound(
+                    "ID_CHURN",
+                    f"{NOUNS[table].count(number)} of {before:,} would be removed and come again under another id "
+                    f"({percent(number / before)}, limit {percent(limit['id_churn_share'])}).",
+                    "An id stays with a record for as long as it lives.",
+                    "Everything that is kept under the old ids, such as progress and grades, would be lost to them.",
+                    "Ask the district whether its SIS or the ids in its export changed; do not approve before.",
+                    table=table,
+                    numbers={"ids": number, "before": before, "limit": limit["id_churn_share"]},
+                )
+            )
+    return holds
+
+
+def _changed_ids(rows: pl.DataFrame, keys: tuple[tuple[str, ...], ...]) -> int:
+    """How many removed records can be known again among the added ones."""
+    gone, come = rows.filter(REMOVED), rows.filter(pl.col("kind") == "added")
+    found = [gone.head(0)["sourcedId"]]
+    for key in keys:
+        filled = pl.all_horizontal(pl.col(name) != "" for name in key)
+        found.append(gone.filter(filled).join(come.filter(filled), on=key, how="semi")["sourcedId"])
+    return pl.concat(found).n_unique()
+
+
+#: A class of fewer students may be exchanged without anybody wondering.
+_SMALL_CLASS: Final = 5
+
+
+def _membership_turnover(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    if "enrollments" not in s.difference.tables:
+        return []
+    lasting = frame_of(s.base, "classes").join(frame_of(s.target, "classes"), on="sourcedId", how="semi")["sourcedId"]
+    if _classes_that_lose_students(s.difference.tables["enrollments"]) <= limit["turned_over_classes"] * len(lasting):
+        return []  # too few to look at every class
+    before, after = _members(s.base, lasting), _members(s.target, lasting)
+    left = before.join(after, on=before.columns, how="anti").group_by("classSourcedId").len("left")
+    classes = before.group_by("classSourcedId").len("all").filter(pl.col("all") >= _SMALL_CLASS)
+    turned = classes.join(left, on="classSourcedId").filter(pl.col("left") * 2 > pl.col("all"))
+    if not len(classes) or len(turned) / len(classes) <= limit["turned_over_classes"]:
+        return []
+    share = len(turned) / len(classes)
+    return [
+        HoldFound(
+            "MEMBERSHIP_TURNOVER",
+            f"In {len(turned):,} of {NOUNS['classes'].count(len(classes))} most students would be exchanged "
+            f"({percent(share)}, limit {percent(limit['turned_over_classes'])}).",
+            "Classes that go on keep most of their students.",
+            "Students would find themselves in other classes. Class ids may have been given to other classes.",
+            "At the start of a year or term this can be right; at any other time ask the district.",
+            table="enrollments",
+            numbers={"classes": len(turned), "before": len(classes), "limit": limit["turned_over_classes"]},
+        )
+    ]
+
+
+def _classes_that_lose_students(rows: pl.DataFrame) -> int:
+    """At most so many classes can have lost more than half of at least `_SMALL_CLASS` students."""
+    before = pl.coalesce("was.classSourcedId", "classSourcedId").alias("class")
+    lost = rows.filter(pl.col("kind") != "added").group_by(before).len().filter(pl.col("len") * 2 > _SMALL_CLASS)
+    return len(lost)
+
+
+def _members(frames: Frames, classes: pl.Series) -> pl.DataFrame:
+    """Which student sits in which of `classes`."""
+    seats = (pl.col("role") == "student") & pl.col("classSourcedId").is_in(classes.implode())
+    return frame_of(frames, "enrollments").filter(seats).select("classSourcedId", "userSourcedId").unique()
+
+
+#: Gravest first: that is the order in which a person reads them.
+_ABOUT_THE_FILE: Final[tuple[Rule, ...]] = (_empty, _stale, _file_gone)
+_ABOUT_THE_CHANGE: Final[tuple[Rule, ...]] = (
+    _school_gone,
+    _tail_missing,
+    _id_churn,
+    _removed_count,
+    _removed_share,
+    _group_removed_share("school"),
+    _group_removed_share("grade"),
+    _group_removed_share("role"),
+    _membership_turnover,
+    _term_gone,
+    _updated_share,
+)
+
+
+# ------------------------------------------------------------------------------------------------- numbers and words
+
+REMOVED: Final = pl.col("kind") == "removed"
+
+NOTHING_YET: Final = "There is nothing to compare it with yet."
+LOOK_AT_REMOVED: Final = "Look at what would be removed. Ask the district if you cannot tell why it is gone."
+
+#: Tables whose records come and go with their user: not worth a second sentence.
+_FOLLOW_USERS: Final = ("userProfiles", "roles", "demographics")
+
+#: From half of a table on, a share counts however small the table is.
+_HALF: Final = 0.5
+
+_SCHOOL: Final = Noun("school", "schools")
+_TERM: Final = Noun("term", "terms")
+
+
+class _Line(NamedTuple):
+    """One line of the tally. `label` is what a person calls its school, grade or role."""
+
+    table: str
+    dimension: str
+    key: str
+    label: str
+    before: int
+    added: int
+    updated: int
+    removed: int
+
+    @property
+    def share(self) -> float:
+        return self.removed / self.before if self.before else 0.0
+
+    def exceeds(self, limit: float, floor: float) -> bool:
+        """Whether more than `limit` would go: at least `floor` records, or half of all."""
+        return self.share > limit and (self.removed >= floor or self.share >= _HALF)
+
+    def removed_of(self, limit: str = "") -> str:
+        """ "812 of 4,310 people (18.8 %, limit 5 %)"."""
+        held = f", limit {limit}" if limit else ""
+        return f"{self.removed:,} of {NOUNS[self.table].count(self.before)} ({percent(self.share)}{held})"
+
+    @property
+    def group(self) -> str:
+        return f"{self.dimension} {self.label}" if self.dimension == "grade" else self.label
+
+    def numbers(self, limit: float) -> dict[str, float]:
+        return {"removed": self.removed, "before": self.before, "share": round(self.share, 4), "limit": limit}
+
+
+def _lines(s: Situation, table: str, dimension: str = "") -> Iterator[_Line]:
+    """The lines of the tally for a table; of a dimension, those that have a key."""
+    wanted = (pl.col("table") == table) & (pl.col("dimension") == dimension)
+    for row in s.tally.filter(wanted).select(_Line._fields).iter_rows():
+        if not dimension or row[2]:
+            yield _Line(*row)
+
+
+def _names(s: Situation, schools: list[str]) -> list[str]:
+    """What people call these schools; schools are no secret, people are."""
+    named = dict(frame_of(s.base, "orgs").select("sourcedId", "name").iter_rows())
+    return [named.get(school) or school for school in schools]
+
+
+def _usual(s: Situation, table: str, kind: str) -> str:
+    """What earlier syncs did to this table: the middle one, and the largest if that stands out."""
+    past = [(sync.shares[table].get(kind, 0.0), sync.applied_on) for sync in s.history if table in sync.shares]
+    if not past:
+        return NOTHING_YET
+    middle = median(share for share, _ in past)
+    most, day = max(past)
+    peak = f"; the most was {percent(most)}, in {day:%B %Y}" if most > max(4 * middle, 0.01) else ""
+    times = "the one sync" if len(past) == 1 else f"{len(past)} syncs"
+    return f"Usually {percent(middle)} ({times} before){peak}."
