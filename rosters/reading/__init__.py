@@ -1,33 +1,53 @@
-"""Bytes to frames, with line numbers: a zip, a folder, or one CSV file.
+"""Bytes to frames, with line numbers: a zip, a folder, or one CSV file of OneRoster 1.1 or 1.2.
 
-`read` takes whatever a stranger sends and never raises for it: every fault is a finding, and only rows that are proved
-read (`lines`) come out. Memory is bounded by the limits on a member; members are read one after the other.
+`read` takes whatever a stranger sends and never raises for it: every fault is a finding, and only rows that are
+proved read (`lines`) come out. Members are inflated in a thread and read in blocks; memory is that of the frames.
 
-A set without a manifest breaks the standard (OR-CSV-009, fatal). It is read all the same where its columns say which
-version it is, so that the district learns everything that is wrong at once; as a delivery it is still refused.
+A set without manifest.csv breaks the standard (OR-CSV-009, fatal in a zip, an error in a folder, nothing in a file that
+comes alone). Where its files say which version it is, it is read all the same and is `readable`, so that
+everything that is wrong is said at once; the fatal finding still refuses it as a delivery.
+
+Where a file cannot be read at all, the delivery is not readable. A file with a header and no rows counts as absent: the
+standard wants it so, and nothing may be removed because an export came out empty.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from concurrent.futures import ThreadPoolExecutor
+from codecs import BOM_UTF8
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import polars as pl
 
-from rosters.findings import Findings, places
+from rosters.findings import Effect, Findings, places
 from rosters.frames import LINE, Delivered, DeliveredTable, Progress, silent, type_mode
 from rosters.oneroster import VERSIONS
+from rosters.oneroster.former import OLD_NAMES
 from rosters.oneroster.spec import Table, Version
 from rosters.reading import headers, manifest
-from rosters.reading.archive import Limits, Members, Unsafe, open_members
-from rosters.reading.encoding import as_utf8
-from rosters.reading.lines import cells_of, physical_lines, read_rows
+from rosters.reading.archive import Damaged, Member, looks_like, named, opened
+from rosters.reading.encoding import ENCODINGS, ahead, as_utf8, likely, with_line_feeds
+from rosters.reading.limits import Limits
+from rosters.reading.lines import Rows, blocks, cells_of, read_rows
 
-__all__ = ["Limits", "read"]
+__all__ = ["ENCODINGS", "Limits", "read"]
 
-MANIFEST = manifest.FILE
+_ARCHIVES_AND_SHEETS = (
+    ".zip", ".7z", ".rar", ".gz", ".tgz", ".tar", ".bz2", ".xz", ".xlsx", ".xlsm", ".xls", ".xlsb", ".ods", ".numbers",
+)  # fmt: skip
+_DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+_SHOWN = 60
+#: Rules whose breach costs the table and leaves the other files readable.
+_COSTS_A_TABLE = ("OR-CSV-063", "OR-CSV-064")
+
+#: Every file name that some version knows, by its lower-case form.
+_FILES = {table.file.lower(): table.file for version in VERSIONS.values() for table in version.tables.values()} | {
+    manifest.FILE: manifest.FILE
+}
 
 
 def read(
@@ -35,192 +55,324 @@ def read(
     *,
     encoding: str = "",
     version: str = "",
-    limits: Limits | None = None,
-    overrides: Mapping[str, str] | None = None,
+    limits: Limits = Limits(),  # noqa: B008 - frozen
+    overrides: Mapping[str, str] = {},
     progress: Progress = silent,
 ) -> Delivered:
-    """Read the delivery at `path`. `encoding` "" is UTF-8, else a key of `encoding.ENCODINGS`; `version` is believed before
-    the manifest. Raises OSError only if the path cannot be opened."""
-    limits = limits or Limits()
-    findings = Findings(overrides=dict(overrides or {}))
-    progress("reading", 0.0, 0)
-    members = open_members(path, limits, findings)
-    if members is None:
-        return Delivered(False, version, {}, {}, findings)
-    try:
-        return _read(path, members, encoding, version, limits, findings, progress)
-    except Unsafe as unsafe:
-        findings.add(unsafe.code, effect="package", detail=unsafe.detail)
-        return Delivered(False, version, {}, {}, findings)
+    """Read the delivery at `path`.
 
-
-def _read(
-    path: Path, members: Members, encoding: str, version: str, limits: Limits, findings: Findings, progress: Progress
-) -> Delivered:
-    single = path.is_file() and len(members.names) == 1 and path.suffix.lower() == ".csv"
-    spelled = _spell(members.names, findings)
-    properties: dict[str, str] = {}
-    if MANIFEST in spelled:
-        data = as_utf8(members.read(spelled[MANIFEST]), MANIFEST, encoding, findings)
-        known = manifest.read_manifest(data, findings) if data is not None else None
-        if known is None:
+    `encoding`: "" is UTF-8, else a key of `ENCODINGS` that a person chose. `version`: "1.1" or "1.2", believed before
+    the manifest and the files. `overrides`: see `Findings`. Raises OSError only where `path` cannot be opened.
+    """
+    findings = Findings(dict(overrides))
+    with opened(path, limits, findings) as members:
+        package = _Package(encoding, limits, findings, progress)
+        if findings.fatal:
             return Delivered(False, version, {}, {}, findings)
-        properties = known
-        version = version or manifest.version_of(properties, findings)
-    else:
-        version = version or _guess_version(members, spelled, findings)
-        if not single:
-            effect = "none" if version and path.is_dir() else "package"
-            severity = "error" if version and path.is_dir() else None
-            findings.add("OR-CSV-009", MANIFEST, effect=effect, severity=severity)  # type: ignore[arg-type]
-            if version:
-                findings.add("OR-CSV-010", detail=f"It was read as {version}.")
-    if not version:
-        return Delivered(False, "", {}, properties, findings)
-    standard = VERSIONS[version]
-    present = [name for name in standard.tables if f"{name}.csv" in spelled]
-    _judge_files(standard, spelled, findings)
-    if properties:
-        manifest.judge(properties, version, present, findings)
-    if not present and not properties:
-        findings.add("OR-CSV-015", effect="package", detail="None of the standard's files is there.")
-        return Delivered(False, version, {}, properties, findings)
-    tables = _read_tables(members, spelled, standard, present, properties, encoding, limits, findings, progress)
-    readable = not any(f.effect == "package" and f.severity == "fatal" for f in findings)
-    return Delivered(readable, version, tables, properties, findings)
+        files = _sort_out(members, findings)
+        alone = path.is_file() and len(members) == 1 and members[0].name == path.name
+        return package.read(files, version, alone=alone, folder=path.is_dir())
 
 
-def _spell(names: list[str], findings: Findings) -> dict[str, str]:
-    """Standard file name -> member, a spelling that differs in case forgiven and reported."""
-    standard = {f"{t}.csv".lower(): f"{t}.csv" for v in VERSIONS.values() for t in v.tables} | {MANIFEST: MANIFEST}
-    spelled: dict[str, str] = {}
-    for name in names:
-        right = standard.get(name.lower())
-        if right is None:
-            findings.add("OR-CSV-008", places=places([None], [name[:80]]))
-        elif right in spelled:
-            findings.add("OR-CSV-006", right)
+def _sort_out(members: list[Member], findings: Findings) -> dict[str, Member]:
+    """Standard file name to member; what is not of the standard is named and left."""
+    spelled = Counter(member.name.lower() for member in members)
+    files: dict[str, Member] = {}
+    for member in members:
+        right = _FILES.get(member.name.lower())
+        where = named([member.name[:_SHOWN]])
+        if member.name.lower().endswith(_ARCHIVES_AND_SHEETS):
+            findings.add("OR-CSV-011", places=where)
+        elif right is None:
+            findings.add("OR-CSV-008", places=where)
+        elif spelled[member.name.lower()] > 1:
+            findings.add("OR-CSV-006", places=where, effect="table", detail="Which one counts cannot be told.")
         else:
-            if right != name:
-                findings.add("OR-CSV-007", right, places=places([None], [name[:80]]), detail=f"It should be {right}.")
-            spelled[right] = name
-    return spelled
+            if right != member.name:
+                findings.add("OR-CSV-007", right, places=where, detail=f"It should be {right}.")
+            files[right] = member
+    return files
 
 
-def _guess_version(members: Members, spelled: dict[str, str], findings: Findings) -> str:
-    """Without a manifest: the version whose headers the files have; "" if they have neither's."""
-    if "roles.csv" in spelled or "userProfiles.csv" in spelled:
-        order = ("1.2", "1.1")
-    else:
-        order = ("1.1", "1.2")
-    best, votes = "", 0
-    for number in order:
-        score = 0
-        for table in VERSIONS[number].tables.values():
-            if table.file in spelled:
-                first = members.read(spelled[table.file])[:4096].split(b"\n", 1)[0].decode("utf-8-sig", "replace")
-                found = cells_of(first.strip()) or []
-                score += 1 if sum(c in found for c in table.header) > len(table.header) * 0.6 else -1
-        if score > votes:
-            best, votes = number, score
-    return best
+@dataclass(slots=True)
+class _Package:
+    """The files of one delivery on their way to frames."""
+
+    encoding: str
+    limits: Limits
+    findings: Findings
+    progress: Progress
+
+    def read(self, files: dict[str, Member], version: str, *, alone: bool, folder: bool) -> Delivered:
+        properties: dict[str, str] = {}
+        data = {file: member for file, member in files.items() if file != manifest.FILE}
+        try:
+            if manifest.FILE in files:
+                properties = self._manifest(files[manifest.FILE])
+                version = version or self._declared_version(properties)
+            elif not alone:
+                self.findings.add(
+                    "OR-CSV-009",
+                    manifest.FILE,
+                    severity="error" if folder else None,
+                    effect="none" if folder else "package",
+                )
+                version = version or self._recognised(data)
+            else:
+                version = version or _fitting_version(self._headers(data))
+        except Damaged as damage:
+            self._refuse(damage, manifest.FILE)
+            return Delivered(False, version, {}, properties, self.findings)
+        if not version:
+            detail = "None of its files is one of OneRoster."
+            self.findings.add("OR-CSV-025", manifest.FILE, severity="fatal", effect="package", detail=detail)
+            return Delivered(False, "", {}, properties, self.findings)
+        standard = VERSIONS[version]
+        tables = self._tables(data, standard, properties)
+        if properties:
+            manifest.judge(properties, version, {file.removesuffix(".csv") for file in data}, self.findings)
+        for file in data:
+            if file.removesuffix(".csv") not in standard.tables:
+                self.findings.add("OR-CSV-014", file, effect="table", detail="It was not read.")
+        refused = any(finding.severity == "fatal" and finding.code != "OR-CSV-009" for finding in self.findings)
+        return Delivered(not refused, version, tables, properties, self.findings)
+
+    def _refuse(self, damage: Damaged, file: str) -> None:
+        """A file that cannot be read refuses the delivery; one whose columns are in doubt counts as not sent."""
+        where = places([damage.line], [""]) if damage.line else places()
+        if damage.code in _COSTS_A_TABLE:
+            self.findings.add(damage.code, file, places=where, effect="table", detail=str(damage))
+        else:
+            self.findings.add(damage.code, file, places=where, severity="fatal", effect="package", detail=str(damage))
+
+    def _manifest(self, member: Member) -> dict[str, str]:
+        pieces = self._text(member)
+        text = b""
+        for piece in pieces:
+            text += piece
+            if len(text) > self.limits.manifest:
+                raise Damaged("OR-CSV-005", "manifest.csv is far too long.")
+        if not text.strip():
+            raise Damaged("OR-CSV-050", "")
+        if b"\0" in text:
+            raise Damaged("OR-CSV-042", "It holds NUL bytes.")
+        try:
+            return manifest.properties_of(text.decode(), self.findings)
+        except UnicodeDecodeError as error:
+            line = text.count(b"\n", 0, error.start) + 1
+            raise Damaged("OR-CSV-040", f"Byte {error.start:,} is the first.", line) from None
+
+    def _text(self, member: Member) -> Iterator[bytes]:
+        """A member as UTF-8 with plain line ends."""
+        text = as_utf8(member.pieces(), member.name, self.encoding, self.findings)
+        return with_line_feeds(text, member.name, self.findings)
+
+    def _declared_version(self, properties: dict[str, str]) -> str:
+        version, exact = manifest.version_of(properties)
+        if not exact:
+            said = properties["oneroster.version"]
+            detail = f"It was read as {version}."
+            where = places([None], [said[:_SHOWN]])
+            self.findings.add("OR-CSV-025", manifest.FILE, severity="warning", places=where, detail=detail)
+        return version
+
+    def _recognised(self, files: dict[str, Member]) -> str:
+        """The version of a set without manifest, from its headers; "" where it is none."""
+        found = self._headers(files)
+        if headers.SCHOOL_DATA_SYNC & {name for names in found.values() for name in names}:
+            raise Damaged("OR-CSV-060", headers.NOT_ONEROSTER)
+        former = [name for file, names in found.items() for name in names if name in OLD_NAMES.get(file[:-4], {})]
+        version = _fitting_version(found)
+        if not version:
+            return ""
+        if former and not {"enabledUser", "orgSourcedIds", "termSourcedIds"} & {
+            name for names in found.values() for name in names
+        }:
+            self.findings.add("OR-CSV-010", detail="Its column names are those of OneRoster 1.0, which is not read.")
+            return ""
+        self.findings.add("OR-CSV-010", detail=f"Its files look like OneRoster {version} and were read as such.")
+        return version
+
+    def _headers(self, files: dict[str, Member]) -> dict[str, list[str]]:
+        """The first line of every file, as cells; what cannot be read has none."""
+        found = {}
+        for file, member in files.items():
+            try:
+                first = next(as_utf8(member.pieces(), file, self.encoding, Findings()), b"")
+            except Damaged:
+                continue
+            line = first[: self.limits.line].replace(b"\r", b"\n").split(b"\n", 1)[0]
+            found[file] = cells_of(line.decode("utf-8", "replace")) or []
+        return found
+
+    def _tables(
+        self, files: dict[str, Member], standard: Version, properties: dict[str, str]
+    ) -> dict[str, DeliveredTable]:
+        whole = sum(member.size for member in files.values()) or 1
+        tables: dict[str, DeliveredTable] = {}
+        done = rows = 0
+        for name, table in standard.tables.items():
+            member = files.get(table.file)
+            if member is None:
+                continue
+            try:
+                read_table = self._table(member, table, properties.get(f"file.{name}", ""))
+            except Damaged as damage:
+                self._refuse(damage, table.file)
+                read_table = None
+            if read_table is not None:
+                tables[name] = read_table
+                rows += len(read_table.frame)
+            done += member.size
+            self.progress("reading", done / whole, rows)
+        return tables
+
+    def _table(self, member: Member, table: Table, declared: str) -> DeliveredTable | None:
+        """One file; None where it holds nothing. Raises `Damaged` where it cannot be read."""
+        digest = hashlib.sha256()
+        raw = ahead(_hashed(member.pieces(), digest.update))
+        first = next(raw, b"")
+        if seen := looks_like(first[:512]):
+            raise Damaged("OR-CSV-011", f"It looks like {seen}.")
+        text = as_utf8(chain([first], raw), table.file, self.encoding, self.findings)
+        data = blocks(with_line_feeds(text, table.file, self.findings), self.limits)
+        line, _, rest = next(data, b"").partition(b"\n")
+        if not line.strip():
+            self.findings.add("OR-CSV-050", table.file, effect="table")
+            for _ in raw:
+                pass
+            return None
+        found = self._header_cells(line)
+        header = headers.judge(found, table, self.findings)
+        self._judge_layout(found, table)
+        key = header.columns["sourcedId"]
+        begin = len(line) + 1 + (3 if first.startswith(BOM_UTF8) else 0)
+        body = chain([rest] if rest else [], data)
+        rows = read_rows(body, len(found), self.limits, key=key, first_byte=begin)
+        self._report(rows, table)
+        unread = rows.faults.filter(pl.col("code") != "OR-CSV-048").select(LINE, "sourcedId")
+        if rows.cells.is_empty() and unread.is_empty():
+            self.findings.add("OR-CSV-049", table.file, effect="table")
+            return None
+        self._judge_twins(header, rows.cells)
+        frame = _named_columns(rows.cells, header, table)
+        mode = self._mode(frame, table, declared)
+        return DeliveredTable(table.name, mode, frame, tuple(found), digest.hexdigest(), unread)
+
+    def _header_cells(self, line: bytes) -> list[str]:
+        if len(line) > self.limits.line:
+            raise Damaged("OR-CSV-060", "The first line is far too long for a header.", 1)
+        if b"\0" in line:
+            raise Damaged("OR-CSV-042", "Line 1 holds a NUL byte.", 1)
+        try:
+            text = line.decode().removesuffix("\r")
+        except UnicodeDecodeError as error:
+            raise Damaged(
+                "OR-CSV-040", f"Byte {error.start:,} is the first; it is probably {likely(line)}.", 1
+            ) from None
+        cells = cells_of(text)
+        if cells is None or "\r" in text:
+            raise Damaged("OR-CSV-043", "The header itself cannot be read.", 1)
+        for mark, words in _DELIMITERS.items():
+            if len(cells) == 1 and mark in text:
+                raise Damaged("OR-CSV-046", f"They are separated by {words}.", 1)
+        if len(cells) > self.limits.columns:
+            raise Damaged("OR-CSV-060", f"It has {len(cells):,} columns.", 1)
+        return cells
+
+    def _judge_layout(self, found: list[str], table: Table) -> None:
+        """Rule 032: the header is that of another version than the declared one."""
+        own = sum(name in table.header for name in found)
+        for number, version in VERSIONS.items():
+            other = version.tables.get(table.name)
+            if other and sum(name in other.header for name in found) > max(own, len(other.columns) - 2):
+                self.findings.add(
+                    "OR-CSV-032", table.file, places=places([1], [""]), detail=f"Its columns are those of {number}."
+                )
+
+    def _report(self, rows: Rows, table: Table) -> None:
+        for (code,), group in rows.faults.group_by("code", maintain_order=True):
+            lines = group.unique(LINE, keep="first", maintain_order=True)
+            where = lines.select(pl.col(LINE).alias("line"), "value")
+            effect: Effect = "none" if code == "OR-CSV-048" else "row"
+            if code == "OR-CSV-040":
+                detail = rows.undecoded
+                self.findings.add("OR-CSV-040", table.file, places=where, effect="package", detail=detail)
+            elif code == "OR-CSV-055":
+                detail = f"More than {self.limits.cell:,} characters in one cell cannot be right; the row was not read."
+                self.findings.add(
+                    "OR-CSV-055", table.file, places=where, effect=effect, severity="error", detail=detail
+                )
+            else:
+                self.findings.add(str(code), table.file, places=where, effect=effect)
+        if rows.cut:
+            detail = "The last line has no line end: if the file was cut off, its last cell may be incomplete."
+            self.findings.add(
+                "OR-CSV-047", table.file, places=places([rows.cut], [""]), severity="warning", detail=detail
+            )
+
+    def _judge_twins(self, header: headers.Header, cells: pl.DataFrame) -> None:
+        for name, positions in header.twins.items():
+            kept = cells[f"c{header.columns[name]}"]
+            if any(not kept.equals(cells[f"c{position}"]) for position in positions):
+                raise Damaged(
+                    "OR-CSV-064", f"The columns called {name[:_SHOWN]} do not agree: nobody can say which counts.", 1
+                )
+
+    def _mode(self, frame: pl.DataFrame, table: Table, declared: str) -> type_mode:
+        """How the table was sent. Only what manifest and rows both call bulk may imply removals, so doubt is delta.
+
+        ``tobedeleted`` makes a delta of what was declared bulk, for a bulk file cannot say that. ``active`` and a date
+        do not: many exports fill them in complete files. Rule 031.
+        """
+        status = frame["status"]
+        filled = (status != "") | (frame["dateLastModified"] != "")
+        removes = status.is_in(["tobedeleted", "inactive"]).any()
+        where = places(frame[LINE].filter(filled), status.filter(filled).str.slice(0, _SHOWN))
+        if declared == "delta":
+            if not filled.any():
+                detail = "Declared delta, but no row has status and dateLastModified. It was taken as delta."
+                self.findings.add("OR-CSV-031", table.file, detail=detail)
+            return "delta"
+        if declared == "bulk" and filled.any():
+            taken = "delta" if removes else "bulk"
+            detail = f"Declared bulk, but status or dateLastModified is filled. It was taken as {taken}."
+            self.findings.add("OR-CSV-031", table.file, places=where, detail=detail)
+        return "delta" if removes else "bulk"
 
 
-def _judge_files(standard: Version, spelled: dict[str, str], findings: Findings) -> None:
-    for file in spelled:
-        name = file.removesuffix(".csv")
-        if file != MANIFEST and name not in standard.tables:
-            findings.add("OR-CSV-014", file)
+def _hashed(pieces: Iterator[bytes], update: Callable[[bytes], None]) -> Iterator[bytes]:
+    for piece in pieces:
+        update(piece)
+        yield piece
 
 
-def _read_tables(
-    members: Members, spelled: dict[str, str], standard: Version, present: list[str], properties: dict[str, str],
-    encoding: str, limits: Limits, findings: Findings, progress: Progress,
-) -> dict[str, DeliveredTable]:  # fmt: skip
-    """Read every table; the next member is inflated while the last one is parsed."""
-    sizes = {name: members.size(spelled[f"{name}.csv"]) for name in present}
-    whole = sum(sizes.values()) or 1
-    order = sorted(present, key=lambda name: sizes[name])
-    tables: dict[str, DeliveredTable] = {}
-    done, rows = 0, 0
-    with ThreadPoolExecutor(1) as pool:
-        coming = [pool.submit(members.read, spelled[f"{name}.csv"]) for name in order[:2]]
-        for index, name in enumerate(order):
-            data = coming.pop(0).result()
-            if index + 2 < len(order):
-                coming.append(pool.submit(members.read, spelled[f"{order[index + 2]}.csv"]))
-            declared = properties.get(f"file.{name}", "")
-            table = _read_table(data, standard.tables[name], declared, encoding, limits, findings)
-            del data
-            if table is not None:
-                tables[name] = table
-                rows += len(table.frame)
-            done += sizes[name]
-            progress("reading", done / whole, rows)
-    return {name: tables[name] for name in present if name in tables}
+def _fitting_version(found: dict[str, list[str]]) -> str:
+    """The version whose columns the headers hold most of; "" where fewer than half of any table's are there."""
+    scores = {
+        number: sum(
+            _share(names, version.tables[file[:-4]]) for file, names in found.items() if file[:-4] in version.tables
+        )
+        for number, version in VERSIONS.items()
+    }
+    best = max(scores, key=lambda number: scores[number])
+    return best if scores[best] >= 0.5 else ""
 
 
-def _read_table(
-    data: bytes, table: Table, declared: str, encoding: str, limits: Limits, findings: Findings
-) -> DeliveredTable | None:
-    """One file. None if it cannot be read at all: then a finding with an effect on the package says why."""
-    digest = hashlib.sha256(data).hexdigest()
-    text = as_utf8(data, table.file, encoding, findings)
-    del data
-    if text is None:
-        return None
-    if not text.strip():
-        findings.add("OR-CSV-050", table.file, effect="package")
-        return None
-    if b"\n" not in text and b"\r" in text:
-        findings.add("OR-CSV-047", table.file, severity="error", detail="Lines end with CR alone.")
-        text = text.replace(b"\r", b"\n")
-    elif b"\r\n" not in text:
-        findings.add("OR-CSV-047", table.file)
-    lines = physical_lines(text)
-    del text
-    found = cells_of(lines.text[0])
-    if found is None or len(found) == 1 and (other := _separator(lines.text[0])):
-        detail = f"They are separated by {other}." if found is not None else "The header has a stray quotation mark."
-        findings.add("OR-CSV-046" if found is not None else "OR-CSV-043", table.file, severity="fatal", effect="package",
-                     places=places([1], [""]), detail=detail)  # fmt: skip
-        return None
-    header = headers.judge(found, table, findings)
-    if header is None:
-        return None
-    frame, unread = read_rows(lines, len(found), table.file, header.names, limits.cell_characters, findings)
-    if not len(frame) and not len(unread):
-        findings.add("OR-CSV-049", table.file)
-    frame = _standard(frame, table)
-    return DeliveredTable(table.name, _mode(frame, table, declared, findings), frame, tuple(found), digest, unread)
+def _share(names: list[str], table: Table) -> float:
+    return len(set(names) & set(table.header)) / len(table.header)
 
 
-_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+def _named_columns(cells: pl.DataFrame, header: headers.Header, table: Table) -> pl.DataFrame:
+    """Every standard column in the standard's order (a missing one is empty), then ``metadata.*``, then `LINE`.
 
-
-def _separator(line: str) -> str:
-    return next((words for mark, words in _SEPARATORS.items() if line.count(mark) >= 2), "")
-
-
-def _standard(frame: pl.DataFrame, table: Table) -> pl.DataFrame:
-    """Every standard column in the standard's order (missing ones empty), then metadata, then LINE."""
-    metadata = [c for c in frame.columns if c.startswith(headers.METADATA_PREFIX)]
-    return frame.select(
-        *(pl.col(c) if c in frame.columns else pl.lit("").alias(c) for c in table.header), *metadata, pl.col(LINE)
-    )
-
-
-def _mode(frame: pl.DataFrame, table: Table, declared: str, findings: Findings) -> type_mode:
-    """Bulk or delta. The data decide: only a file whose every row has status and dateLastModified, and that is declared
-    delta or not at all, or declared bulk with a row to be deleted, is delta (OR-CSV-031)."""
-    if not len(frame):
-        return "delta" if declared == "delta" else "bulk"
-    filled = frame.select(both=((pl.col("status") != "") & (pl.col("dateLastModified") != "")).sum())["both"][0]
-    if declared == "delta" and filled < len(frame) and filled == 0:
-        findings.add("OR-CSV-031", table.file, detail="Declared delta, but the rows look like bulk. It was kept as delta: a person decides.")
-        return "delta"
-    if declared == "bulk" and filled:
-        findings.add("OR-CSV-031", table.file, detail="Declared bulk, but status and dateLastModified are filled.")
-    if declared:
-        return "delta" if declared == "delta" else "bulk"
-    return "delta" if filled == len(frame) else "bulk"
+    Takes `cells` apart column by column: nothing is copied.
+    """
+    names = [*table.header, *(name for name in header.columns if name.startswith(headers.METADATA))]
+    empty = pl.Series("", [""], dtype=pl.String).new_from_index(0, len(cells))
+    frame = pl.DataFrame(height=len(cells))
+    for name in names:
+        position = header.columns.get(name)
+        column = empty if position is None else cells.drop_in_place(f"c{position}")
+        frame.insert_column(frame.width, column.alias(name))
+    return frame.insert_column(frame.width, cells.drop_in_place(LINE))

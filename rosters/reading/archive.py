@@ -1,8 +1,9 @@
-"""A zip from a stranger, opened safely: members by name, inflated no further than the limits allow.
+"""What was sent: a zip archive, a folder or one CSV file, opened as named streams of bytes.
 
-Nothing is written to disk and nothing is believed: the central directory is compared with the local headers, members may
-not overlap, sizes are counted while inflating, and the CRC is checked. Python's zipfile before 3.11.9 accepts
-overlapping members (CVE-2024-0450), so the check is ours on every Python.
+Nothing is ever unpacked to disk and no name from an archive becomes a path. zipfile reads the directory; what
+it lets pass (overlapping entries, two directories, bytes that belong to nothing, local headers that tell another
+story, sizes that lie) is checked here, and members are inflated by our own loop, which counts.
+Rules OR-CSV-001 to 006 and what an operating system leaves behind (008).
 """
 
 from __future__ import annotations
@@ -12,238 +13,406 @@ import struct
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path, PurePosixPath
+from typing import IO
+
+import polars as pl
 
 from rosters.findings import Findings, places
+from rosters.reading.limits import Limits
 
-CHUNK = 1 << 20
-_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_JUNK_FOLDERS = ("__MACOSX",)
-_JUNK_NAMES = {".DS_Store", "Thumbs.db", "desktop.ini"}
-_SPREADSHEETS = (".xlsx", ".xls", ".ods", ".numbers")
-_ARCHIVES = (".zip", ".7z", ".rar", ".gz", ".tgz", ".tar")
+PIECE = 4 << 20
+_PACKED_PIECE = 1 << 18
 
-#: First bytes -> what a person calls such a file.
-_LOOKS_LIKE: tuple[tuple[bytes, str], ...] = (
-    (b"<!doctype", "a web page (perhaps a login page)"), (b"<html", "a web page (perhaps a login page)"),
-    (b"<?xml", "an XML file"), (b"%pdf", "a PDF"), (b"\x1f\x8b", "a gzip file"), (b"7z\xbc\xaf", "a 7z archive"),
-    (b"rar!", "a RAR archive"), (b"\xd0\xcf\x11\xe0", "an old Office document"), (b"{", "a JSON file"),
-)  # fmt: skip
+_END = b"PK\x05\x06"
+_END64 = b"PK\x06\x06"
+_LOCATOR64 = b"PK\x06\x07"
+_LOCAL = b"PK\x03\x04"
+_END_SIZE = 22
+_LOCAL_SIZE = 30
+_LONGEST_COMMENT = 0xFFFF
+#: The longest directory entry that can be: its own bytes, a name, extra fields, a comment.
+_LONGEST_ENTRY = 46 + 3 * 0xFFFF
+#: A data descriptor: a signature, a CRC and two 8-byte sizes.
+_LONGEST_DESCRIPTOR = 24
+#: A number that does not fit and stands in the zip64 record instead.
+_SEE_64_SHORT = 0xFFFF
+_SEE_64 = 0xFFFFFFFF
+
+_ENCRYPTED = 0x0001 | 0x0040 | 0x2000
+_DESCRIPTOR = 0x0008
+_UTF8_NAME = 0x0800
+_TELLING = _ENCRYPTED | _DESCRIPTOR | _UTF8_NAME
+_AES = 99
+_METHODS = {9: "Deflate64", 12: "bzip2", 14: "LZMA", 93: "Zstandard", 95: "xz", 98: "PPMd"}
+
+#: How a file begins, and what it then is.
+_LOOKS = (
+    (b"PK\x03\x04", "a zip archive or an Excel workbook"),
+    (b"PK\x05\x06", "an empty zip archive"),
+    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "an old Excel workbook (.xls)"),
+    (b"%PDF", "a PDF document"),
+    (b"\x1f\x8b", "a gzip file (.gz)"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive (.7z)"),
+    (b"Rar!", "a RAR archive (.rar)"),
+    (b"BZh", "a bzip2 file (.bz2)"),
+    (b"\xfd7zXZ", "an xz file (.xz)"),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file (.zst)"),
+    (b"{\\rtf", "a rich text document"),
+    (b"\x89PNG", "an image"),
+    (b"\xff\xd8\xff", "an image"),
+    (b"-----BEGIN PGP", "a PGP-encrypted file"),
+)
+
+_JUNK_NAMES = ("thumbs.db", "desktop.ini", ".ds_store")
+
+
+class Damaged(Exception):  # noqa: N818 - says what the bytes are
+    """The bytes are not what they claim to be. `code` is the rule, the text says what was seen, in which `line`."""
+
+    def __init__(self, code: str, message: str, line: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.line = line
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
-    """How much a delivery may hold: bytes, entries, and characters of one cell."""
+class Member:
+    """One file of a delivery. `pieces()` yields its bytes anew at each call, at most `PIECE` at a time; it raises
+    `Damaged` where they are not what the archive promised."""
 
-    zip_bytes: int = 500 * 1024**2
-    total_bytes: int = 4 * 1024**3
-    member_bytes: int = 3 * 1024**3
-    entries: int = 60
-    ratio: int = 100
-    ratio_from: int = 4 * 1024**2
-    cell_characters: int = 10_000
+    name: str
+    size: int
+    pieces: Callable[[], Iterator[bytes]]
 
 
-class Unsafe(Exception):
-    """A member turned out to be more, or other, than it said; `code` and `detail` go into a finding."""
-
-    def __init__(self, code: str, detail: str) -> None:
-        super().__init__(detail)
-        self.code = code
-        self.detail = detail
-
-
-@dataclass(slots=True)
-class Members:
-    """The files of a delivery: name as the standard would spell it is not decided here. `read` gives the bytes of one."""
-
-    names: list[str] = field(default_factory=list)
-    read: Callable[[str], bytes] = lambda name: b""
-    size: Callable[[str], int] = lambda name: 0
+def looks_like(head: bytes) -> str:
+    """What a file that begins with `head` seems to be ("a PDF document"), or "" where nothing is known."""
+    for magic, what in _LOOKS:
+        if head.startswith(magic):
+            return what
+    text = head.removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<body")):
+        return "a web page (HTML), perhaps a login page"
+    if text.startswith(b"<?xml"):
+        return "an XML document"
+    if text.startswith((b"{", b"[{")):
+        return "a JSON document"
+    return ""
 
 
-def open_members(path: Path, limits: Limits, findings: Findings) -> Members | None:
-    """The CSV members of a zip, a folder, or of one file; None if a fatal finding was made."""
+def is_junk(name: str) -> bool:
+    """Whether an operating system left this behind."""
+    parts = PurePosixPath(name).parts
+    return "__MACOSX" in parts or (bool(parts) and (parts[-1].lower() in _JUNK_NAMES or parts[-1].startswith("._")))
+
+
+@contextmanager
+def opened(path: Path, limits: Limits, findings: Findings) -> Iterator[list[Member]]:
+    """The files of the delivery at `path`; none, and a fatal finding, where it cannot be opened safely."""
     if path.is_dir():
-        return _folder(path, limits, findings)
+        yield _folder(path, findings)
+        return
     with path.open("rb") as file:
         head = file.read(512)
-    size = path.stat().st_size
-    if size == 0:
-        findings.add("OR-CSV-001", effect="package", detail="It has 0 bytes.")
-        return None
-    if size > limits.zip_bytes:
-        findings.add("OR-CSV-005", effect="package", detail=f"It has {size >> 20} MB; the limit is {limits.zip_bytes >> 20} MB.")
-        return None
-    if path.suffix.lower() == ".csv" and not head.startswith(b"PK\x03\x04"):
-        return Members([path.name], lambda name: path.read_bytes(), lambda name: size)
-    return _zip(path, head, limits, findings)
-
-
-def _folder(path: Path, limits: Limits, findings: Findings) -> Members | None:
-    files = {p.name: p for p in sorted(path.iterdir()) if p.is_file() and not p.is_symlink() and not _is_junk(p.name)}
-    if sum(p.stat().st_size for p in files.values()) > limits.total_bytes:
-        findings.add("OR-CSV-005", effect="package", detail="The folder is too large.")
-        return None
-    return Members(list(files), lambda name: files[name].read_bytes(), lambda name: files[name].stat().st_size)
-
-
-def _zip(path: Path, head: bytes, limits: Limits, findings: Findings) -> Members | None:
-    if not head.startswith(b"PK"):
-        lower = head.lstrip().lower()
-        likeness = next((words for start, words in _LOOKS_LIKE if lower.startswith(start)), "no zip")
-        findings.add("OR-CSV-001", effect="package", detail=f"It looks like {likeness}.")
-        return None
-    try:
-        archive = zipfile.ZipFile(path)
-        entries = archive.infolist()
-    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error, UnicodeDecodeError, OverflowError):
-        findings.add("OR-CSV-001", effect="package", detail="It is cut off or damaged.")
-        return None
-    names = [e.filename for e in entries]
-    if "[Content_Types].xml" in names:
-        findings.add("OR-CSV-001", effect="package", detail="It is an Office document, not a zip of CSV files.")
-        return None
-    try:
-        _judge_directory(path, archive, entries, limits)
-    except Unsafe as unsafe:
-        findings.add(unsafe.code, effect="package", detail=unsafe.detail)
-        return None
-    chosen = _choose(entries, findings)
-    if chosen is None:
-        return None
-    if any(e.compress_type == zipfile.ZIP_STORED and e.file_size for e in chosen.values()):
-        findings.add("OR-CSV-002")
-    budget = [limits.total_bytes]
-
-    def read(name: str) -> bytes:
-        data = _inflate(path, chosen[name], limits, budget)
-        budget[0] -= len(data)
-        return data
-
-    return Members(list(chosen), read, lambda name: chosen[name].file_size)
-
-
-def _judge_directory(path: Path, archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo], limits: Limits) -> None:
-    """Refuse what no honest zip has; raises Unsafe."""
-    real = [e for e in entries if not e.is_dir() and not _is_junk(e.filename)]
-    if len(entries) > 10 * limits.entries or len(real) > limits.entries:
-        raise Unsafe("OR-CSV-005", f"It holds {len(entries)} entries.")
-    if sum(e.file_size for e in entries) > limits.total_bytes or any(e.file_size > limits.member_bytes for e in entries):
-        raise Unsafe("OR-CSV-005", f"Unpacked it would have {sum(e.file_size for e in entries) >> 20} MB.")
-    seen: set[str] = set()
-    for entry in entries:
-        _judge_name(entry)
-        folded = unicodedata.normalize("NFC", entry.filename).casefold()
-        if folded in seen:
-            raise Unsafe("OR-CSV-004", "Two entries have the same name.")
-        seen.add(folded)
-        if entry.flag_bits & 0x1:
-            raise Unsafe("OR-CSV-001", "It is protected by a password.")
-        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) and not entry.is_dir():
-            raise Unsafe("OR-CSV-001", "It uses a compression other than deflate.")
-        if entry.file_size > limits.ratio_from and entry.file_size > limits.ratio * max(entry.compress_size, 1):
-            raise Unsafe("OR-CSV-005", "It is compressed beyond belief.")
-    _judge_layout(path, archive, entries)
-
-
-def _judge_name(entry: zipfile.ZipInfo) -> None:
-    name = entry.orig_filename
-    parts = PurePosixPath(name.replace("\\", "/")).parts
-    bad = (
-        name.startswith(("/", "\\")) or ".." in parts or ":" in name or "\\" in name or len(name) > 255
-        or any(unicodedata.category(c) in ("Cc", "Cf", "Zl", "Zp") for c in name)
-    )  # fmt: skip
-    if bad:
-        raise Unsafe("OR-CSV-004", "A path leads out of the zip, or has hidden characters.")
-    mode = entry.external_attr >> 16
-    if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        raise Unsafe("OR-CSV-004", "It holds a link or a device.")
-
-
-def _judge_layout(path: Path, archive: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> None:
-    """Local headers must say what the directory says, and the members must lie one behind the other from byte 0 on."""
-    end = 0
-    with path.open("rb") as file:
-        for entry in sorted(entries, key=lambda e: e.header_offset):
-            if entry.header_offset < end:
-                raise Unsafe("OR-CSV-005", "Its entries overlap.")
-            if end == 0 and entry.header_offset != 0:
-                raise Unsafe("OR-CSV-001", "There is something else in front of the zip.")
-            file.seek(entry.header_offset)
-            raw = file.read(_LOCAL_HEADER.size)
-            if len(raw) < _LOCAL_HEADER.size or raw[:4] != b"PK\x03\x04":
-                raise Unsafe("OR-CSV-001", "It is cut off or damaged.")
-            _, _, flags, method, _, _, _, _, _, name_length, extra_length = _LOCAL_HEADER.unpack(raw)
-            local_name = file.read(name_length)
-            expected = entry.orig_filename.encode("utf-8" if flags & 0x800 else "cp437", errors="replace")
-            if local_name != expected or method != entry.compress_type:
-                raise Unsafe("OR-CSV-001", "Its directory and its contents disagree.")
-            end = entry.header_offset + _LOCAL_HEADER.size + name_length + extra_length + entry.compress_size
-        if end > archive.start_dir:
-            raise Unsafe("OR-CSV-005", "Its entries overlap.")
-        if archive.start_dir - end > 4096:
-            raise Unsafe("OR-CSV-001", "There are bytes in it that belong to no file.")
-        if entries and path.stat().st_size - archive.start_dir > 65536 + 1024 * len(entries):
-            raise Unsafe("OR-CSV-001", "There is something else behind the zip.")
-
-
-def _is_junk(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return bool(parts) and (parts[0] in _JUNK_FOLDERS or parts[-1] in _JUNK_NAMES or parts[-1].startswith("._"))
-
-
-def _choose(entries: list[zipfile.ZipInfo], findings: Findings) -> dict[str, zipfile.ZipInfo] | None:
-    """Members by name without the one folder that all may lie in; what is no CSV is named and left."""
-    files = [e for e in entries if not e.is_dir()]
-    junk = [e.filename for e in files if _is_junk(e.filename)]
-    if junk:
-        findings.add("OR-CSV-008", severity="info", places=places([None] * len(junk), junk))
-    files = [e for e in files if not _is_junk(e.filename)]
-    tops = {PurePosixPath(e.filename).parts[0] for e in files if "/" in e.filename}
-    if tops:
-        findings.add("OR-CSV-003", detail="They were read from there." if len(tops) == 1 else "There are several folders.")
-    strip = f"{next(iter(tops))}/" if len(tops) == 1 and all("/" in e.filename for e in files) else ""
-    chosen: dict[str, zipfile.ZipInfo] = {}
-    for entry in files:
-        name = entry.filename.removeprefix(strip)
-        low = name.lower()
-        if low.endswith(_SPREADSHEETS + _ARCHIVES):
-            findings.add("OR-CSV-011", places=places([None], [name]))
-        elif "/" in name or not low.endswith(".csv"):
-            findings.add("OR-CSV-008", places=places([None], [name]))
+        if path.suffix.lower() == ".csv":
+            yield [_plain_file(path)]
         else:
-            chosen[name] = entry
-    return chosen
+            yield _Zip(path, file, head, limits, findings).members()
 
 
-def _inflate(path: Path, entry: zipfile.ZipInfo, limits: Limits, budget: list[int]) -> bytes:
-    """The bytes of one member, counted while they come; raises Unsafe."""
-    allowed = min(budget[0], limits.member_bytes, entry.file_size)
-    parts: list[bytes] = []
-    have, crc = 0, 0
-    with path.open("rb") as file:
-        file.seek(entry.header_offset)
-        header = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
-        file.seek(header[9] + header[10], 1)
-        left = entry.compress_size
-        engine = zlib.decompressobj(-15) if entry.compress_type == zipfile.ZIP_DEFLATED else None
+def _folder(path: Path, findings: Findings) -> list[Member]:
+    entries = sorted(path.iterdir())
+    junk = [entry.name for entry in entries if is_junk(entry.name)]
+    _name_junk(findings, junk)
+    folders = [entry.name for entry in entries if not entry.is_file() and not is_junk(entry.name)]
+    if folders:
+        findings.add("OR-CSV-008", places=named(folders), detail="What lies in folders is not read.")
+    return [_plain_file(entry) for entry in entries if entry.is_file() and not is_junk(entry.name)]
+
+
+def _plain_file(path: Path) -> Member:
+    def pieces() -> Iterator[bytes]:
+        with path.open("rb") as file:
+            while piece := file.read(PIECE):
+                yield piece
+
+    return Member(path.name, path.stat().st_size, pieces)
+
+
+def named(names: list[str]) -> pl.DataFrame:
+    """Places that have a name and no line."""
+    return places([None] * len(names), names)
+
+
+def _name_junk(findings: Findings, names: list[str]) -> None:
+    if names:
+        detail = "The operating system left them behind; they are not read."
+        findings.add("OR-CSV-008", places=named(names), severity="info", detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    start: int
+    entries: int
+
+
+class _Zip:
+    """One archive under examination: `members` hands out its files, or none after a fatal finding."""
+
+    def __init__(self, path: Path, file: IO[bytes], head: bytes, limits: Limits, findings: Findings) -> None:
+        self.path = path
+        self.file = file
+        self.head = head
+        self.limits = limits
+        self.findings = findings
+        self.size = file.seek(0, 2)
+
+    def members(self) -> list[Member]:
         try:
-            while left > 0:
-                raw = file.read(min(CHUNK, left))
-                if not raw:
-                    raise Unsafe("OR-CSV-001", "It is cut off.")
-                left -= len(raw)
-                data = engine.decompress(raw, allowed - have + 1) if engine else raw
-                have += len(data)
-                if have > allowed or engine and engine.unconsumed_tail:
-                    raise Unsafe("OR-CSV-005", "A file is larger than it says.")
-                crc = zlib.crc32(data, crc)
-                parts.append(data)
-        except zlib.error:
-            raise Unsafe("OR-CSV-001", "It is damaged.") from None
-    if have != entry.file_size or crc != entry.CRC or engine and not engine.eof:
-        raise Unsafe("OR-CSV-001", "It is cut off or damaged: a check sum does not fit.")
-    return b"".join(parts)
+            self._check_beginning()
+            directory = self._find_directory()
+            infos = self._entries(directory)
+            self._check_layout(infos, directory)
+        except Damaged as damage:
+            self.findings.add(damage.code, severity="fatal", detail=str(damage), effect="package")
+            return []
+        return self._named_files(infos)
+
+    def _check_beginning(self) -> None:
+        if self.size == 0:
+            raise Damaged("OR-CSV-001", "The file is empty (0 bytes).")
+        if self.size > self.limits.packed:
+            raise Damaged("OR-CSV-005", f"It has {self.size:,} bytes; at most {self.limits.packed:,} are taken.")
+        if not self.head.startswith((_LOCAL, _END)):
+            seen = looks_like(self.head)
+            raise Damaged("OR-CSV-001", f"It looks like {seen}." if seen else "It does not begin like a zip archive.")
+
+    def _find_directory(self) -> _Directory:
+        """The one end record, and where it says that the directory lies."""
+        tail_start = max(0, self.size - _END_SIZE - _LONGEST_COMMENT)
+        self.file.seek(tail_start)
+        tail = self.file.read()
+        found = tail.rfind(_END)
+        if found < 0:
+            raise Damaged("OR-CSV-001", "It breaks off: its end is missing. It was probably not sent whole.")
+        if len(tail) - found < _END_SIZE:
+            raise Damaged("OR-CSV-001", "It breaks off in the middle of its last record.")
+        disk, start_disk, here, total, length, start, comment = struct.unpack("<4H2LH", tail[found + 4 : found + 22])
+        end = tail_start + found
+        if end + _END_SIZE + comment != self.size:
+            raise Damaged("OR-CSV-001", "There are bytes after its end that belong to nothing.")
+        if disk or start_disk or here != total:
+            raise Damaged("OR-CSV-001", "It is one part of an archive in several parts.")
+        directory_end = end
+        if total == _SEE_64_SHORT or _SEE_64 in (length, start):
+            directory_end, total, length, start = self._find_directory64(end)
+        if total > self.limits.all_entries or length > total * _LONGEST_ENTRY:
+            raise Damaged("OR-CSV-005", f"It lists {total:,} entries; at most {self.limits.all_entries:,} are taken.")
+        if start + length != directory_end:
+            raise Damaged("OR-CSV-001", "There are bytes in it that belong to nothing.")
+        self.file.seek(start)
+        if self.file.read().count(_END) != 1:
+            raise Damaged("OR-CSV-001", "It has two ends: two archives in one file.")
+        return _Directory(start, total)
+
+    def _find_directory64(self, end: int) -> tuple[int, int, int, int]:
+        self.file.seek(max(0, end - 20))
+        signature, disk, where, disks = struct.unpack("<4sLQL", self.file.read(20))
+        record = b""
+        if signature == _LOCATOR64 and not disk and disks <= 1 and where < end:
+            self.file.seek(where)
+            record = self.file.read(end - 20 - where) if end - 20 - where == 56 else b""
+        if not record.startswith(_END64):
+            raise Damaged("OR-CSV-001", "Its end contradicts itself (zip64).")
+        total, length, start = struct.unpack("<QQQ", record[32:56])
+        return where, total, length, start
+
+    def _entries(self, directory: _Directory) -> list[zipfile.ZipInfo]:
+        try:
+            self.file.seek(0)
+            infos = zipfile.ZipFile(self.file).infolist()
+        except (zipfile.BadZipFile, NotImplementedError, struct.error, ValueError, OverflowError) as error:
+            raise Damaged("OR-CSV-001", "Its directory cannot be read.") from error
+        if len(infos) != directory.entries:
+            raise Damaged("OR-CSV-001", f"It announces {directory.entries} entries and lists {len(infos)}.")
+        for info in infos:
+            self._check_entry(info)
+        self._check_amount(infos)
+        return infos
+
+    def _check_entry(self, info: zipfile.ZipInfo) -> None:
+        limits = self.limits
+        if info.flag_bits & _ENCRYPTED or info.compress_type == _AES:
+            raise Damaged("OR-CSV-001", "It is encrypted; send it without a password.")
+        if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            method = _METHODS.get(info.compress_type, f"method {info.compress_type}")
+            raise Damaged("OR-CSV-002", f"It is packed with {method}; only deflate is taken.")
+        if info.compress_type == zipfile.ZIP_STORED and info.compress_size != info.file_size:
+            raise Damaged("OR-CSV-005", "A file in it does not have the size that the archive says.")
+        if info.file_size > limits.ratio_from and info.file_size > limits.ratio * info.compress_size:
+            raise Damaged("OR-CSV-005", f"A file in it unpacks to more than {limits.ratio} times its size.")
+
+    def _check_amount(self, infos: list[zipfile.ZipInfo]) -> None:
+        limits = self.limits
+        files = [info for info in infos if not info.is_dir() and not is_junk(info.filename)]
+        if len(files) > limits.entries:
+            raise Damaged("OR-CSV-005", f"It holds {len(files):,} files; at most {limits.entries:,} are taken.")
+        total = sum(info.file_size for info in infos)
+        if total > limits.unpacked:
+            raise Damaged("OR-CSV-005", f"It unpacks to {total:,} bytes; at most {limits.unpacked:,} are taken.")
+
+    def _check_layout(self, infos: list[zipfile.ZipInfo], directory: _Directory) -> None:
+        """Every byte belongs to exactly one entry, and each local header agrees with the directory."""
+        ordered = sorted(infos, key=lambda info: info.header_offset)
+        starts = [info.header_offset for info in ordered] + [directory.start]
+        if starts[0] != 0:
+            raise Damaged("OR-CSV-001", "There are bytes before its beginning that belong to nothing.")
+        for info, (_, next_start) in zip(ordered, pairwise(starts), strict=True):
+            gap = next_start - self._end_of(info)
+            if gap < 0:
+                raise Damaged("OR-CSV-005", "Entries overlap: the same bytes are used twice.")
+            if gap > (_LONGEST_DESCRIPTOR if info.flag_bits & _DESCRIPTOR else 0):
+                raise Damaged("OR-CSV-001", "There are bytes between its files that belong to nothing.")
+
+    def _end_of(self, info: zipfile.ZipInfo) -> int:
+        """Where the packed bytes of an entry end, after its own header was compared with the directory."""
+        self.file.seek(info.header_offset)
+        header = self.file.read(_LOCAL_SIZE)
+        if len(header) < _LOCAL_SIZE or not header.startswith(_LOCAL):
+            raise Damaged("OR-CSV-001", "An entry does not begin where the directory says.")
+        _, flags, method, _, _, crc, packed, unpacked, name_length, extra_length = struct.unpack("<5H3L2H", header[4:])
+        name = self.file.read(name_length)
+        extra = self.file.read(extra_length)
+        same = (
+            name == info.orig_filename.encode("utf-8" if info.flag_bits & _UTF8_NAME else "cp437", "replace")
+            and method == info.compress_type
+            and flags & _TELLING == info.flag_bits & _TELLING
+        )
+        if not flags & _DESCRIPTOR:
+            if _SEE_64 in (packed, unpacked):
+                unpacked, packed = _sizes64(extra, unpacked, packed)
+            same = same and (crc, packed, unpacked) == (info.CRC, info.compress_size, info.file_size)
+        if not same:
+            raise Damaged("OR-CSV-001", "The directory and an entry's own header contradict each other.")
+        return info.header_offset + _LOCAL_SIZE + len(name) + len(extra) + info.compress_size
+
+    def _named_files(self, infos: list[zipfile.ZipInfo]) -> list[Member]:
+        unsafe = [_escaped(info.orig_filename) for info in infos if not _is_safe(info, self.limits)]
+        if unsafe:
+            self.findings.add("OR-CSV-004", places=named(unsafe), effect="package")
+            return []
+        files = [info for info in infos if not info.is_dir()]
+        _name_junk(self.findings, [info.filename for info in files if is_junk(info.filename)])
+        files = [info for info in files if not is_junk(info.filename)]
+        stored = [info.filename for info in files if info.compress_type == zipfile.ZIP_STORED and info.file_size]
+        if stored:
+            self.findings.add("OR-CSV-002", places=named(stored), detail="Stored without compression: accepted.")
+        names = self._without_folder([info.filename for info in files])
+        twins = self._find_twins(names)
+        return [
+            self._member(info, name)
+            for info, name in zip(files, names, strict=True)
+            if "/" not in name and name not in twins
+        ]
+
+    def _without_folder(self, names: list[str]) -> list[str]:
+        """The names at the root. One folder around everything is taken off; files that lie deeper are named."""
+        tops = {name.split("/", 1)[0] for name in names}
+        if len(tops) == 1 and all("/" in name for name in names):
+            detail = "All files lie in one folder; they were read from there."
+            self.findings.add("OR-CSV-003", places=named([f"{top}/" for top in tops]), detail=detail)
+            names = [name.split("/", 1)[1] for name in names]
+        deep = [name for name in names if "/" in name]
+        if deep:
+            detail = "These files lie in folders and were not read."
+            self.findings.add("OR-CSV-003", places=named(deep), detail=detail, effect="table")
+        return names
+
+    def _find_twins(self, names: list[str]) -> set[str]:
+        """Names that two entries claim, also in another case or Unicode form: nobody can say which one counts."""
+        forms = Counter(unicodedata.normalize("NFC", name) for name in names)
+        folded = Counter(unicodedata.normalize("NFC", name).casefold() for name in names)
+        same = sorted(name for name, count in forms.items() if count > 1)
+        twins = {name for name in names if folded[unicodedata.normalize("NFC", name).casefold()] > 1}
+        if same:
+            self.findings.add("OR-CSV-004", places=named(same), detail="One path occurs twice.", effect="package")
+        if twins:
+            detail = "Which one counts cannot be told; none was read."
+            self.findings.add("OR-CSV-006", places=named(sorted(twins)), detail=detail, effect="table")
+        return twins
+
+    def _member(self, info: zipfile.ZipInfo, name: str) -> Member:
+        return Member(name, info.file_size, lambda: self._unpacked(info))
+
+    def _unpacked(self, info: zipfile.ZipInfo) -> Iterator[bytes]:
+        """The bytes of an entry, counted against what the archive promised while they come."""
+        crc = size = 0
+        with self.path.open("rb") as file:
+            file.seek(info.header_offset + _LOCAL_SIZE - 4)
+            file.seek(sum(struct.unpack("<2H", file.read(4))), 1)
+            packed = _packed_pieces(file, info.compress_size)
+            for piece in packed if info.compress_type == zipfile.ZIP_STORED else _inflated(packed):
+                size += len(piece)
+                crc = zlib.crc32(piece, crc)
+                if size > info.file_size:
+                    raise Damaged("OR-CSV-005", "A file in it is larger than the archive says.")
+                yield piece
+        if size != info.file_size or crc != info.CRC:
+            raise Damaged("OR-CSV-001", "A file in it is damaged: its checksum does not fit.")
+
+
+def _sizes64(extra: bytes, unpacked: int, packed: int) -> tuple[int, int]:
+    """The true sizes from a local header's zip64 field; the given ones where it has none."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack("<2H", extra[:4])
+        if kind == 1 and len(extra) >= 20 <= length + 4:
+            unpacked, packed = struct.unpack("<2Q", extra[4:20])
+        extra = extra[4 + length :]
+    return unpacked, packed
+
+
+def _is_safe(info: zipfile.ZipInfo, limits: Limits) -> bool:
+    """Whether an entry is a plain file or folder whose name stays inside and reads as what it is (rule 004)."""
+    name = info.orig_filename
+    return (
+        stat.S_IFMT(info.external_attr >> 16) in (0, stat.S_IFREG, stat.S_IFDIR)
+        and len(name) <= limits.name
+        and not any(part in ("", ".", "..") for part in name.removesuffix("/").split("/"))
+        and not any(mark in name for mark in "\\:")
+        and not any(unicodedata.category(letter) in ("Cc", "Cf", "Zl", "Zp") for letter in name)
+    )
+
+
+def _escaped(name: str) -> str:
+    return name[:80].encode("unicode_escape").decode("ascii")
+
+
+def _packed_pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
+    while size and (piece := file.read(min(_PACKED_PIECE, size))):
+        size -= len(piece)
+        yield piece
+
+
+def _inflated(packed: Iterator[bytes]) -> Iterator[bytes]:
+    """Inflate, never more than `PIECE` bytes at a time; anything after the end of the stream is damage."""
+    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    try:
+        for piece in packed:
+            while piece and not inflater.eof:
+                if out := inflater.decompress(piece, PIECE):
+                    yield out
+                piece = inflater.unconsumed_tail
+            if inflater.eof and (piece or inflater.unused_data):
+                raise Damaged("OR-CSV-001", "A file in it is damaged: it goes on after its end.")
+        if not inflater.eof:
+            yield inflater.flush()
+    except zlib.error as error:
+        raise Damaged("OR-CSV-001", "A file in it is damaged.") from error
+    if not inflater.eof:
+        raise Damaged("OR-CSV-001", "A file in it is damaged: it breaks off.")

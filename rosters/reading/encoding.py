@@ -1,60 +1,118 @@
-"""Bytes to UTF-8 text that a CSV reader may see, or the finding that says why not."""
+"""Bytes to UTF-8 with plain line ends, piece by piece. Another encoding is only ever chosen by a person: a wrong guess
+would change names silently. Rules OR-CSV-040 to 042 and 047."""
 
 from __future__ import annotations
 
 import codecs
+import queue
+import threading
+from collections.abc import Iterator
+from itertools import chain
 
-from rosters.findings import Findings, places
+from rosters.findings import Findings
+from rosters.reading.archive import Damaged
 
 #: What a person may choose for a district that cannot export UTF-8.
-ENCODINGS = {"windows-1252": "cp1252", "latin-1": "latin-1", "utf-16": "utf-16"}
-_BOM = codecs.BOM_UTF8
+ENCODINGS = {"windows-1252": "cp1252", "latin-1": "latin-1", "utf-16": "utf-16", "utf-32": "utf-32"}
+
+#: Longer marks first: that of UTF-32 begins like that of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_HEAD = 400
 
 
-def as_utf8(data: bytes, file: str, encoding: str, findings: Findings) -> bytes | None:
-    """The same text in UTF-8 without a byte order mark; None (and a fatal finding) if it cannot be told.
+def as_utf8(pieces: Iterator[bytes], file: str, encoding: str, findings: Findings) -> Iterator[bytes]:
+    """The same text as UTF-8 without a byte order mark. `encoding`: "" or a key of `ENCODINGS`.
 
-    `encoding` "" is UTF-8. Another encoding is only ever chosen by a person: guessing wrong would change names silently.
+    Raises `Damaged` for UTF-16 or UTF-32 that nobody chose, and for bytes that the chosen encoding does not know. Bytes
+    that are not UTF-8 pass: `lines` names them one by one.
     """
-    if encoding:
-        return _chosen(data, file, ENCODINGS[encoding], findings)
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE, codecs.BOM_UTF32_BE)):
-        findings.add("OR-CSV-042", file, effect="package", places=places([1], [""]), detail="It looks like UTF-16 or UTF-32.")
-        return None
-    if b"\0" in data:
-        at = data.index(b"\0")
-        likely = "It looks like UTF-16." if data[:400].count(b"\0") > min(len(data), 400) // 4 else f"The first is byte {at + 1}."
-        findings.add("OR-CSV-042", file, effect="package", places=places([_line(data, at)], [""]), detail=likely)
-        return None
-    if data.startswith(_BOM):
+    first = next(pieces, b"")
+    wide = _wide(first)
+    if first.startswith(codecs.BOM_UTF8):
         findings.add("OR-CSV-041", file)
-        data = data[len(_BOM) :]
+        return chain([first.removeprefix(codecs.BOM_UTF8)], pieces)
+    if wide and wide != encoding:
+        raise Damaged("OR-CSV-042", f"It looks like {wide.upper()}.", 1)
+    if not encoding or (encoding.startswith("utf-") and not wide):
+        return chain([first], pieces)
+    return _recoded(chain([first], pieces), encoding)
+
+
+def _wide(head: bytes) -> str:
+    """The encoding of two or four bytes a letter that a file with this beginning has, or ""."""
+    for mark, name in _MARKS:
+        if head.startswith(mark):
+            return name
+    head = head[:_HEAD]
+    return "utf-16" if head.count(b"\0") > len(head) // 4 else ""
+
+
+def _recoded(pieces: Iterator[bytes], encoding: str) -> Iterator[bytes]:
+    decoder = codecs.getincrementaldecoder(ENCODINGS[encoding])("strict")
+    offset = 0
+    line = 1
+    for piece in chain(pieces, [None]):
+        try:
+            text = decoder.decode(piece or b"", final=piece is None)
+        except UnicodeDecodeError as error:
+            line += (piece or b"")[: error.start].count(b"\n")
+            message = f"Byte {offset + error.start:,} is not {encoding} either."
+            raise Damaged("OR-CSV-040", message, line) from None
+        offset += len(piece or b"")
+        line += text.count("\n")
+        yield text.encode("utf-8", "surrogatepass")
+
+
+def likely(line: bytes) -> str:
+    """What bytes that are not UTF-8 probably are: 80 to 9F are quotes, dashes and the euro in Windows-1252 and nothing
+    that can be printed in Latin-1."""
+    return "Windows-1252" if any(0x80 <= byte <= 0x9F for byte in line) else "Windows-1252 or Latin-1"
+
+
+def with_line_feeds(pieces: Iterator[bytes], file: str, findings: Findings) -> Iterator[bytes]:
+    """The same with LF where every line ends with CR alone; says which line ends there are (rule 047)."""
+    first = next(pieces, b"")
+    if b"\n" not in first and b"\r" in first:
+        findings.add("OR-CSV-047", file, severity="error", detail="Its lines end with CR alone.")
+        return (piece.replace(b"\r", b"\n") for piece in chain([first], pieces))
+    if b"\n" in first and b"\r\n" not in first:
+        findings.add("OR-CSV-047", file, detail="Its lines end with LF alone.")
+    return chain([first], pieces)
+
+
+def ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """The same pieces, fetched by a thread that stays a little ahead; its exceptions come out here."""
+    ready: queue.Queue[bytes | BaseException | None] = queue.Queue(2)
+    left = threading.Event()
+
+    def put(item: bytes | BaseException | None) -> None:
+        while not left.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def fetch() -> None:
+        try:
+            for piece in pieces:
+                put(piece)
+                if left.is_set():
+                    return
+            put(None)
+        except Exception as error:
+            put(error)
+
+    threading.Thread(target=fetch, daemon=True).start()
     try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        findings.add(
-            "OR-CSV-040", file, effect="package", places=places([_line(data, error.start)], [""]),
-            detail=f"Byte {error.start + 1} is not UTF-8; it looks like {_likely(data)}.",
-        )  # fmt: skip
-        return None
-    return data
-
-
-def _chosen(data: bytes, file: str, encoding: str, findings: Findings) -> bytes | None:
-    try:
-        return data.decode(encoding).removeprefix("\ufeff").encode()
-    except UnicodeDecodeError as error:
-        findings.add(
-            "OR-CSV-040", file, effect="package", places=places([_line(data, error.start)], [""]),
-            detail=f"Byte {error.start + 1} is not {encoding} either.",
-        )  # fmt: skip
-        return None
-
-
-def _line(data: bytes, offset: int) -> int:
-    return data.count(b"\n", 0, offset) + 1
-
-
-def _likely(data: bytes) -> str:
-    """Windows-1252 uses the bytes 80 to 9F for quotes, dashes and the euro; Latin-1 has nothing printable there."""
-    return "Windows-1252" if any(0x80 <= byte <= 0x9F for byte in data[: 1 << 22]) else "Latin-1 or Windows-1252"
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        left.set()

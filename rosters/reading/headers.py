@@ -1,110 +1,131 @@
-"""The header row against the standard: what each column of a file is, and what is odd about it (OR-CSV-060 to 072)."""
+"""The header against the standard: which column is which, and what is odd about it. Rules OR-CSV-060 to 072.
+
+Columns are read by name, so their order never matters. A name in another case or with blanks around it is that name.
+Anything further off, a near miss or a name of 1.0, is only suggested: a guess would fill a column of a roster.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
 
 from rosters.findings import Findings, places
+from rosters.oneroster.former import OLD_NAMES, PRIVATE_COLUMNS, PRIVATE_PREFIXES
 from rosters.oneroster.spec import Table
+from rosters.reading.archive import Damaged
 
-METADATA_PREFIX = "metadata."
+METADATA = "metadata."
+_NEAR = 0.8
+_SHOWN = 60
 
-#: Names of OneRoster 1.0 -> the column of today, per table ("" for all).
-OLD_NAMES: dict[str, dict[str, str]] = {
-    "": {"userSourcedId": "sourcedId"},
-    "academicSessions": {"academicSessionType": "type"},
-    "courses": {"schoolYearId": "schoolYearSourcedId", "grade": "grades", "schoolYearSourceId": "schoolYearSourcedId"},
-    "classes": {"grade": "grades", "termSourcedId": "termSourcedIds", "termSourcedid": "termSourcedIds"},
-    "users": {"userId": "userIds", "agents": "agentSourcedIds", "grade": "grades", "orgSourcedId": "orgSourcedIds"},
-    "demographics": {"userSourcedId": "sourcedId", "birthdate": "birthDate"},
-    "enrollments": {},
-}
-_PRIVATE = ("ext_", "ext.", "x_")
+#: Columns and files that Microsoft's School Data Sync has and OneRoster never had.
+SCHOOL_DATA_SYNC = frozenset(
+    (
+        "activeDirectoryMatchId",
+        "sessionSourcedIds",
+        "sessionSourcedId",
+        "isPrimary",
+        "birthCity",
+        "relationshipRole",
+        "flag",
+    )
+)
+NOT_ONEROSTER = "This is Microsoft School Data Sync, another format with the same file names. It is not OneRoster."
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """`names`: one unique name per cell of the header: the standard column it is, ``metadata.*``, or "?n" for a column that is
-    set aside."""
+    """`columns`: kept column to its position in the file. `twins`: positions that bear the same name as a kept one."""
 
-    names: list[str]
-
-    def kept(self) -> list[str]:
-        return [name for name in self.names if not name.startswith("?")]
+    columns: dict[str, int]
+    twins: dict[str, list[int]]
 
 
-def judge(found: Sequence[str], table: Table, findings: Findings) -> Header | None:
-    """Which column is which. None (and a fatal finding) if this is no header of `table` at all."""
-    file = table.file
-    standard = table.header
-    former = dict(table.former_columns)
-    clean = [name.strip(" \t\u00a0\ufeff\u200b").strip('"') for name in found]
-    _note(findings, "OR-CSV-069", file, [n for n, c in zip(found, clean, strict=True) if n != c])
-    if "sourcedId" not in standard:
-        return None
-    exact = sum(name in standard for name in clean)
-    folded = {name.lower(): name for name in standard}
-    old = {**OLD_NAMES.get(table.name, {})}
-    names: list[str] = []
-    taken: set[str] = set()
-    for index, name in enumerate(clean):
-        meaning = _meaning(name, standard, folded, old, former, file, findings)
-        if meaning in taken:
-            _note(findings, "OR-CSV-064", file, [name])
-            meaning = ""
-        if meaning:
-            taken.add(meaning)
-        names.append(meaning or f"?{index}")
-    recognised = [n for n in names if n in standard]
-    if "sourcedId" not in recognised or len(recognised) < max(2, len(standard) // 3) or not exact:
-        findings.add("OR-CSV-060", file, effect="package", places=places([1], [",".join(found)[:80]]))
-        return None
-    missing = [name for name in standard if name not in recognised]
-    _note(findings, "OR-CSV-063", file, missing)
-    if recognised != [name for name in standard if name in recognised]:
-        findings.add("OR-CSV-062", file, places=places([1], [""]))
-    standard_at = [i for i, n in enumerate(names) if n in standard]
-    early = [n for i, n in enumerate(names) if n.startswith(METADATA_PREFIX) and i < max(standard_at)]
-    _note(findings, "OR-CSV-067", file, early)
-    return Header(names)
+def judge(found: list[str], table: Table, findings: Findings) -> Header:
+    """Say what each cell of the header is. Raises `Damaged` (060, 063) where it is no header of `table`, or where no
+    record could be told from another."""
+    clean = [_clean(name) for name in found]
+    meant = [_meaning(name, table) for name in clean]
+    _refuse_strangers(clean, meant, table)
+    _report_names(found, clean, meant, table, findings)
+    _report_order(meant, table, findings)
+    columns: dict[str, int] = {}
+    twins: dict[str, list[int]] = {}
+    for position, name in enumerate(meant):
+        if name in columns:
+            twins.setdefault(name, []).append(position)
+        elif name:
+            columns[name] = position
+    return Header(columns, twins)
 
 
-def _meaning(
-    name: str, standard: Sequence[str], folded: dict[str, str], old: dict[str, str], former: dict[str, str], file: str, findings: Findings
-) -> str:
-    """The standard (or metadata) column that a cell of the header stands for, or ""."""
-    if name in standard:
+def _clean(name: str) -> str:
+    return name.strip(" \t\u00a0\ufeff\u200b\"'")
+
+
+def _meaning(name: str, table: Table) -> str:
+    """The standard or ``metadata.*`` column that a name stands for, "" for none."""
+    if name in table.header or (name.startswith(METADATA) and name != METADATA):
         return name
+    return {column.lower(): column for column in table.header}.get(name.lower(), "")
+
+
+def _refuse_strangers(clean: list[str], meant: list[str], table: Table) -> None:
+    known = {name for name in meant if name in table.header}
+    if SCHOOL_DATA_SYNC & set(clean):
+        raise Damaged("OR-CSV-060", NOT_ONEROSTER, 1)
+    if not known and not any(_is_almost(name, table) for name in clean):
+        raise Damaged("OR-CSV-060", "None of its cells is a column name of this file.", 1)
+    if "sourcedId" not in known:
+        raise Damaged("OR-CSV-063", "Without sourcedId no record can be told from another.", 1)
+    if 2 * len(known) < len(table.header) and len(known) < len(table.columns) - 4:
+        raise Damaged("OR-CSV-060", f"Only {len(known)} of {len(table.header)} columns are there.", 1)
+
+
+def _is_almost(name: str, table: Table) -> bool:
+    return bool(name in OLD_NAMES.get(table.name, {}) or get_close_matches(name, table.header, 1, _NEAR))
+
+
+def _report_names(found: list[str], clean: list[str], meant: list[str], table: Table, findings: Findings) -> None:
+    def say(code: str, names: Iterable[str], detail: str = "") -> None:
+        for name in names:
+            findings.add(code, table.file, name[:_SHOWN], places=places([1], [name[:_SHOWN]]), detail=detail)
+
+    say("OR-CSV-069", (raw for raw, name in zip(found, clean, strict=True) if raw != name))
+    for name, column in zip(clean, meant, strict=True):
+        if column and column != name:
+            say("OR-CSV-061", [name], f"The standard spells it {column}.")
+        elif not column:
+            code, detail = _stranger(name, table)
+            say(code, [name], detail)
+    say("OR-CSV-064", sorted(name for name, count in Counter(meant).items() if name and count > 1))
+    say("OR-CSV-063", (name for name in table.header if name not in meant))
+
+
+def _stranger(name: str, table: Table) -> tuple[str, str]:
+    """The rule that a column outside the standard breaks, and what to say of it."""
+    old = OLD_NAMES.get(table.name, {}).get(name)
     if not name:
-        findings.add("OR-CSV-065", file, places=places([1], [""]))
-        return ""
-    if name in former:
-        findings.add("OR-CSV-072", file, name, places=places([1], [name]))
-        return ""
-    if name.startswith(METADATA_PREFIX):
-        if len(name) > len(METADATA_PREFIX):
-            return name
-        _note(findings, "OR-CSV-066", file, [name])
-        return ""
-    if name.lower() in folded:
-        _note(findings, "OR-CSV-061", file, [name], f"It should be {folded[name.lower()]}.")
-        return folded[name.lower()]
-    if name in old:
-        _note(findings, "OR-CSV-070", file, [name], f"Today it is called {old[name]}.")
-        return old[name]
-    near = get_close_matches(name, standard, n=1, cutoff=0.85)
+        return "OR-CSV-065", ""
+    if name in dict(table.former_columns):
+        return "OR-CSV-072", ""
+    if old:
+        return "OR-CSV-070", f"Since 1.1 it is {old}."
+    if name.startswith(PRIVATE_PREFIXES) or name in PRIVATE_COLUMNS.get(table.name, ()):
+        return "OR-CSV-068", ""
+    near = get_close_matches(name, table.header, 1, _NEAR)
     if near:
-        _note(findings, "OR-CSV-071", file, [name], f"Did you mean {near[0]}?")
-        return ""
-    if name.lower().startswith(_PRIVATE):
-        _note(findings, "OR-CSV-068", file, [name])
-    else:
-        _note(findings, "OR-CSV-066", file, [name])
-    return ""
+        return "OR-CSV-071", f"Is {near[0]} meant?"
+    return "OR-CSV-066", ""
 
 
-def _note(findings: Findings, code: str, file: str, names: Sequence[str], detail: str = "") -> None:
-    for name in names:
-        findings.add(code, file, name[:255], places=places([1], [name[:80]]), detail=detail)
+def _report_order(meant: list[str], table: Table, findings: Findings) -> None:
+    standard = [name for name in dict.fromkeys(meant) if name in table.header]
+    if standard != [name for name in table.header if name in standard]:
+        findings.add("OR-CSV-062", table.file, places=places([1], [""]))
+    last = max(position for position, name in enumerate(meant) if name in table.header)
+    early = [name for name in meant[:last] if name.startswith(METADATA)]
+    if early:
+        findings.add("OR-CSV-067", table.file, places=places([1] * len(early), [name[:_SHOWN] for name in early]))

@@ -1,236 +1,445 @@
-"""CSV by RFC 4180, strictly: what is accepted is proved read, what is not is named by its line.
+"""Strict CSV: every physical line is proved to be n legal cells before anything is taken from it.
 
-No CSV library is strict by itself (polars fills short rows, csv accepts stray quotes), so the unit here is the physical
-line. The standard forbids line breaks inside a field, hence every line must be a whole record: exactly `n` cells, each
-either free of quotes or quoted from end to end with inner quotes doubled. Lines that are proved so are parsed by
-polars, one record each; if it returns another number of records than lines were proved, that is a bug and raises.
+No CSV library is strict by itself: polars fills short rows, others glue text to a closed quote or swallow a file
+after an open one. So the bytes are cut into physical lines (the standard forbids line breaks inside a cell, so
+a line is a row), and each line is judged alone. What is legal goes to polars; what is not is named with its line
+and never reaches a frame. A fault costs its own line and no other.
 
-A quoted field that does contain a line break (legal CSV, but not OneRoster) makes its first line end inside quotes; the
-lines of such a record are found one by one, set aside together, and named as one row that could not be read. If a
-quote is never closed, only the line that opens it and the lines that are not records of their own are set aside.
+What can be proved. A legal line holds an even number of quotes, so one quote too many or too few is always seen;
+a comma more or less outside quotes changes the number of cells; a line end lost joins two rows into 2n - 1 cells; a
+line end too many makes two short rows. A file cut inside its last line shows as a short row or, when the cut falls
+into the last cell, as a last line without line end: legal, so the row is taken, and it is said (rule 047).
+
+A cell that RFC 4180 would let run over several lines is recognised (rule 044) and costs its record. Lines inside
+it that would be rows by themselves are not taken either, for nobody can say which reading is true; no further
+than the longest legal cell reaches, so that one open quote cannot swallow a file.
+
+A line that may be a torn-off piece of its neighbour's first or last cell takes that neighbour with it: such a
+neighbour has the right number of cells and yet is not what was written.
+
+Rules OR-CSV-040, 042 to 045, 048 and 055 (a cell beyond the limit).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import csv
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
 
 import polars as pl
 
-from rosters.findings import Findings, places
 from rosters.frames import LINE
+from rosters.reading.archive import Damaged
+from rosters.reading.encoding import likely
+from rosters.reading.limits import Limits
 
-_SHOWN = 80
-#: A line is one cell to polars when its separator is a byte that the text does not hold.
-_UNUSED = ("\x01", "\x02", "\x03", "\x04")
+_CELL = r'(?:"(?:[^"]|"")*"|[^",]*)'
+_LEGAL = rf"^{_CELL}(?:,{_CELL})*$"
+_OPEN = rf'^(?:{_CELL},)*"(?:[^"]|"")*$'
+_FIRST_CELL = r'^(?:"((?:[^"]|"")*)"|([^",]*)),'
+#: What can be the end, torn off, of the last cell of the line before: one cell, or what a missing quote would open.
+_TORN_END = re.compile(rf'{_CELL}|(?:[^"]|"")*"')
+#: What can be the beginning, torn off, of the first cell of the line after.
+_TORN_BEGINNING = re.compile(rf'{_CELL}|"(?:[^"]|"")*')
+_LEGAL_RECORD = re.compile(rf"{_CELL}(?:,{_CELL})*")
+_OPEN_RECORD = re.compile(rf'(?:{_CELL},)*"(?:[^"]|"")*')
+
+#: Marks a line that ends inside quotes, until it is known whether the next lines close them.
+_UNCLOSED = "unclosed"
+_SHOWN = 60
+#: A file with more quotes that nothing closes is no CSV file; a bound for the time that looking for their ends takes.
+MOST_UNCLOSED = 10_000
+_BEYOND = -1
+#: What is judged and parsed at once: large enough for polars, small enough for memory.
+BLOCK = 4 << 20
+
+_FAULTS = {LINE: pl.UInt32, "code": pl.String, "sourcedId": pl.String, "value": pl.String}
 
 
 @dataclass(frozen=True, slots=True)
-class Lines:
-    """Physical lines of a file without their ends: ``text`` (String); line number = index + 1. `cut`: the last line has no
-    end although others have one."""
+class Rows:
+    """What was read of one file after its header.
 
-    text: pl.Series
-    cut: bool
+    `cells`: the proved rows, text columns ``c0``, ``c1``, ... and `LINE`. `faults`: what was not taken: `LINE`,
+    ``code``, ``sourcedId`` (null where it cannot be trusted), ``value`` (the line, shortened). A line that may hold two
+    records is there twice. `cut`: the last line, where it has no line end, else 0. `undecoded`: words about the first
+    byte that is not UTF-8, or "".
+    """
+
+    cells: pl.DataFrame
+    faults: pl.DataFrame
+    cut: int
+    undecoded: str
 
 
-def physical_lines(data: bytes) -> Lines:
-    """Split at LF; one CR before it belongs to the line's end. The bytes must be UTF-8 without NUL."""
-    if not data:
-        return Lines(pl.Series("text", [], pl.String), cut=False)
-    cut = not data.endswith(b"\n")
-    separator = next((s for s in _UNUSED if s.encode() not in data), "")
-    if separator:
-        # A line break in front stands for a header of no use: polars takes an empty first line for no line at all.
-        text = pl.read_csv(
-            b"x\n" + data, has_header=False, separator=separator, quote_char=None, schema={"text": pl.String}, eol_char="\n",
-            empty_string_is_null=False, truncate_ragged_lines=False,
-        )["text"].slice(1)  # fmt: skip
-    else:
-        text = pl.Series("text", data.decode().removesuffix("\n").split("\n"), pl.String)
-    if text.len() != data.count(b"\n") + cut:
-        text = pl.Series("text", data.decode().removesuffix("\n").split("\n"), pl.String)
-    if b"\r" in data:
-        text = text.str.strip_suffix("\r")
-    return Lines(text, cut and b"\n" in data)
+def cell_names(width: int) -> list[str]:
+    return [f"c{number}" for number in range(width)]
 
 
 def cells_of(line: str) -> list[str] | None:
-    """The cells of one line, or None if it is not a whole record by RFC 4180. For headers and for words about a line."""
-    if '"' not in line:
-        return line.split(",")
-    cells: list[str] = []
-    at, length = 0, len(line)
-    while True:
-        if at < length and line[at] == '"':
-            end = at + 1
-            while True:
-                end = line.find('"', end)
-                if end < 0:
-                    return None
-                if line.startswith('""', end):
-                    end += 2
-                    continue
-                break
-            cells.append(line[at + 1 : end].replace('""', '"'))
-            at = end + 1
-        else:
-            end = line.find(",", at)
-            end = length if end < 0 else end
-            if '"' in line[at:end]:
-                return None
-            cells.append(line[at:end])
-            at = end
-        if at >= length:
-            return cells
-        if line[at] != ",":
-            return None
-        at += 1
-
-
-def _record_pattern(width: int) -> str:
-    cell = r'(?:[^",]*|"(?:[^"]|"")*")'
-    return rf"^{cell}(?:,{cell}){{{width - 1}}}$"
-
-
-def read_rows(lines: Lines, width: int, file: str, names: list[str], limit: int, findings: Findings) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Parse every line behind the header. Returns (frame of `names` and LINE, unread rows: LINE and sourcedId).
-
-    `names` are `width` unique column names. `limit` is the longest cell in characters.
-    """
-    text = lines.text.slice(1)
-    facts = pl.DataFrame({"text": text}).lazy().with_row_index(LINE, offset=2).with_columns(
-        quoted=pl.col("text").str.contains('"', literal=True),
-        commas=pl.col("text").str.count_matches(",", literal=True),
-    )  # fmt: skip
-    facts = facts.with_columns(
-        good=pl.when(pl.col("quoted"))
-        .then(pl.col("text").str.contains(_record_pattern(width)))
-        .otherwise(pl.col("commas") == width - 1),
-        blank=pl.col("text").str.strip_chars(" ,\t") == "",
-    )
-    judged = facts.with_columns(
-        good=pl.col("good") & ~pl.col("blank") & ~pl.col("text").str.contains("\r", literal=True)
-        & (pl.col("text").str.len_bytes() <= limit)
-    ).collect()  # fmt: skip
-    bad = judged.filter(~pl.col("good"))
-    unread = pl.DataFrame(schema={LINE: pl.UInt32, "sourcedId": pl.String})
-    good = judged
-    if len(bad):
-        taken, unread = _set_aside(judged, bad, width, file, names, limit, findings)
-        good = judged.filter(pl.col("good")) if not taken else judged.filter(pl.col("good") & ~pl.col(LINE).is_in(list(taken)))
-        extra = _long_but_legal(bad, width, limit)
-        if len(extra):
-            good = pl.concat([good, extra]).sort(LINE)
-    if lines.cut and len(good):
-        findings.add(
-            "OR-CSV-045", file, places=places([judged[LINE][-1]], [""]), severity="warning",
-            detail="The last row does not end with a line break, so the file may be cut off there.",
-        )  # fmt: skip
-    return _parse(good, names), unread
-
-
-def _parse(good: pl.DataFrame, names: list[str]) -> pl.DataFrame:
-    if not len(good):
-        return pl.DataFrame(schema={**dict.fromkeys(names, pl.String), LINE: pl.UInt32})
-    joined = good["text"].str.join("\n").item().encode()
-    if len(names) == 1:
-        # a lone empty quoted cell must not vanish as a blank line
-        values = [cells_of(line) or [""] for line in good["text"]]
-        frame = pl.DataFrame({names[0]: [v[0] for v in values]}, schema={names[0]: pl.String})
-    else:
-        frame = pl.read_csv(
-            joined, has_header=False, schema=dict.fromkeys(names, pl.String), empty_string_is_null=False, quote_char='"',
-            encoding="utf8", truncate_ragged_lines=False,
-        )  # fmt: skip
-    if len(frame) != len(good):
-        raise AssertionError(f"{len(good)} proved rows were parsed as {len(frame)}")
-    return frame.with_columns(good[LINE].cast(pl.UInt32))
-
-
-def _long_but_legal(bad: pl.DataFrame, width: int, limit: int) -> pl.DataFrame:
-    """Lines longer than one cell may be, all of whose cells are short enough."""
-    long = bad.filter((pl.col("text").str.len_bytes() > limit) & (pl.col("text").str.len_bytes() <= limit * width) & ~pl.col("blank"))
-    keep = [
-        line for line, text in long.select(LINE, "text").iter_rows()
-        if "\r" not in text and (cells := cells_of(text)) is not None and len(cells) == width and all(len(c) <= limit for c in cells)
-    ]  # fmt: skip
-    return long.filter(pl.col(LINE).is_in(keep))
-
-
-def _set_aside(
-    judged: pl.DataFrame, bad: pl.DataFrame, width: int, file: str, names: list[str], limit: int, findings: Findings
-) -> tuple[set[int], pl.DataFrame]:
-    """Say of every line that is no record what it is. Returns (good lines that belong to a broken record, unread rows)."""
-    faults: dict[tuple[str, str], list[tuple[int, str]]] = {}
-    taken: set[int] = set()
-    unread: list[tuple[int, str | None]] = []
-    key = names.index("sourcedId") if "sourcedId" in names else 0
-    inside_until = 0
-    legal_long = set(_long_but_legal(bad, width, limit)[LINE])
-    for line, text, blank in bad.select(LINE, "text", "blank").iter_rows():
-        if line <= inside_until or line in legal_long:
-            continue
-        if blank:
-            faults.setdefault(("OR-CSV-048", ""), []).append((line, ""))
-            continue
-        end = _broken_record(judged, line, width)
-        if end:
-            inside_until = end
-            taken.update(range(line, end + 1))
-            first = _first_cell(text, key)
-            faults.setdefault(("OR-CSV-044", ""), []).append((line, first or ""))
-            unread.append((line, first))
-            # Two stray quotes look like one such record. Where lines inside would do as rows of their own, nobody can tell:
-            # then none of them is used, and every record that they may be about is named.
-            inner = judged.slice(line - 1, end - line)
-            if inner["good"].any():
-                unread += [(n, _first_cell(t, key)) for n, t in inner.select(LINE, "text").iter_rows()]
-            continue
-        code, detail = _fault(text, width, limit)
-        first = _first_cell(text, key)
-        faults.setdefault((code, detail), []).append((line, text[:_SHOWN]))
-        unread.append((line, first))
-    for (code, detail), where in faults.items():
-        effect = "none" if code == "OR-CSV-048" else "row"
-        findings.add(code, file, detail=detail, effect=effect, places=places([p[0] for p in where], [p[1] for p in where]))  # type: ignore[arg-type]
-    frame = pl.DataFrame(unread, schema={LINE: pl.UInt32, "sourcedId": pl.String}, orient="row")
-    return taken, frame
-
-
-_RECORD_LINES = 50
-
-
-def _broken_record(judged: pl.DataFrame, line: int, width: int) -> int:
-    """The last line of the record that `line` begins inside quotes, if the lines together are one legal record; else 0."""
-    rows = judged["text"].slice(line - 2, _RECORD_LINES).to_list()
-    if rows[0].count('"') % 2 == 0:
-        return 0
-    joined = rows[0]
-    for offset, text in enumerate(rows[1:], start=1):
-        joined += "\n" + text
-        if text.count('"') % 2:
-            cells = cells_of(joined)
-            return line + offset if cells is not None and len(cells) == width else 0
-    return 0
-
-
-def _first_cell(text: str, key: int) -> str | None:
-    """The id of a broken line, where it can be trusted: the first cell, when nothing is odd up to its end."""
-    if key:
+    """The cells of one line; None where it is not legal CSV."""
+    if not _LEGAL_RECORD.fullmatch(line):
         return None
-    cell, comma, _ = text.partition(",")
-    cell = cell[1:-1] if len(cell) > 1 and cell[0] == cell[-1] == '"' else cell
-    return cell if comma and cell and '"' not in cell else None
+    found = re.findall(rf"({_CELL})(?:,|$)", line + ("," if line.endswith(",") else ""))
+    cells = found[: _commas_outside_quotes(line) + 1]
+    return [cell[1:-1].replace('""', '"') if cell.startswith('"') else cell for cell in cells]
 
 
-def _fault(text: str, width: int, limit: int) -> tuple[str, str]:
-    if "\r" in text:
-        return "OR-CSV-047", "A line ends with CR alone."
-    cells = cells_of(text) if len(text) <= limit * width else None
-    if cells is None and len(text) > limit * width:
-        return "OR-CSV-055", f"A cell has more than {limit:,} characters."
-    if cells is None:
-        return "OR-CSV-043", ""
-    if len(cells) != width:
-        return "OR-CSV-045", f"{len(cells)} cells instead of {width}."
-    return "OR-CSV-055", f"A cell has more than {limit:,} characters."
+def _commas_outside_quotes(line: str) -> int:
+    return re.sub(r'"(?:[^"]|"")*"', "", line).count(",")
+
+
+def physical_lines(data: bytes) -> pl.Series:
+    """The lines of UTF-8 bytes, without their line feeds; a carriage return stays.
+
+    Bytes after the last line feed are a line too, unless there are none. Raises `polars.exceptions.PolarsError` where
+    the bytes are not UTF-8.
+    """
+    text = pl.Series("line", [data.removesuffix(b"\n")], dtype=pl.Binary).cast(pl.String)
+    return text.str.split("\n").explode()
+
+
+def parse_lines(lines: pl.Series, width: int) -> pl.DataFrame:
+    """The cells of proved lines as text columns ``c0``, ``c1``, ..., as many rows as lines."""
+    return _parse(lines.str.join("\n").item().encode(), lines, width)
+
+
+def _parse(data: bytes, lines: pl.Series, width: int) -> pl.DataFrame:
+    """The cells of `data`, whose lines are `lines`, proved. polars is fast, but what it returned must add up."""
+    schema = dict.fromkeys(cell_names(width), pl.String)
+    if lines.is_empty():
+        return pl.DataFrame(schema=schema)
+    try:
+        cells = pl.read_csv(data, has_header=False, schema=schema, empty_string_is_null=False)
+    except pl.exceptions.PolarsError:
+        cells = pl.DataFrame(schema=schema)
+    if _adds_up(data, lines, cells):
+        return cells
+    return pl.DataFrame(list(csv.reader(lines, strict=True)), schema=schema, orient="row")
+
+
+def _adds_up(data: bytes, lines: pl.Series, cells: pl.DataFrame) -> bool:
+    """Whether every byte is accounted for: what is neither quote nor line end is the same in lines and cells, but for
+    the commas between the cells."""
+    if len(cells) != len(lines):
+        return False
+    kept = sum(cells.select(pl.all().str.len_bytes().sum()).row(0))
+    if b'""' in data:
+        kept -= sum(cells.select(pl.all().str.count_matches('"', literal=True).sum()).row(0))
+    line_ends = len(lines) - 1 + data.endswith(b"\n") + data.count(b"\r")
+    commas = len(lines) * (cells.width - 1)
+    return bool(kept + commas == len(data) - data.count(b'"') - line_ends)
+
+
+def blocks(pieces: Iterable[bytes], limits: Limits, *, size: int = BLOCK) -> Iterator[bytes]:
+    """The same bytes in blocks of about `size` that end with a line end (the last one perhaps not).
+
+    Of a line beyond `limits.line` only the beginning is kept, still beyond the limit: it can be named, never read.
+    """
+    begun: list[bytes] = []
+    held = open_size = 0
+    for piece in pieces:
+        end = piece.rfind(b"\n") + 1
+        if not end and open_size > limits.line:
+            continue
+        open_size = len(piece) - end + (0 if end else open_size)
+        held += len(piece)
+        begun.append(piece)
+        if end and held >= size:
+            yield b"".join([*begun[:-1], piece[:end]])
+            begun = [piece[end:]]
+            held = open_size
+    if held:
+        yield b"".join(begun)
+
+
+def read_rows(
+    data: Iterable[bytes], width: int, limits: Limits, *, key: int | None = 0, first_line: int = 2, first_byte: int = 0
+) -> Rows:
+    """Read what follows the header. `data`: `blocks` of UTF-8 bytes; `key`: which cell is the sourcedId, if any;
+    `first_line` and `first_byte`: where in the file they begin.
+
+    Raises `Damaged` where the bytes cannot be text at all (NUL) or quotes are beyond repair.
+    """
+    reader = _Reader(width, limits, key, first_line, first_byte)
+    waiting: bytes | None = None
+    for block in data:
+        if waiting is not None:
+            reader.take(waiting, last=False)
+        waiting = block
+    if waiting is not None:
+        reader.take(waiting, last=True)
+    return reader.finish()
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads block after block; `number` is the line that comes next, `held` the beginning of a cell over several lines
+    whose end is not in sight yet."""
+
+    width: int
+    limits: Limits
+    key: int | None
+    number: int
+    offset: int
+    held: bytes = b""
+    unclosed: int = 0
+    torn: bool = False
+    undecoded: str = ""
+    cells: list[pl.DataFrame] = field(default_factory=list)
+    faults: list[pl.DataFrame] = field(default_factory=list)
+    cut: int = 0
+
+    def take(self, block: bytes, *, last: bool) -> None:
+        data = self.held + block
+        self.held = b""
+        if (nul := data.find(b"\0")) >= 0:
+            line = self.number + data.count(b"\n", 0, nul)
+            raise Damaged("OR-CSV-042", f"Line {line} holds a NUL byte.", line)
+        lines, undecoded = _decoded(data, self.limits)
+        if undecoded and not self.undecoded:
+            self.undecoded = self._where_undecoded(data)
+        bare = lines.str.strip_suffix("\r") if b"\r" in data else lines
+        suspects = self._suspects(bare, data, undecoded)
+        if self.torn and 0 not in suspects["index"]:
+            torn = pl.DataFrame({"index": [0], "text": bare[:1], "code": ["OR-CSV-045"]}, schema=suspects.schema)
+            suspects = pl.concat([torn, suspects])
+        if suspects.is_empty():
+            self._keep(self._parsed(data, bare), self._numbers(len(bare)))
+        else:
+            codes, end = self._resolved(bare, suspects, last=last)
+            nameless = self._take_neighbours(bare[:end], suspects, codes)
+            self.held = data[int(lines[:end].str.len_bytes().sum()) + end :] if end < len(lines) else b""
+            self._keep_legal(bare[:end], codes, nameless)
+        self.offset += len(data) - len(self.held)
+        if last and not data.endswith(b"\n"):
+            self.cut = self.number - 1
+
+    def finish(self) -> Rows:
+        schema = {**dict.fromkeys(cell_names(self.width), pl.String), LINE: pl.UInt32}
+        cells = pl.concat(self.cells) if self.cells else pl.DataFrame(schema=schema)
+        faults = pl.concat(self.faults) if self.faults else pl.DataFrame(schema=_FAULTS)
+        return Rows(cells, faults, self.cut, self.undecoded)
+
+    def _parsed(self, data: bytes, lines: pl.Series) -> pl.DataFrame:
+        return _parse(data if data.endswith(b"\n") else data.removesuffix(b"\r"), lines, self.width)
+
+    def _where_undecoded(self, data: bytes) -> str:
+        try:
+            data.decode()
+        except UnicodeDecodeError as error:
+            end = data.find(b"\n", error.start)
+            line = data[data.rfind(b"\n", 0, error.start) + 1 : end if end > 0 else None]
+            number = self.number + data.count(b"\n", 0, error.start)
+            return f"The first is byte {self.offset + error.start:,} in line {number}: probably {likely(line)}."
+        return ""
+
+    def _numbers(self, count: int) -> pl.Series:
+        """The numbers of the next `count` lines, which are then behind us."""
+        first, self.number = self.number, self.number + count
+        return pl.int_range(first, self.number, dtype=pl.UInt32, eager=True).alias(LINE)
+
+    def _keep(self, cells: pl.DataFrame, numbers: pl.Series) -> None:
+        if len(cells):
+            self.cells.append(cells.with_columns(numbers))
+
+    def _suspects(self, lines: pl.Series, data: bytes, undecoded: list[int]) -> pl.DataFrame:
+        """The lines that are not legal beyond doubt: ``index``, ``text``, ``code``."""
+        commas = lines.str.count_matches(",", literal=True)
+        size = lines.str.len_bytes()
+        plain = (commas == self.width - 1) & (size > commas) & (size <= self.limits.cell)
+        if b'"' in data:
+            plain &= ~lines.str.contains('"', literal=True)
+        if lines_hold_returns := b"\r" in data:
+            plain &= ~lines.str.contains("\r", literal=True)
+        if undecoded:
+            plain = plain.scatter(undecoded, False)
+        if plain.all():
+            return pl.DataFrame(schema={"index": pl.UInt32, "text": pl.String, "code": pl.String})
+        doubtful = pl.DataFrame({"text": lines}).with_row_index("index").filter(~plain)
+        legal = rf"^{_CELL}(?:,{_CELL}){{{self.width - 1}}}$"
+        proved = (
+            pl.col("text").str.contains(legal)
+            & (pl.col("text").str.len_bytes() <= self.limits.line)
+            & (pl.col("text").str.strip_chars(",") != "")
+            & ~pl.col("index").is_in(undecoded)
+        )
+        if lines_hold_returns:
+            proved &= ~pl.col("text").str.contains("\r", literal=True)
+        doubtful = doubtful.with_columns(proved=proved)
+        too_long = self._with_long_cells(doubtful.filter("proved"))
+        return doubtful.filter(~pl.col("proved") | pl.col("index").is_in(too_long)).select(
+            "index", "text", code=self._code(undecoded, too_long)
+        )
+
+    def _with_long_cells(self, proved: pl.DataFrame) -> list[int]:
+        long = proved.filter(pl.col("text").str.len_bytes() > self.limits.cell)
+        if long.is_empty():
+            return []
+        longest = parse_lines(long["text"], self.width).select(pl.max_horizontal(pl.all().str.len_chars())).to_series()
+        return long["index"].filter(longest > self.limits.cell).to_list()
+
+    def _code(self, undecoded: list[int], too_long: list[int]) -> pl.Expr:
+        text = pl.col("text")
+        return (
+            pl.when((text.str.len_bytes() > self.limits.line) | pl.col("index").is_in(too_long))
+            .then(pl.lit("OR-CSV-055"))
+            .when(pl.col("index").is_in(undecoded))
+            .then(pl.lit("OR-CSV-040"))
+            .when(text.str.strip_chars(",") == "")
+            .then(pl.lit("OR-CSV-048"))
+            .when(text.str.contains("\r", literal=True))
+            .then(pl.lit("OR-CSV-044"))
+            .when(text.str.contains(_LEGAL))
+            .then(pl.lit("OR-CSV-045"))
+            .when(text.str.contains(_OPEN))
+            .then(pl.lit(_UNCLOSED))
+            .otherwise(pl.lit("OR-CSV-043"))
+        )
+
+    def _resolved(self, lines: pl.Series, suspects: pl.DataFrame, *, last: bool) -> tuple[dict[int, str | None], int]:
+        """What is wrong with each line that is not taken (None: nothing, or nothing of its own), and how many lines
+        were decided: fewer than all where a cell may go on in the next block."""
+        codes: dict[int, str | None] = dict(suspects.select("index", "code").iter_rows())
+        decided = -1
+        for index in suspects.filter(code=_UNCLOSED)["index"]:
+            if index <= decided:
+                continue
+            end = self._end_of_record(lines, index)
+            if end == _BEYOND and not last:
+                return {at: code for at, code in codes.items() if at < index}, index
+            if end <= index:
+                codes[index] = "OR-CSV-043"
+                continue
+            decided = end
+            self._set_aside(codes, index, end)
+        return codes, len(lines)
+
+    def _end_of_record(self, lines: pl.Series, start: int) -> int:
+        """The index of the line in which the record that begins in line `start` ends, if together they are legal CSV;
+        else `start`, or `_BEYOND` where the lines end before that is known."""
+        record = lines[start]
+        limit = len(record) + self.limits.cell
+        for index in range(start + 1, len(lines)):
+            following = lines[index]
+            record = f"{record}\n{following}"
+            if len(record) > limit:
+                break
+            if '"' not in following:
+                continue
+            if _LEGAL_RECORD.fullmatch(record):
+                return index
+            if not _OPEN_RECORD.fullmatch(record):
+                break
+        else:
+            return _BEYOND
+        self.unclosed += 1
+        if self.unclosed > MOST_UNCLOSED:
+            raise Damaged("OR-CSV-043", f"More than {MOST_UNCLOSED:,} quotes are never closed.", self.number + start)
+        return start
+
+    @staticmethod
+    def _set_aside(codes: dict[int, str | None], start: int, end: int) -> None:
+        """Give a record over several lines its code. A line inside it that would be a row by itself may be one, so
+        all of them are named; else they are only the rest of their record."""
+        inside = range(start + 1, end + 1)
+        doubtful = any(index not in codes for index in inside)
+        codes[start] = "OR-CSV-044"
+        codes.update(dict.fromkeys(inside, "OR-CSV-044" if doubtful else None))
+
+    def _take_neighbours(self, lines: pl.Series, suspects: pl.DataFrame, codes: dict[int, str | None]) -> set[int]:
+        """Set aside the rows beside torn pieces. Returns those (by index) whose id may have lost its beginning."""
+        nameless = {0} if self.torn else set()
+        self.torn = False
+        for index, text, code in (
+            suspects.filter(pl.col("index") < len(lines)).select("index", "text", "code").iter_rows()
+        ):
+            if code in ("OR-CSV-048", "OR-CSV-055") or codes.get(index) == "OR-CSV-044":
+                continue
+            if _TORN_END.fullmatch(text):
+                if index:
+                    codes.setdefault(index - 1, "OR-CSV-045")
+                else:
+                    self._take_back()
+            if _TORN_BEGINNING.fullmatch(text):
+                if index + 1 < len(lines):
+                    codes.setdefault(index + 1, "OR-CSV-045")
+                    nameless.add(index + 1)
+                else:
+                    self.torn = True
+        return nameless
+
+    def _take_back(self) -> None:
+        """Set aside the row that was read last, if it was the line before."""
+        if not self.cells or self.cells[-1][LINE][-1] != self.number - 1:
+            return
+        row = self.cells[-1].tail(1)
+        before = self.cells.pop()
+        if len(before) > 1:
+            self.cells.append(before.head(-1))
+        line = row.select(pl.concat_str(cell_names(self.width), separator=",")).to_series()
+        key = (row["c0"].item() if self.key == 0 else "") or None
+        self.faults.append(
+            pl.DataFrame(
+                {LINE: row[LINE], "code": ["OR-CSV-045"], "sourcedId": [key], "value": line.str.slice(0, _SHOWN)},
+                schema=_FAULTS,
+            )
+        )
+
+    def _keep_legal(self, lines: pl.Series, codes: dict[int, str | None], nameless: set[int]) -> None:
+        numbers = self._numbers(len(lines))
+        facts = pl.DataFrame({"text": lines, LINE: numbers}).with_row_index("index")
+        judged = pl.DataFrame(
+            {"index": list(codes), "code": list(codes.values())}, schema={"index": pl.UInt32, "code": pl.String}
+        )
+        legal = facts.join(judged, on="index", how="anti", maintain_order="left")
+        self._keep(parse_lines(legal["text"], self.width), legal[LINE])
+        self.faults.append(self._named(facts.join(judged.drop_nulls(), on="index", maintain_order="left"), nameless))
+
+    def _named(self, faulty: pl.DataFrame, nameless: Collection[int]) -> pl.DataFrame:
+        """Faulty lines with their ids. A line with the commas of two rows may hold two: it is there twice."""
+        text = pl.col("text")
+        first = pl.coalesce(
+            text.str.extract(_FIRST_CELL, 1).str.replace_all('""', '"', literal=True), text.str.extract(_FIRST_CELL, 2)
+        )
+        trusted = first if self.key == 0 else pl.lit(None, pl.String)
+        named = faulty.select(
+            LINE,
+            "code",
+            pl.when((trusted != "") & ~trusted.str.contains("[\r\n\ufffd]") & ~pl.col("index").is_in(list(nameless)))
+            .then(trusted)
+            .alias("sourcedId"),
+            text.str.slice(0, _SHOWN).alias("value"),
+            pl.when(pl.col("code") == "OR-CSV-048")
+            .then(0)
+            .otherwise(text.str.count_matches(",", literal=True))
+            .alias("commas"),
+        )
+        second = named.filter((pl.col("commas") >= 2 * (self.width - 1)) & pl.col("sourcedId").is_not_null())
+        second = second.with_columns(sourcedId=pl.lit(None, pl.String))
+        return pl.concat([named, second]).sort(LINE, maintain_order=True).select(list(_FAULTS))
+
+
+def _decoded(data: bytes, limits: Limits) -> tuple[pl.Series, list[int]]:
+    """The physical lines, and which of them are not UTF-8 (their bad bytes stand as U+FFFD)."""
+    try:
+        return physical_lines(data), []
+    except pl.exceptions.PolarsError:
+        raw = data.removesuffix(b"\n").split(b"\n")
+    undecoded = []
+    lines = []
+    for index, line in enumerate(raw):
+        text = line.decode("utf-8", "replace")
+        lines.append(text)
+        if "\ufffd" in text and not _is_utf8(line):
+            undecoded.append(index)
+    return pl.Series("line", lines, pl.String), undecoded
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
