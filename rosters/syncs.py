@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import polars as pl
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -414,6 +415,15 @@ def _newer_was_applied(sync: Sync) -> bool:
     return sync.undoes_id is None and Sync.objects.filter(
         district=sync.district_id, status="applied", undoes=None, received_at__gt=sync.received_at
     ).exists()
+
+
+def keyboard() -> Staff:
+    """The account in whose name a command decides for the person at the keyboard; it cannot log in."""
+    account, made = get_user_model().objects.get_or_create(username="command-line", defaults={"is_active": False})
+    if made:
+        account.set_unusable_password()
+        account.save()
+    return account  # type: ignore[return-value]
 
 
 def decline(sync: Sync, *, by: Staff, reason: str, now: datetime | None = None) -> None:

@@ -1,0 +1,107 @@
+"""`manage.py import_roster SITE_CODE PATH`: the whole trip in the foreground, by the same conductor as everywhere."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import zipfile
+from argparse import ArgumentParser
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from rosters import syncs
+from rosters.models import AuditEvent, Delivery, District, Sync
+from rosters.progress import Meter
+
+EXIT = {
+    "applied": 0, "unchanged": 0, "ready": 0, "rejected": 1, "failed": 2, "awaiting_review": 3,
+}  # fmt: skip
+
+
+class Command(BaseCommand):
+    help = (
+        "Import a OneRoster zip, folder or CSV file. Exit code 0: applied, unchanged or ready; 3: waiting for a person; "
+        "1: rejected; 2: failed."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("site_code", help="The district's site code.")
+        parser.add_argument("path", type=Path, help="A zip, a folder of CSV files, or one CSV file.")
+        parser.add_argument("--create", metavar="NAME", help="Make the district with this name if it is new.")
+        parser.add_argument("--approve", action="store_true", help="Approve for the person at the keyboard, where a person may.")
+        parser.add_argument("--json", action="store_true", help="Print one JSON object to standard output.")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        path: Path = options["path"]
+        if not path.exists():
+            raise CommandError(f"There is nothing at {path}.", returncode=2)
+        district = self._district(options["site_code"], options["create"])
+        meter = Meter(sys.stderr)
+        with tempfile.TemporaryDirectory() as scratch:
+            source = _zipped(path, Path(scratch)) if path.is_dir() else path
+            sync = syncs.receive(district, source, origin=Delivery.Origin.COMMAND, name=source.name)
+        done = syncs.prepare(sync.pk, progress=meter)
+        sync = done or Sync.objects.get(pk=sync.pk)
+        if sync.status == Sync.Status.READY or sync.status == Sync.Status.AWAITING_REVIEW and options["approve"]:
+            if options["approve"] or district.applies_automatically:
+                sync = self._approve_and_apply(sync, meter, automatic=not options["approve"])
+        meter.done()
+        self._tell(sync, as_json=options["json"])
+        sys.exit(EXIT.get(sync.status, 2))
+
+    def _district(self, site_code: str, name: str | None) -> District:
+        known = District.objects.filter(site_code=site_code).first()
+        if known is not None:
+            return known
+        if not name:
+            raise CommandError(f"There is no district {site_code}. Give it a name with --create NAME.", returncode=2)
+        made = District(site_code=site_code, name=name)
+        made.full_clean()
+        made.save()
+        AuditEvent.objects.create(action="district.added", district=made, subject=f"district {made.pk}", after={"site_code": site_code})
+        return made
+
+    def _approve_and_apply(self, sync: Sync, meter: Meter, *, automatic: bool) -> Sync:
+        try:
+            syncs.approve(sync, by=None if automatic else syncs.keyboard(), plan_digest=sync.plan_digest, reason="import_roster --approve")
+        except syncs.DecisionRefused as refused:
+            self.stderr.write(str(refused))
+            sync.refresh_from_db()
+            return sync
+        return syncs.apply(sync.pk, progress=meter) or sync
+
+    def _tell(self, sync: Sync, *, as_json: bool) -> None:
+        counts = {
+            t.table: {"added": t.added, "updated": t.updated, "removed": t.removed, "total": t.after}
+            for t in sync.tallies.filter(dimension="")
+        }
+        if sync.status == Sync.Status.UNCHANGED and sync.base:
+            counts = {t: {"added": 0, "updated": 0, "removed": 0, "total": f["rows"]} for t, f in sync.base.tables.items()}
+        holds = [
+            {"code": h.code, "approvable": h.approvable, "saw": h.saw, "usual": h.usual, "meaning": h.meaning, "next_step": h.next_step}
+            for h in sync.holds.all()
+        ]
+        findings = {"errors": sync.errors, "warnings": sync.warnings}
+        if as_json:
+            told = {"sync": sync.pk, "status": sync.status, "counts": counts, "holds": holds, "findings": findings, "seconds": sync.seconds}
+            self.stdout.write(json.dumps(told, indent=2))
+            return
+        self.stdout.write(f"{sync.get_status_display()}. {sync.verdict or sync.error}")
+        for table, c in counts.items():
+            self.stdout.write(f"  {table:18} + {c['added']:>9,}  ~ {c['updated']:>9,}  - {c['removed']:>9,}  = {c['total']:>10,}")
+        for hold in holds:
+            self.stdout.write(f"  held: {hold['saw']} {hold['next_step']}")
+        self.stdout.write(f"  {sync.errors:,} errors, {sync.warnings:,} warnings; " + ", ".join(f"{k} {v} s" for k, v in sync.seconds.items()))
+
+
+def _zipped(folder: Path, scratch: Path) -> Path:
+    """A folder travels as a zip, so that one file is what was received."""
+    target = scratch / f"{folder.name or 'folder'}.zip"
+    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file in sorted(folder.iterdir()):
+            if file.is_file():
+                archive.write(file, file.name)
+    return target
