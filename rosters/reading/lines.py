@@ -38,12 +38,14 @@ _CELL = r'(?:"(?:[^"]|"")*"|[^",]*)'
 _LEGAL = rf"^{_CELL}(?:,{_CELL})*$"
 _OPEN = rf'^(?:{_CELL},)*"(?:[^"]|"")*$'
 _FIRST_CELL = r'^(?:"((?:[^"]|"")*)"|([^",]*)),'
+#: The same for Python's engine: possessive, so that no line, however made, takes more than one pass.
+_ATOM = r'(?>"(?:[^"]|"")*+"|[^",]*+)'
 #: What can be the end, torn off, of the last cell of the line before: one cell, or what a missing quote would open.
-_TORN_END = re.compile(rf'{_CELL}|(?:[^"]|"")*"')
+_TORN_END = re.compile(rf'{_ATOM}|(?:[^"]|"")*+"')
 #: What can be the beginning, torn off, of the first cell of the line after.
-_TORN_BEGINNING = re.compile(rf'{_CELL}|"(?:[^"]|"")*')
-_LEGAL_RECORD = re.compile(rf"{_CELL}(?:,{_CELL})*")
-_OPEN_RECORD = re.compile(rf'(?:{_CELL},)*"(?:[^"]|"")*')
+_TORN_BEGINNING = re.compile(rf'{_ATOM}|"(?:[^"]|"")*+')
+_LEGAL_RECORD = re.compile(rf"{_ATOM}(?:,{_ATOM})*+")
+_OPEN_RECORD = re.compile(rf'(?:{_ATOM},)*+"(?:[^"]|"")*+')
 
 #: Marks a line that ends inside quotes, until it is known whether the next lines close them.
 _UNCLOSED = "unclosed"
@@ -81,13 +83,13 @@ def cells_of(line: str) -> list[str] | None:
     """The cells of one line; None where it is not legal CSV."""
     if not _LEGAL_RECORD.fullmatch(line):
         return None
-    found = re.findall(rf"({_CELL})(?:,|$)", line + ("," if line.endswith(",") else ""))
+    found = re.findall(rf"({_ATOM})(?:,|$)", line + ("," if line.endswith(",") else ""))
     cells = found[: _commas_outside_quotes(line) + 1]
     return [cell[1:-1].replace('""', '"') if cell.startswith('"') else cell for cell in cells]
 
 
 def _commas_outside_quotes(line: str) -> int:
-    return re.sub(r'"(?:[^"]|"")*"', "", line).count(",")
+    return re.sub(r'"(?:[^"]|"")*+"', "", line).count(",")
 
 
 def physical_lines(data: bytes) -> pl.Series:
@@ -127,9 +129,8 @@ def _adds_up(data: bytes, lines: pl.Series, cells: pl.DataFrame) -> bool:
     kept = sum(cells.select(pl.all().str.len_bytes().sum()).row(0))
     if b'""' in data:
         kept -= sum(cells.select(pl.all().str.count_matches('"', literal=True).sum()).row(0))
-    line_ends = len(lines) - 1 + data.endswith(b"\n") + data.count(b"\r")
     commas = len(lines) * (cells.width - 1)
-    return bool(kept + commas == len(data) - data.count(b'"') - line_ends)
+    return bool(kept + commas == lines.str.len_bytes().sum() - data.count(b'"'))
 
 
 def blocks(pieces: Iterable[bytes], limits: Limits, *, size: int = BLOCK) -> Iterator[bytes]:
