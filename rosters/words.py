@@ -77,3 +77,20 @@ PHASE_WORDS: dict[str, str] = {
     "applying": "Writing the changes",
     "finishing": "Finishing",
 }
+
+#: What an audit row says happened.
+ACTION_WORDS: dict[str, str] = {
+    "delivery.received": "received a file",
+    "sync.approved": "approved the plan",
+    "sync.applied": "the changes went live",
+    "sync.declined": "declined the plan",
+    "sync.rejected": "the file was refused",
+    "sync.superseded": "a newer delivery took its place",
+    "sync.stale": "the roster had moved; the plan is made anew",
+    "sync.undo_requested": "asked for an undo",
+    "sync.retried": "had the file checked again",
+    "district.added": "added the district",
+    "district.changed": "changed settings",
+    "staff.permissions": "changed what a member of staff may do",
+    "group.permissions": "changed what a group may do",
+}

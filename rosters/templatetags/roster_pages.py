@@ -12,7 +12,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
-from rosters.words import PHASE_WORDS, SYNC_WORDS, TABLE_WORDS, Words
+from rosters.words import ACTION_WORDS, PHASE_WORDS, SYNC_WORDS, TABLE_WORDS, Words
 from rosters.models import Sync
 
 register = template.Library()
@@ -49,6 +49,11 @@ def table_words(table: str) -> str:
 @register.filter
 def phase_words(phase: str) -> str:
     return PHASE_WORDS.get(phase, phase)
+
+
+@register.filter
+def action_words(action: str) -> str:
+    return ACTION_WORDS.get(action, action)
 
 
 @register.filter

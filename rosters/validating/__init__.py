@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from rosters.findings import Findings
+from rosters.findings import Finding, Findings
 from rosters.frames import Checked, CheckedTable, CheckOptions, Delivered, Frames, Progress, silent
 from rosters.validating import cells, practice, profiles, references, semantics
 from rosters.validating.context import Context
@@ -21,7 +21,7 @@ def check(delivered: Delivered, *, base: Frames | None = None, options: CheckOpt
     """Hold a delivery against every rule. `base` is the accepted roster: deltas and absent files refer to it."""
     findings = Findings(overrides=dict(options.overrides))
     findings.extend(delivered.findings)
-    if not delivered.readable:
+    if not delivered.readable or findings.fatal:
         reasons = tuple(("ROSTER-UNREADABLE", f.message) for f in findings if f.severity == "fatal")
         return Checked(delivered.version, {}, findings, reasons[:3] or (("ROSTER-UNREADABLE", "It cannot be read."),))
     ctx = Context(delivered, base or {}, options, findings)
@@ -51,18 +51,30 @@ def _checked(ctx: Context, name: str) -> CheckedTable:
     frame, bad = ctx.frames[name], ctx.bad[name]
     unread = delivered.unread
     named = unread["sourcedId"].drop_nulls()
+    # A broken row that claims an id nobody knows may be about any record: then nothing may be removed from this table.
+    strangers = int((~named.is_in(ctx.base_ids(name).implode())).sum()) if name in ctx.base else 0
     quarantined = pl.concat([frame.filter(bad)["sourcedId"], named]).unique()
     drops = [
         pl.DataFrame({"sourcedId": frame["sourcedId"].gather(pl.concat(parts).unique())}).with_columns(column=pl.lit(column))
         for column, parts in ctx.drops.get(name, {}).items()
     ]
+    drops += [_without_column(frame, finding.column) for finding in ctx.findings if name in ctx.base and _lacks(finding, name)]
     dropped = pl.concat(drops) if drops else pl.DataFrame(schema={"sourcedId": pl.String, "column": pl.String})
     blank = int((frame.filter(bad)["sourcedId"] == "").sum())
     return CheckedTable(
         name=name, mode=delivered.mode, frame=frame.filter(~bad) if bad.any() else frame,
         quarantined=quarantined.filter(quarantined != "").to_frame("sourcedId"), dropped=dropped,
-        nameless=int(unread["sourcedId"].is_null().sum()) + blank,
+        nameless=int(unread["sourcedId"].is_null().sum()) + strangers + blank,
     )  # fmt: skip
+
+
+def _lacks(finding: Finding, name: str) -> bool:
+    return finding.code == "OR-CSV-063" and finding.file == f"{name}.csv"
+
+
+def _without_column(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    """A column that was not sent says nothing: every record keeps its last accepted value."""
+    return frame.select("sourcedId", column=pl.lit(column))
 
 
 def _too_many(ctx: Context, tables: dict[str, CheckedTable]) -> list[tuple[str, str]]:
