@@ -506,7 +506,7 @@ def _id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             holds.append(
                 HoldFound(
                     "ID_CHURN",
-                    f"{NOUNS[table].count(number)} of {before:,} would be removed and come again under another id "
+                    f"{number:,} of {NOUNS[table].count(before)} would be removed and come again under another id "
                     f"({percent(number / before)}, limit {percent(limit['id_churn_share'])}).",
                     "An id stays with a record for as long as it lives.",
                     "Everything that is kept under the old ids, such as progress and grades, would be lost to them.",

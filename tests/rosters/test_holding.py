@@ -1,0 +1,264 @@
+"""One test per rule: a roster that it holds, and one that it lets pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rosters.diffing import compare, tally
+from rosters.frames import Frames
+from rosters.holding import DEFAULT_LIMITS, HoldFound, Past, Situation, judge
+from rosters.oneroster.normal import NORMAL, TABLES
+
+SCHOOLS, PEOPLE = 4, 400
+MODES = dict.fromkeys(TABLES, "bulk")
+
+
+def table(name: str, records: list[dict[str, str]]) -> pl.DataFrame:
+    lines = [{**dict.fromkeys(NORMAL[name], ""), **record} for record in records]
+    return pl.DataFrame(lines, schema=dict.fromkeys(NORMAL[name], pl.String))
+
+
+def district(prefix: str = "", people: int = PEOPLE) -> dict[str, pl.DataFrame]:
+    """Four schools with ten classes each, 400 people (a tenth of them teachers), everybody in one class."""
+    schools = [f"{prefix}s{n}" for n in range(SCHOOLS)]
+    classes = [(f"{prefix}c{n}", schools[n % SCHOOLS]) for n in range(40)]
+
+    def person(n: int) -> dict[str, str]:
+        return {
+            "sourcedId": f"{prefix}p{n}", "givenName": f"Given{n}", "familyName": f"Family{prefix}{n}",
+            "email": f"{n}@{prefix}x", "primaryOrgSourcedId": schools[n % SCHOOLS], "grades": f"{1 + n % 40 // 4:02}",
+            "role": "teacher" if n % 10 == 9 else "student",
+        }  # fmt: skip
+
+    people_ = [person(n) for n in range(people)]
+    seats = [
+        {"sourcedId": f"{prefix}e{n}", "classSourcedId": classes[n % 40][0], "userSourcedId": p["sourcedId"],
+         "schoolSourcedId": p["primaryOrgSourcedId"], "role": p["role"]}
+        for n, p in enumerate(people_)
+    ]  # fmt: skip
+    return {
+        "orgs": table("orgs", [{"sourcedId": s, "name": f"School {s}", "type": "school", "identifier": f"N{s}"}
+                               for s in schools]),
+        "academicSessions": table("academicSessions", [{"sourcedId": f"t{n}", "title": f"Term {n}"} for n in range(3)]),
+        "courses": table("courses", [{"sourcedId": "k"}]),
+        "classes": table("classes", [{"sourcedId": c, "schoolSourcedId": s, "courseSourcedId": "k",
+                                      "termSourcedIds": "t0,t1"} for c, s in classes]),
+        "users": table("users", people_),
+        "enrollments": table("enrollments", seats),
+    }  # fmt: skip
+
+
+BASE = district()
+
+
+def situation(target: Frames, base: Frames = BASE, **facts: Any) -> Situation:
+    difference = compare(base, target)
+    known: dict[str, Any] = {"base_version": 3, "modes": MODES, "previous_modes": MODES, **facts}
+    return Situation(base=base, target=target, difference=difference, tally=tally(base, difference), **known)
+
+
+def held(target: Frames, limits: dict[str, float] | None = None, **facts: Any) -> dict[str, HoldFound]:
+    return {hold.code: hold for hold in judge(situation(target, **facts), limits or {})}
+
+
+def changed(name: str, change: Callable[[pl.DataFrame], pl.DataFrame], base: Frames = BASE) -> dict[str, pl.DataFrame]:
+    return {**base, name: change(base[name])}
+
+
+def without(name: str, condition: pl.Expr) -> dict[str, pl.DataFrame]:
+    return changed(name, lambda frame: frame.filter(~condition))
+
+
+ID = pl.col("sourcedId")
+
+
+def people(*numbers: int) -> pl.Expr:
+    return ID.is_in([f"p{n}" for n in numbers])
+
+
+def test_an_ordinary_day_is_not_held() -> None:
+    moved = pl.when(people(5, 6, 7)).then(pl.lit("new@x")).otherwise(pl.col("email")).alias("email")
+    assert held(changed("users", lambda users: users.filter(~people(13, 214, 330)).with_columns(moved))) == {}
+
+
+def test_first_delivery() -> None:
+    hold = held(BASE, base={}, base_version=0)["FIRST_DELIVERY"]
+    assert hold.approvable and "400 people" in hold.saw and "40 classes" in hold.saw
+    twin = held(BASE, base={}, base_version=0, other_districts=lambda: {"Cedar": frozenset(BASE["orgs"]["sourcedId"])})
+    assert "Cedar" in twin["FIRST_DELIVERY"].usual
+
+
+@pytest.mark.parametrize("name", ["orgs", "academicSessions", "courses", "classes", "users", "enrollments"])
+def test_empty(name: str) -> None:
+    hold = judge(situation({key: frame for key, frame in BASE.items() if key != name}), {})[0]
+    assert hold.code == "EMPTY" and not hold.approvable
+    assert judge(situation({}, base={}, base_version=0), {})[0].code == "EMPTY"
+
+
+def test_wrong_district() -> None:
+    (hold,) = judge(situation(district("x")), {})
+    assert hold.code == "WRONG_DISTRICT" and not hold.approvable
+    assert "School x" not in hold.saw + hold.meaning + hold.next_step
+    mixed = pl.concat([district("x")["users"].head(250), BASE["users"].head(150)])
+    assert "WRONG_DISTRICT" not in held({**district("x"), "users": mixed})
+    numbered = changed("orgs", lambda orgs: orgs.with_columns(pl.lit("Ns1").alias("identifier")), district("x"))
+    assert "WRONG_DISTRICT" not in held(numbered)
+    assert "WRONG_DISTRICT" not in held(district("x"), is_undo=True)
+
+
+def test_wrong_district_is_known_by_the_orgs_of_another_of_ours() -> None:
+    theirs = district("x", people=5)
+    target = {**BASE, "orgs": theirs["orgs"]}
+    found = held(target, other_districts=lambda: {"Cedar": frozenset(theirs["orgs"]["sourcedId"])})
+    assert list(found) == ["WRONG_DISTRICT"] and "Cedar" in found["WRONG_DISTRICT"].saw
+    assert "WRONG_DISTRICT" not in held(target, other_districts=lambda: {"Oak": frozenset({"s1"})})
+
+
+def test_wrong_district_looks_at_what_came_not_at_what_was_kept() -> None:
+    kept = {name: pl.concat([BASE[name], frame]) for name, frame in district("x").items() if name in ("orgs", "users")}
+    ids = {name: district("x")[name]["sourcedId"] for name in ("orgs", "users")}
+    assert "WRONG_DISTRICT" in held({**BASE, **kept}, delivered_ids=ids)
+
+
+def test_stale() -> None:
+    hold = held(without("users", people(1)), target_digest="d", earlier_digests={"d": 2})["STALE"]
+    assert "version 2" in hold.saw
+    days: dict[str, Any] = {"last_modified": "2026-10-01T00:00:00Z", "previous_last_modified": "2026-10-02T00:00:00Z"}
+    assert "2026-10-01" in held(without("users", people(1)), **days)["STALE"].saw
+    assert "STALE" not in held(without("users", people(1)), target_digest="e", earlier_digests={"d": 2})
+    assert "STALE" not in held(without("users", people(1)), target_digest="d", earlier_digests={"d": 2}, is_undo=True)
+
+
+def test_removed_share() -> None:
+    some = [n for n in range(PEOPLE) if n % 19 == 0]
+    hold = held(without("users", people(*some)))["REMOVED_SHARE"]
+    assert hold.saw == "Would remove 22 of 400 people (5.5 %, limit 5 %)."
+    assert hold.numbers == {"removed": 22, "before": 400, "share": 0.055, "limit": 0.05}
+    assert held(without("users", people(*some[:20]))) == {}
+    assert held(without("users", people(*some)), {"removed_share": 0.06}) == {}
+
+
+def test_removed_count() -> None:
+    some = [n for n in range(PEOPLE) if n % 43 == 0]
+    assert held(without("users", people(*some)), {"removed_count": 9})["REMOVED_COUNT"].numbers["removed"] == 10
+    assert held(without("users", people(*some)), {"removed_count": 10}) == {}
+
+
+def test_one_school_one_grade_one_role() -> None:
+    limits = {"removed_share": 0.9, "removed_count": 9000.0}
+    of_school = [n for n in range(PEOPLE) if n % 4 == 1][::3]
+    hold = held(without("users", people(*of_school)), limits)["SCHOOL_REMOVED_SHARE"]
+    assert hold.key == "s1" and "School s1: 34 of 100 people (34 %)" in hold.saw
+    grade = pl.col("grades") == "03"
+    assert held(without("users", grade), limits)["GRADE_REMOVED_SHARE"].key == "03"
+    role = (pl.col("role") == "teacher") & people(*range(200))
+    assert held(without("users", role), limits)["ROLE_REMOVED_SHARE"].key == "teacher"
+    assert held(without("users", grade & people(*range(80))), limits) == {}
+
+
+def test_school_gone() -> None:
+    gone = pl.col("primaryOrgSourcedId") == "s2"
+    found = held({**without("users", gone), "orgs": BASE["orgs"].filter(ID != "s2")})
+    assert found["SCHOOL_GONE"].saw == "1 school would have nobody left: School s2. 100 people belonged to it."
+    assert "SCHOOL_REMOVED_SHARE" not in found
+    assert found["SCHOOL_GONE"].key == "s2" and next(iter(found)) == "SCHOOL_GONE"
+    assert "SCHOOL_GONE" not in held(without("users", gone & ~people(2)))
+    assert "SCHOOL_GONE" in held(without("enrollments", pl.col("schoolSourcedId") == "s2"))
+
+
+def test_term_gone() -> None:
+    assert "Term 1" in held(without("academicSessions", ID == "t1"))["TERM_GONE"].saw
+    assert "TERM_GONE" not in held(without("academicSessions", ID == "t2"))
+
+
+def test_file_gone() -> None:
+    now = {name: mode for name, mode in MODES.items() if name != "demographics"}
+    assert "no demographics.csv" in held(BASE, modes=now)["FILE_GONE"].saw
+    assert held(BASE, modes=dict.fromkeys(now, "delta")) == {}
+    base = {**BASE, "demographics": table("demographics", [{"sourcedId": "p1"}])}
+    assert "has no rows" in held(BASE, base=base)["FILE_GONE"].saw
+
+
+def test_headers_changed() -> None:
+    headers: dict[str, Any] = {"previous_headers": {"users": ["sourcedId", "email"]}, "headers": {"users": ["phone", "sourcedId"]}}
+    assert held(BASE, **headers)["HEADERS_CHANGED"].saw == "users.csv no longer has email and now has phone."
+    assert held(BASE, {"headers_changed": 0}, **headers) == {}
+    assert held(BASE, previous_headers={"users": ["a", "b"]}, headers={"users": ["b", "a"]}) == {}
+
+
+@settings(max_examples=25, deadline=None)
+@given(cut=st.integers(201, 400), churn=st.sets(st.integers(0, 200), max_size=5))
+def test_tail_missing(cut: int, churn: set[int]) -> None:
+    found = held(changed("users", lambda users: users.head(cut).filter(~people(*churn))))
+    assert ("TAIL_MISSING" in found) == (cut <= 390)
+    if cut <= 390:
+        assert found["TAIL_MISSING"].numbers["removed"] >= PEOPLE - cut
+
+
+def test_a_cut_shows_behind_records_that_came_later() -> None:
+    late = district("late", people=20)["users"]
+    base = {**BASE, "users": pl.concat([BASE["users"], late])}
+    target = {**BASE, "users": pl.concat([BASE["users"].head(200), late])}
+    assert held(target, base=base)["TAIL_MISSING"].numbers["removed"] == 200
+
+
+def test_what_leaves_all_over_the_file_is_no_tail() -> None:
+    assert "TAIL_MISSING" not in held(without("users", people(*range(0, PEOPLE, 3))))
+    assert "TAIL_MISSING" not in held(changed("users", lambda users: users.head(300)), modes={"users": "delta"})
+
+
+def test_updated_share() -> None:
+    other = changed("users", lambda users: users.with_columns(pl.lit("x").alias("phone")))
+    assert held(other)["UPDATED_SHARE"].numbers["updated"] == 400
+    assert held(other, {"updated_share": 1}) == {}
+
+
+def test_id_churn() -> None:
+    def rekeyed(count: int) -> dict[str, pl.DataFrame]:
+        new = pl.when(people(*range(7, 7 + count))).then("new" + ID).otherwise(ID).alias("sourcedId")
+        return changed("users", lambda users: users.with_columns(new))
+
+    assert held(rekeyed(15))["ID_CHURN"].saw.startswith("15 of 400 people")
+    assert "ID_CHURN" not in held(rekeyed(9))
+    nameless = changed("users", lambda u: u.with_columns(("new" + ID).alias("sourcedId"), email=pl.lit("")))
+    assert held(nameless)["ID_CHURN"].numbers["ids"] == 400
+    seats = changed("enrollments", lambda e: e.with_columns(("new" + ID).alias("sourcedId")))
+    assert held(seats)["ID_CHURN"].table == "enrollments"
+
+
+def test_membership_turnover() -> None:
+    moved = changed("enrollments", lambda e: e.with_columns(pl.col("userSourcedId").shift(7, fill_value="p0")))
+    assert held(moved, {"updated_share": 1})["MEMBERSHIP_TURNOVER"].numbers["before"] > 30
+    few = pl.when(pl.col("classSourcedId").is_in(["c0", "c1"])).then(pl.lit("p3")).otherwise(pl.col("userSourcedId"))
+    assert held(changed("enrollments", lambda e: e.with_columns(few.alias("userSourcedId")))) == {}
+
+
+def test_holds_say_what_is_usual() -> None:
+    history = [Past(date(2026, 9, day), {"users": {"removed": 0.004}}) for day in range(1, 4)]
+    history.append(Past(date(2026, 8, 1), {"users": {"removed": 0.34}}))
+    half = without("users", people(*range(0, PEOPLE, 2)))
+    assert held(half, history=history)["REMOVED_SHARE"].usual == (
+        "Usually 0.4 % (4 syncs before); the most was 34 %, in August 2026."
+    )
+    assert held(half)["REMOVED_SHARE"].usual == "There is nothing to compare it with yet."
+
+
+def test_no_hold_names_a_person_and_the_order_is_always_the_same() -> None:
+    target = {name: frame.head((len(frame) + 1) // 2) for name, frame in BASE.items()}
+    holds = judge(situation(target), {})
+    assert [hold.code for hold in holds][:2] == ["SCHOOL_GONE", "TAIL_MISSING"]
+    assert holds == judge(situation(target), {})
+    for hold in holds:
+        assert hold.saw and hold.usual and hold.meaning and hold.next_step
+        assert not any(word in hold.saw + hold.meaning for word in ("Given", "Family", "@"))
+
+
+def test_every_limit_is_documented() -> None:
+    assert all(limit.help and limit.unit in ("share", "people", "records", "on") for limit in DEFAULT_LIMITS.values())

@@ -1,0 +1,178 @@
+"""Files on disk: whole or not there, found by digest, paged without being loaded."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rosters.diffing import Difference, compare, table_digest
+from rosters.findings import Findings, places
+from rosters.oneroster.normal import NORMAL
+from rosters.storing import Store, formula_safe
+
+
+def table(name: str, *records: dict[str, str]) -> pl.DataFrame:
+    lines = [{**dict.fromkeys(NORMAL[name], ""), **record} for record in records]
+    return pl.DataFrame(lines, schema=dict.fromkeys(NORMAL[name], pl.String))
+
+
+def person(number: int, **cells: str) -> dict[str, str]:
+    school = f"s{number % 3}"
+    return {"sourcedId": str(number), "primaryOrgSourcedId": school, "grades": "09", "role": "student", **cells}
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "not" / "yet")
+
+
+@pytest.fixture
+def difference() -> Difference:
+    """90 people: 30 leave, 30 get another e-mail address, 30 come."""
+    base = {"users": table("users", *(person(n, email="old@x") for n in range(60)))}
+    changed = [person(n, email="Neu+1@x") for n in range(30, 60)]
+    return compare(base, {"users": table("users", *changed, *map(person, range(60, 90)))})
+
+
+def test_an_original_is_kept_byte_for_byte_under_its_hash(store: Store, tmp_path: Path) -> None:
+    content = os.urandom(3_000_000)
+    (tmp_path / "sent.zip").write_bytes(content)
+    expected = (hashlib.sha256(content).hexdigest(), len(content))
+    assert store.keep_original(7, tmp_path / "sent.zip") == expected
+    assert store.keep_original(7, io.BytesIO(content)) == expected
+    kept = store.original(7, expected[0])
+    assert kept.read_bytes() == content and [path.name for path in kept.parent.iterdir()] == [expected[0]]
+
+
+def test_a_delivery_that_breaks_off_leaves_nothing(store: Store) -> None:
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1) -> bytes:
+            if self.tell():
+                raise ConnectionResetError
+            return super().read(10)
+
+    with pytest.raises(ConnectionResetError):
+        store.keep_original(7, Broken(b"x" * 100))
+    assert not [path for path in store.root.rglob("*") if path.is_file()]
+
+
+def test_a_snapshot_comes_back_as_it_was(store: Store) -> None:
+    users, orgs = table("users", person(1), person(2, givenName="Zoë")), table("orgs", {"sourcedId": "s1"})
+    facts = {}
+    for name, frame in {"users": users, "orgs": orgs}.items():
+        facts[name] = {"digest": table_digest(frame), "rows": len(frame)}
+        store.write_snapshot_table(7, name, frame, table_digest(frame))
+    found = store.frames(7, facts)
+    assert found["users"].equals(users) and found["users"] is found["users"]
+    assert set(found) == {"users", "orgs"} and "roles" not in found and len(found) == 2
+    assert found.scan("users").select("givenName").collect()["givenName"].to_list() == ["", "Zoë"]
+    with pytest.raises(KeyError):
+        found["roles"]
+
+
+def test_a_first_roster_is_written_once(store: Store) -> None:
+    users = table("users", person(1), person(2))
+    store.write_difference(7, 1, compare({}, {"users": users}))
+    digest = table_digest(users)
+    store.keep_as_snapshot(7, 1, "users", digest)
+    store.keep_as_snapshot(7, 1, "users", digest)
+    assert store.frames(7, {"users": {"digest": digest}})["users"].equals(users)
+    assert store.snapshot_path(7, "users", digest).stat().st_nlink == 2
+    store.write_difference(7, 1, Difference())
+    assert store.frames(7, {"users": {"digest": digest}})["users"].equals(users)
+
+
+def test_a_difference_comes_back_as_it_was(store: Store, difference: Difference) -> None:
+    store.write_difference(7, 1, difference)
+    found = store.difference(7, 1)
+    assert found.tables == ("users",)
+    assert found.load().tables["users"].equals(difference.tables["users"])
+    store.write_difference(7, 1, Difference())
+    assert store.difference(7, 1).tables == ()
+
+
+@pytest.mark.parametrize("kind", ["", "added", "updated", "removed"])
+@pytest.mark.parametrize("school", ["", "s1"])
+@pytest.mark.parametrize("field", ["", "email"])
+@pytest.mark.parametrize("text", ["", "NEU+", "zz"])
+def test_a_page_holds_what_fits_every_filter(
+    store: Store, difference: Difference, kind: str, school: str, field: str, text: str
+) -> None:
+    store.write_difference(7, 1, difference)
+    expected = [
+        row for row in difference.tables["users"].to_dicts()
+        if kind in ("", row["kind"]) and school in ("", row["school"])
+        and (not field or field in row["fields"].split(","))
+        and (not text or any(text.lower() in str(value).lower() for value in row.values() if value))
+    ]  # fmt: skip
+    filters: dict[str, Any] = {"kind": kind, "school": school, "field": field, "text": text}
+    for offset in (0, 7, 200):
+        page = store.difference(7, 1).page("users", **filters, offset=offset, limit=7)
+        assert page.total == len(expected)
+        assert page.rows == expected[offset : offset + 7]
+
+
+def test_a_page_by_grade_and_role(store: Store, difference: Difference) -> None:
+    store.write_difference(7, 1, difference)
+    stored = store.difference(7, 1)
+    assert stored.page("users", grade="09", role="student").total == 90
+    assert stored.page("users", grade="10").rows == [] and stored.page("users", role="teacher").total == 0
+
+
+def test_text_is_text_and_no_pattern(store: Store, difference: Difference) -> None:
+    store.write_difference(7, 1, difference)
+    assert store.difference(7, 1).page("users", text=".*").total == 0
+    assert store.difference(7, 1).page("users", text="old@").total == 60
+
+
+def finding_rows(findings: Findings) -> list[dict[str, Any]]:
+    names = ("code", "severity", "file", "column", "message", "next_step")
+    return [{"position": n, **{x: getattr(f, x) for x in names}} for n, f in enumerate(findings.ordered())]
+
+
+def test_all_places_of_all_findings_as_csv(store: Store) -> None:
+    findings = Findings()
+    findings.add("OR-CSV-143", "users.csv", "grades", places=places(range(2, 30_002), ["=1+1"] * 30_000))
+    findings.add("OR-CSV-015", "", "")
+    store.write_places(7, 1, findings)
+    text = "".join(store.places_csv(7, 1, finding_rows(findings)))
+    lines = list(csv.DictReader(io.StringIO(text)))
+    assert len(lines) == 30_001
+    in_users = [line for line in lines if line["file"] == "users.csv"]
+    assert in_users[0]["line"] == "2" and in_users[-1]["line"] == "30001" and in_users[0]["value"] == "'=1+1"
+    assert [line["line"] for line in lines if not line["file"]] == [""]
+
+
+def test_without_findings_there_is_a_header(store: Store) -> None:
+    store.write_places(7, 1, Findings())
+    assert "".join(store.places_csv(7, 1, [])).strip() == "file,line,column,value,code,severity,message,next_step"
+
+
+@given(st.text())
+def test_no_cell_is_a_formula(text: str) -> None:
+    safe = formula_safe(text)
+    assert not safe.startswith(("=", "+", "-", "@", "\t", "\r")) and safe.endswith(text)
+
+
+def test_what_nothing_names_is_swept_but_nothing_young(store: Store, difference: Difference) -> None:
+    kept, _ = store.keep_original(7, io.BytesIO(b"kept"))
+    gone, _ = store.keep_original(7, io.BytesIO(b"gone"))
+    for sync in (1, 2):
+        store.write_difference(7, sync, difference)
+    store.write_snapshot_table(7, "users", table("users"), "a" * 64)
+    (store.sync_folder(7, 1) / ".left.part").touch()
+    stay: dict[str, Any] = {"originals": {kept}, "snapshots": set(), "syncs": {1}}
+    assert store.sweep(7, **stay, unused_since=time.time() - 3600) == 0
+    assert store.sweep(7, **stay, unused_since=time.time() + 3600) == 4
+    assert store.original(7, kept).exists() and not store.original(7, gone).exists()
+    assert store.difference(7, 1).tables == ("users",) and store.difference(7, 2).tables == ()
