@@ -1,73 +1,78 @@
-"""`manage.py make_district OUT.zip --users N`: realistic made-up districts, with known differences between days."""
+"""A made-up district as a OneRoster zip, of any size, and if wanted the same district on a later day."""
 
 from __future__ import annotations
 
+import argparse
 import json
-from argparse import ArgumentParser
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.utils import timezone
 
 from rosters import making
+from rosters.oneroster import VERSIONS
 
 
 class Command(BaseCommand):
     help = (
-        "Write a made-up district as a OneRoster zip. --days 2 writes OUT-day2.zip as well, --rollover OUT-rollover.zip; what "
-        "differs stands beside it as JSON."
+        "Write a made-up district as OUT.zip. --days N adds OUT-day2.zip, OUT-day3.zip, ..., --rollover adds"
+        " OUT-rollover.zip; beside each stands a .json with what is different from the day before: per file how many"
+        " records were added, updated and removed, and their ids. The same arguments always give the same files."
     )
-    requires_system_checks: list[str] = []
 
-    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> Any:
-        # --version is OneRoster's here, not Django's.
+    def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
+        """Here --version is OneRoster's, not Django's."""
         return super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
 
-    def add_arguments(self, parser: ArgumentParser) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("out", type=Path, metavar="OUT.zip")
-        parser.add_argument("--users", type=int, default=1000, help="People; at least 60.")
-        parser.add_argument("--days", type=int, choices=(1, 2), default=1, help="2: also the day after.")
-        parser.add_argument("--change", type=float, default=0.01, help="Share of records that differ on the day after.")
-        parser.add_argument("--rollover", action="store_true", help="Also the school year after.")
+        parser.add_argument("--users", type=int, default=1000, help=f"how many people, at least {making.SMALLEST}")
+        later = parser.add_mutually_exclusive_group()
+        later.add_argument("--days", type=int, default=1, help="how many days, each as a zip of its own")
+        later.add_argument("--rollover", action="store_true", help="also the district in the next school year")
+        parser.add_argument("--change", type=float, default=0.01, help="share of the rows that differ from day to day")
         parser.add_argument("--seed", type=int, default=1)
-        parser.add_argument("--version", choices=("1.1", "1.2"), default="1.1", help="Of OneRoster.")
-        parser.add_argument("--today", type=date.fromisoformat, default=None, help="The day that the district is made for.")
+        parser.add_argument("--name", default="Cedar Grove Schools", help="what the district is called")
+        parser.add_argument("--today", type=_day, help="a day of its school year; if not given, today")
+        parser.add_argument("--version", choices=tuple(VERSIONS), default="1.1", help="of OneRoster")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        out: Path = options["out"]
-        if out.suffix != ".zip":
-            raise CommandError("OUT must end with .zip.")
-        today, seed = options["today"] or date.today(), options["seed"]
-        first = making.make_roster(users=options["users"], seed=seed, today=today)
-        self._write(out, first, options["version"])
-        if options["days"] == 2:
-            second, differences = making.next_day(first, change=options["change"], seed=seed + 1)
-            self._write(_beside(out, "day2"), second, options["version"])
-            _beside(out, "day2").with_suffix(".json").write_text(json.dumps(differences, indent=1))
+        self.version, out = options["version"], options["out"]
+        today = options["today"] or timezone.localdate()
+        try:
+            tables = making.make_roster(
+                users=options["users"], seed=options["seed"], today=today, name=options["name"], version=self.version
+            )
+        except ValueError as problem:
+            raise CommandError(str(problem)) from None
+        self.write(out, tables)
+        for day in range(2, options["days"] + 1):
+            tables, differences = making.next_day(tables, change=options["change"], seed=options["seed"] + day)
+            self.write(out.with_name(f"{out.stem}-day{day}.zip"), tables, differences)
         if options["rollover"]:
-            year = making.rollover(first, seed=seed + 2, today=today)
-            self._write(_beside(out, "rollover"), year, options["version"])
-            _beside(out, "rollover").with_suffix(".json").write_text(json.dumps(_differences(first, year), indent=1))
+            tables, differences = making.rollover(tables, seed=options["seed"])
+            self.write(out.with_name(f"{out.stem}-rollover.zip"), tables, differences)
 
-    def _write(self, path: Path, tables: making.Tables, version: str) -> None:
-        making.write_zip(path, making.as_1_2(tables) if version == "1.2" else tables, version=version)
-        self.stdout.write(f"{path}: {', '.join(f'{len(frame):,} {name}' for name, frame in tables.items())}")
-
-
-def _beside(out: Path, what: str) -> Path:
-    return out.with_name(f"{out.stem}-{what}.zip")
+    def write(self, path: Path, tables: making.Tables, differences: making.Differences | None = None) -> None:
+        making.write_zip(path, tables, version=self.version)
+        rows = sum(map(len, tables.values()))
+        self.stdout.write(f"{path}: {len(tables['users']):,} people, {rows:,} rows")
+        if differences is not None:
+            path.with_suffix(".json").write_text(json.dumps(_counted(differences), indent=1) + "\n")
 
 
-def _differences(before: making.Tables, after: making.Tables) -> dict[str, dict[str, list[str]]]:
-    """{table: {"added", "updated", "removed": ids}}, told by comparing the written rows."""
-    found = {}
-    for table in before:
-        old, new = before[table], after[table]
-        both = new.join(old, on="sourcedId", how="semi")
-        found[table] = {
-            "added": new.join(old, on="sourcedId", how="anti")["sourcedId"].to_list(),
-            "updated": both.join(old, on=old.columns, how="anti")["sourcedId"].to_list(),
-            "removed": old.join(new, on="sourcedId", how="anti")["sourcedId"].to_list(),
-        }
-    return {table: kinds for table, kinds in found.items() if any(kinds.values())}
+def _counted(differences: making.Differences) -> dict[str, Any]:
+    """{"users": {"added": {"count": 2, "ids": [...]}, "updated": ..., "removed": ...}, ...}"""
+    return {
+        table: {kind: {"count": len(ids), "ids": ids} for kind, ids in kinds.items()}
+        for table, kinds in differences.items()
+    }
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError("write the day as YYYY-MM-DD") from None
