@@ -227,9 +227,7 @@ def _with_kept_cells(
     return rows, rows.filter(ID.is_in(dropped["sourcedId"].implode()) & ID.is_in(before["sourcedId"].implode()))
 
 
-def _keep_what_is_referred_to(
-    roster: dict[str, pl.DataFrame], kept: Mapping[str, pl.DataFrame], base: Frames
-) -> None:
+def _keep_what_is_referred_to(roster: dict[str, pl.DataFrame], kept: Mapping[str, pl.DataFrame], base: Frames) -> None:
     """Put back into `roster` every record of `base` to which a kept row refers, and what those refer to in turn.
 
     References only point up the order of tables or within one, so one pass from the last table upwards finds all.

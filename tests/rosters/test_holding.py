@@ -17,7 +17,7 @@ from rosters.holding import DEFAULT_LIMITS, HoldFound, Past, Situation, judge
 from rosters.oneroster.normal import NORMAL, TABLES
 
 SCHOOLS, PEOPLE = 4, 400
-MODES = dict.fromkeys(TABLES, "bulk")
+MODES = dict.fromkeys([*TABLES, "lineItems"], "bulk")
 
 
 def table(name: str, records: list[dict[str, str]]) -> pl.DataFrame:
@@ -187,7 +187,10 @@ def test_file_gone() -> None:
 
 
 def test_headers_changed() -> None:
-    headers: dict[str, Any] = {"previous_headers": {"users": ["sourcedId", "email"]}, "headers": {"users": ["phone", "sourcedId"]}}
+    headers: dict[str, Any] = {
+        "previous_headers": {"users": ["sourcedId", "email"]},
+        "headers": {"users": ["phone", "sourcedId"]},
+    }
     assert held(BASE, **headers)["HEADERS_CHANGED"].saw == "users.csv no longer has email and now has phone."
     assert held(BASE, {"headers_changed": 0}, **headers) == {}
     assert held(BASE, previous_headers={"users": ["a", "b"]}, headers={"users": ["b", "a"]}) == {}
