@@ -13,8 +13,7 @@ from django_q.admin import FailAdmin, QueueAdmin, ScheduleAdmin, TaskAdmin
 from django_q.models import Failure, OrmQ, Schedule, Success
 
 from rosters.models import AuditEvent
-
-
+from rosters.staff import acting
 
 
 def _permissions_of(staff: User) -> dict[str, Any]:
@@ -27,7 +26,7 @@ def _permissions_of(staff: User) -> dict[str, Any]:
     }
 
 
-class StaffAdmin(UserAdmin):
+class StaffAdmin(UserAdmin):  # type: ignore[type-arg]
     """Django's page for staff accounts; every change of what somebody may do leaves an audit row."""
 
     @transaction.atomic
@@ -78,7 +77,7 @@ class StaffGroupAdmin(GroupAdmin):
 def _audit(request: HttpRequest, kind: str, pk: int, before: dict[str, Any], after: dict[str, Any]) -> None:
     if before != after:
         AuditEvent.objects.create(
-            by=request.user, action=f"{kind}.permissions", subject=f"{kind} {pk}", before=before, after=after
+            by=acting(request), action=f"{kind}.permissions", subject=f"{kind} {pk}", before=before, after=after
         )
 
 

@@ -12,8 +12,9 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
-from rosters.words import SYNC_WORDS
 from rosters.models import District, Sync
+from rosters.staff import acting
+from rosters.words import SYNC_WORDS
 
 WAITING_SHOWN = 25
 SILENT_AFTER = timedelta(days=3)
@@ -43,8 +44,8 @@ def desk(request: HttpRequest, now: datetime) -> dict[str, Any]:
     """Everything the desk shows, in a fixed number of queries whatever the number of districts."""
     mine = request.GET.get("whose") == "mine"
     state = request.GET.get("state", "")
-    syncs = Sync.objects.filter(district__owner=request.user) if mine else Sync.objects.all()
-    districts = District.objects.filter(owner=request.user) if mine else District.objects.all()
+    syncs = Sync.objects.filter(district__owner=acting(request)) if mine else Sync.objects.all()
+    districts = District.objects.filter(owner=acting(request)) if mine else District.objects.all()
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
     attention = _attention(districts, now)
     waiting = [row for row in attention if not state or SYNC_WORDS[row.status].sign == state]
@@ -84,7 +85,9 @@ def _attention(districts: Any, now: datetime) -> list[Sync]:
     return sorted(rows, key=pain, reverse=True)
 
 
-def _numbers(syncs: Any, districts: Any, attention: list[Sync], now: datetime, midnight: datetime) -> list[dict[str, Any]]:
+def _numbers(
+    syncs: Any, districts: Any, attention: list[Sync], now: datetime, midnight: datetime
+) -> list[dict[str, Any]]:
     yesterday = now - timedelta(days=1)
     review = [s for s in attention if s.status in (Sync.Status.AWAITING_REVIEW, Sync.Status.READY)]
     stuck = [s for s in attention if s.status in (Sync.Status.REJECTED, Sync.Status.FAILED)]
@@ -96,7 +99,9 @@ def _numbers(syncs: Any, districts: Any, attention: list[Sync], now: datetime, m
     day_before = syncs.filter(
         received_at__gte=midnight - timedelta(days=1), received_at__lt=midnight, delivery__isnull=False
     ).count()
-    stuck_yesterday = syncs.filter(status__in=["rejected", "failed"], status_since__lte=yesterday, pk__in=[s.pk for s in stuck])
+    stuck_yesterday = syncs.filter(
+        status__in=["rejected", "failed"], status_since__lte=yesterday, pk__in=[s.pk for s in stuck]
+    )
     fine = districts.filter(pk__in=_fine(districts)).count()
     return [
         _number("need review", len(review), waited.count(), "review", "rosters/sync/?waiting=1"),
@@ -161,6 +166,8 @@ def _trend(syncs: Any, midnight: datetime) -> list[dict[str, Any]]:
         for css, word, _ in OUTCOMES:
             height = parts[css] / highest * 110
             top -= height
-            pieces.append({"css": css, "word": word, "count": parts[css], "y": round(top, 1), "height": round(height, 1)})
+            pieces.append(
+                {"css": css, "word": word, "count": parts[css], "y": round(top, 1), "height": round(height, 1)}
+            )
         bars.append({"day": day, "x": index * 24 + 3, "parts": pieces, "total": sum(parts.values())})
     return bars

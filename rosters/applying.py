@@ -1,6 +1,7 @@
 """An approved difference -> rows of the live roster, in one transaction. The only way in which live tables change.
 
-Only what changed is written: removed records become ``tobedeleted``, records that come back become active again, changed
+Only what changed is written: removed records become ``tobedeleted``, records that come back become active again,
+changed
 ones are updated, new ones inserted with primary keys taken beforehand, so that references are known before any insert.
 Readers see the old roster until the commit. Every count is held against the plan; the first that is off rolls all back.
 """
@@ -35,10 +36,19 @@ class PlanBroken(Exception):
     """What was written, or would be, is not what the plan says. Nothing was written."""
 
 
-def apply(sync: Sync, difference: Difference, base: Frames, store: Store, *, now: datetime, progress: Callable[[float, int], None]) -> Snapshot:
+def apply(
+    sync: Sync,
+    difference: Difference,
+    base: Frames,
+    store: Store,
+    *,
+    now: datetime,
+    progress: Callable[[float, int], None],
+) -> Snapshot:
     """Write `difference` and make it the live version. `base` is the roster it was computed from.
 
-    Raises PlanMoved if another version is live, PlanBroken if a count is off. The new snapshot's files are on disk before
+    Raises PlanMoved if another version is live, PlanBroken if a count is off. The new snapshot's files are on disk
+    before
     the commit.
     """
     district = sync.district
@@ -93,9 +103,15 @@ def _finish(sync: Sync, district: District, facts: dict[str, dict[str, object]],
     if not moved or not sync.mark_applied(now, snapshot, sync.seconds):
         raise PlanMoved
     AuditEvent.objects.create(
-        at=now, by=sync.decided_by, action="sync.applied", district=district, sync=sync, plan_digest=sync.plan_digest,
-        before={"version": sync.base_version}, after={"version": snapshot.version, "digest": snapshot.digest},
-    )  # fmt: skip
+        at=now,
+        by=sync.decided_by,
+        action="sync.applied",
+        district=district,
+        sync=sync,
+        plan_digest=sync.plan_digest,
+        before={"version": sync.base_version},
+        after={"version": snapshot.version, "digest": snapshot.digest},
+    )
     return snapshot
 
 
@@ -113,7 +129,8 @@ def _bulk() -> Iterator[None]:
             cursor.execute("PRAGMA cache_size=-65536")
 
 
-# ------------------------------------------------------------------------------------------------------------------- primary keys
+# -------------------------------------------------------------------------------------------------------------------
+# primary keys
 
 
 def _take_keys(difference: Difference) -> dict[str, int]:
@@ -158,7 +175,8 @@ class _Keys:
 
 
 def look_up(table: str, district_id: int, wanted: pl.Series) -> pl.DataFrame:
-    """``sourcedId``, ``pk`` of those of `wanted` that the live table has: a few by their ids, many by reading all keys."""
+    """``sourcedId``, ``pk`` of those of `wanted` that the live table has: a few by their ids, many by reading all
+    keys."""
     name = LIVE[table]._meta.db_table
     schema = {"sourcedId": pl.String, "pk": pl.Int64}
     rows: list[tuple[str, int]] = []
@@ -168,7 +186,8 @@ def look_up(table: str, district_id: int, wanted: pl.Series) -> pl.DataFrame:
                 ids = part.to_series().to_list()
                 marks = ",".join(["%s"] * len(ids))
                 cursor.execute(
-                    f"SELECT sourced_id, id FROM {name} WHERE district_id = %s AND sourced_id IN ({marks})", [district_id, *ids]
+                    f"SELECT sourced_id, id FROM {name} WHERE district_id = %s AND sourced_id IN ({marks})",
+                    [district_id, *ids],
                 )
                 rows += cursor.fetchall()
         else:
@@ -177,15 +196,14 @@ def look_up(table: str, district_id: int, wanted: pl.Series) -> pl.DataFrame:
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-# ------------------------------------------------------------------------------------------------------------------ writing tables
+# ------------------------------------------------------------------------------------------------------------------
+# writing tables
 
 
 def columns_of(table: str) -> list[tuple[str, str]]:
     """(column of the normal form, column of the database) of everything but key, district, status and date."""
-    model = LIVE[table]
-    return [
-        (c, model._meta.get_field(FIELDS[table].get(c, snake(c))).column) for c in NORMAL[table][1:]  # type: ignore[attr-defined]
-    ]
+    fields = {field.name: str(field.column) for field in LIVE[table]._meta.concrete_fields}
+    return [(c, fields[FIELDS[table].get(c, snake(c))]) for c in NORMAL[table][1:]]
 
 
 def snake(name: str) -> str:
@@ -215,7 +233,11 @@ def _write(
         return 0
     found = look_up(table, district_id, live["sourcedId"]) if _may_exist(table, district_id, live) else None
     rows = live.sort("sourcedId")
-    rows = rows.join(found, on="sourcedId", how="left", maintain_order="left") if found is not None else rows.with_columns(pk=pl.lit(None, pl.Int64))
+    rows = (
+        rows.join(found, on="sourcedId", how="left", maintain_order="left")
+        if found is not None
+        else rows.with_columns(pk=pl.lit(None, pl.Int64))
+    )
     fresh = rows.filter(pl.col("pk").is_null())
     if len(fresh) > int((live["kind"] == "added").sum()) or len(fresh.filter(pl.col("kind") == "updated")):
         raise PlanBroken(f"{table}: a record to be changed is not there")
@@ -224,7 +246,9 @@ def _write(
         fresh = fresh.with_columns(pk=pl.int_range(keys[table], keys[table] + len(fresh), dtype=pl.Int64))
         if any(to == table for to in REFERENCES[table].values()):
             existing_keys = existing.select("sourcedId", "pk")
-            self_keys = pl.concat([fresh.select("sourcedId", "pk"), existing_keys, known.of(table)]).unique("sourcedId", keep="first")
+            self_keys = pl.concat([fresh.select("sourcedId", "pk"), existing_keys, known.of(table)]).unique(
+                "sourcedId", keep="first"
+            )
         else:
             self_keys = None
         _insert(model, _resolved(table, fresh, known, self_keys), table, district_id, now)
@@ -258,13 +282,15 @@ def _resolved(table: str, rows: pl.DataFrame, known: _Keys, self_keys: pl.DataFr
     for column, to in references.items():
         targets = self_keys if self_keys is not None and to == table else known.of(to)
         rows = rows.join(
-            targets.select(pl.col("sourcedId").alias(column), pl.col("pk").alias(f"{column}.pk")), on=column, how="left",
+            targets.select(pl.col("sourcedId").alias(column), pl.col("pk").alias(f"{column}.pk")),
+            on=column,
+            how="left",
             maintain_order="left",
-        )  # fmt: skip
+        )
         lost = rows.filter((pl.col(column) != "") & pl.col(f"{column}.pk").is_null())
         if len(lost):
             raise PlanBroken(f"{table}.{column}: {len(lost)} references lead to records that are not there")
-    names = {column: name for column, name in columns_of(table)}
+    names = dict(columns_of(table))
     out = [pl.col("sourcedId").alias("sourced_id"), pl.col("pk")]
     for column, name in names.items():
         out.append((pl.col(f"{column}.pk") if column in references else pl.col(column)).alias(name))
@@ -279,9 +305,13 @@ def _insert(model: type[Record], rows: pl.DataFrame, table: str, district_id: in
     values = [name for _, name in _stored_columns(table)]
     columns = ["id", "district_id", "sourced_id", "status", "date_last_modified", *values]
     frame = rows.select(
-        pl.col("pk").alias("id"), pl.lit(district_id).alias("district_id"), "sourced_id", pl.lit("active").alias("status"),
-        pl.lit(_stamp(now)).alias("date_last_modified"), *values,
-    )  # fmt: skip
+        pl.col("pk").alias("id"),
+        pl.lit(district_id).alias("district_id"),
+        "sourced_id",
+        pl.lit("active").alias("status"),
+        pl.lit(_stamp(now)).alias("date_last_modified"),
+        *values,
+    )
     name = model._meta.db_table
     quoted = ",".join(f'"{c}"' for c in columns)
     with connection.cursor() as cursor:
@@ -308,7 +338,12 @@ def _update_by_copy(
     quoted = ",".join(f'"{c}"' for c in ("id", *values))
     cursor.execute("DROP TABLE IF EXISTS changed_records")
     cursor.execute(f"CREATE TEMP TABLE changed_records ON COMMIT DROP AS SELECT {quoted} FROM {name} WHERE false")
-    _copy(cursor, f"COPY changed_records ({quoted}) FROM STDIN (FORMAT csv, NULL '')", rows.select(pl.col("pk").alias("id"), *values), model)
+    _copy(
+        cursor,
+        f"COPY changed_records ({quoted}) FROM STDIN (FORMAT csv, NULL '')",
+        rows.select(pl.col("pk").alias("id"), *values),
+        model,
+    )
     cursor.execute("ANALYZE changed_records")
     sets = ",".join([*(f'"{c}"=%s' for c in constant), *(f'"{c}"=c."{c}"' for c in values)])
     cursor.execute(f"UPDATE {name} t SET {sets} FROM changed_records c WHERE t.id=c.id", list(constant.values()))

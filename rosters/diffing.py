@@ -241,9 +241,8 @@ def tally(base: Frames, difference: Difference) -> pl.DataFrame:
                 parts.append(_tallied(table, "", _whole(before)))
             continue
         parts.append(_tallied(table, "", _whole(before, rows)))
-        lived = _counted(table, before, people)
         for dimension in DIMENSIONS:
-            found = _by_key(lived, rows, dimension)
+            found = _by_key(_lived(table, before, people, dimension), rows, dimension)
             if found["key"].to_list() != [""]:
                 parts.append(_tallied(table, dimension, found, names if dimension == "school" else None))
         parts.append(_tallied(table, "field", _by_field(rows, len(before))))
@@ -271,25 +270,27 @@ def _whole(before: pl.DataFrame, rows: pl.DataFrame | None = None) -> pl.DataFra
     return pl.DataFrame({"key": [""], "before": [len(before)], **{kind: [n] for kind, n in counts.items()}})
 
 
-def _counted(table: str, before: pl.DataFrame, people: _People) -> pl.DataFrame:
-    """``school``, ``grade``, ``role`` and how many records of the base stand there (``before``).
+def _lived(table: str, before: pl.DataFrame, people: _People, dimension: str) -> pl.DataFrame:
+    """``key`` and how many records of the base stand there (``before``).
 
     Counted by what the records say themselves before users are looked up: enrollments outnumber them by far.
     """
-    own = sorted({name for expression in _PLACES[table] for name in expression.meta.root_names()} & set(before.columns))
-    keys = list(dict.fromkeys([*own, *([_USER[table]] if table in _USER else [])]))
-    if not keys:
-        return pl.DataFrame({"school": [""], "grade": [""], "role": [""], "before": [len(before)]})
-    groups = before.group_by(keys).agg(pl.len().cast(pl.Int64).alias("before"))
-    return placed(table, groups, people).group_by(DIMENSIONS).agg(pl.col("before").sum())
+    place = _PLACES[table][DIMENSIONS.index(dimension)]
+    named = place.meta.root_names()
+    if not named:
+        return pl.DataFrame({"key": [""], "before": [len(before)]})
+    own = set(named) <= set(before.columns)
+    groups = before.group_by(named if own else _USER[table]).agg(pl.len().cast(pl.Int64).alias("before"))
+    if not own:
+        groups = groups.join(people.places, left_on=_USER[table], right_on="of", how="left")
+    return groups.group_by(place.fill_null("").alias("key")).agg(pl.col("before").sum())
 
 
 def _by_key(lived: pl.DataFrame, rows: pl.DataFrame, dimension: str) -> pl.DataFrame:
-    before = lived.group_by(pl.col(dimension).alias("key")).agg(pl.col("before").sum())
     changed = rows.group_by(pl.col(dimension).alias("key")).agg(
         (pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in KINDS
     )
-    return before.join(changed, on="key", how="full", coalesce=True).fill_null(0).sort("key")
+    return lived.join(changed, on="key", how="full", coalesce=True).fill_null(0).sort("key")
 
 
 def _by_field(rows: pl.DataFrame, before: int) -> pl.DataFrame:

@@ -67,9 +67,7 @@ class Finding:
 
 def places(lines: Any = (), values: Any = ()) -> pl.DataFrame:
     """A places frame from two equally long sequences or Series (lines may be null)."""
-    return pl.DataFrame(
-        {"line": lines, "value": values}, schema={"line": pl.UInt32, "value": pl.String}, strict=False
-    )
+    return pl.DataFrame({"line": lines, "value": values}, schema={"line": pl.UInt32, "value": pl.String}, strict=False)
 
 
 NO_PLACES = places()
@@ -118,8 +116,14 @@ class Findings:
         """Take over every finding of `other`."""
         for finding in other._groups.values():
             self.add(
-                finding.code, finding.file, finding.column, places=finding.places, count=finding.count,
-                detail=finding.detail, effect=finding.effect, severity=finding.severity,
+                finding.code,
+                finding.file,
+                finding.column,
+                places=finding.places,
+                count=finding.count,
+                detail=finding.detail,
+                effect=finding.effect,
+                severity=finding.severity,
             )
 
     def __iter__(self) -> Any:
@@ -144,9 +148,18 @@ class Findings:
 
 
 _FILES = (
-    "", "manifest.csv", "orgs.csv", "academicSessions.csv", "courses.csv", "classes.csv", "users.csv", "roles.csv",
-    "userProfiles.csv", "demographics.csv", "enrollments.csv",
-)  # fmt: skip
+    "",
+    "manifest.csv",
+    "orgs.csv",
+    "academicSessions.csv",
+    "courses.csv",
+    "classes.csv",
+    "users.csv",
+    "roles.csv",
+    "userProfiles.csv",
+    "demographics.csv",
+    "enrollments.csv",
+)
 
 
 def _rank(finding: Finding) -> tuple[int, str, int, str, str]:

@@ -49,9 +49,7 @@ class DeliveredTable:
     frame: pl.DataFrame
     header: tuple[str, ...]
     sha256: str
-    unread: pl.DataFrame = field(
-        default_factory=lambda: pl.DataFrame(schema={LINE: pl.UInt32, "sourcedId": pl.String})
-    )
+    unread: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={LINE: pl.UInt32, "sourcedId": pl.String}))
 
 
 @dataclass(slots=True)

@@ -235,7 +235,8 @@ def _file_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     absent = [table for table in TABLES if table in s.previous_modes and table not in s.modes]
     emptied = [
         table for table in TABLES
-        if table in s.modes and table not in CORE and len(frame_of(s.base, table)) and not len(frame_of(s.target, table))
+        if table in s.modes and table not in CORE
+        and len(frame_of(s.base, table)) and not len(frame_of(s.target, table))
     ]  # fmt: skip
     holds = []
     if absent:

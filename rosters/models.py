@@ -34,7 +34,8 @@ class RosterText(models.TextField):  # type: ignore[type-arg]
         return parameters
 
 
-# ---------------------------------------------------------------------------------------------- districts and deliveries
+# ---------------------------------------------------------------------------------------------- districts and
+# deliveries
 
 
 class District(models.Model):
@@ -54,9 +55,13 @@ class District(models.Model):
         default=list, blank=True, help_text="Products that receive this roster; each adds its own checks."
     )
     owner = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="districts",
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        on_delete=models.SET_NULL,
+        related_name="districts",
         help_text="The member of our staff who looks after this district.",
-    )  # fmt: skip
+    )
     applies_automatically = models.BooleanField(
         default=False, help_text="Apply a sync that no rule holds without asking a person. Held syncs always wait."
     )
@@ -139,7 +144,8 @@ class Snapshot(models.Model):
         return f"version {self.version}"
 
 
-# ------------------------------------------------------------------------------------------------------------------ syncs
+# ------------------------------------------------------------------------------------------------------------------
+# syncs
 
 
 class SyncQuerySet(models.QuerySet["Sync"]):
@@ -221,13 +227,13 @@ class Sync(models.Model):
     added = models.PositiveBigIntegerField(default=0)
     updated = models.PositiveBigIntegerField(default=0)
     removed = models.PositiveBigIntegerField(default=0)
-    people_affected = models.PositiveIntegerField(default=0, help_text="Users that the difference adds, changes, removes.")
+    people_affected = models.PositiveIntegerField(
+        default=0, help_text="Users that the difference adds, changes, removes."
+    )
 
     # the decision
     decision = models.CharField(max_length=10, choices=Decision.choices, blank=True, default=Decision.NONE)
-    decided_by = models.ForeignKey(
-        settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+"
-    )
+    decided_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
     decided_automatically = models.BooleanField(default=False)
     decided_at = models.DateTimeField(null=True)
     decision_reason = models.TextField(blank=True, default="")
@@ -268,7 +274,9 @@ class Sync(models.Model):
                 condition=Q(delivery__isnull=False, undoes=None) | Q(delivery=None, undoes__isnull=False),
             ),
             models.UniqueConstraint(
-                fields=["district"], condition=Q(status__in=["approved", "applying"]), name="sync_one_writer_per_district"
+                fields=["district"],
+                condition=Q(status__in=["approved", "applying"]),
+                name="sync_one_writer_per_district",
             ),
         ]
 
@@ -307,9 +315,17 @@ class Sync(models.Model):
     def _claim(self, now: datetime, claimable: Q, status: str) -> bool:
         token = uuid.uuid4()
         changed = Sync.objects.filter(claimable, pk=self.pk).update(
-            status=status, status_since=now, claim=token, claimed_until=now + SYNC_LEASE,
-            attempts=F("attempts") + 1, phase="", progress=0.0, rows_done=0, error="", error_code="",
-        )  # fmt: skip
+            status=status,
+            status_since=now,
+            claim=token,
+            claimed_until=now + SYNC_LEASE,
+            attempts=F("attempts") + 1,
+            phase="",
+            progress=0.0,
+            rows_done=0,
+            error="",
+            error_code="",
+        )
         self.refresh_from_db()
         return bool(changed)
 
@@ -341,17 +357,29 @@ class Sync(models.Model):
     def mark_approved(self, now: datetime, plan_digest: str, by: Staff | None, reason: str = "") -> bool:
         """Bind a decision to the plan that was shown. `by` None means that no hold fired and no person was needed."""
         return self._move(
-            now, (self.Status.READY, self.Status.AWAITING_REVIEW), self.Status.APPROVED,
-            only_if={"plan_digest": plan_digest}, decision=self.Decision.APPROVED, decided_by=by,
-            decided_automatically=by is None, decided_at=now, decision_reason=reason, attempts=0,
-        )  # fmt: skip
+            now,
+            (self.Status.READY, self.Status.AWAITING_REVIEW),
+            self.Status.APPROVED,
+            only_if={"plan_digest": plan_digest},
+            decision=self.Decision.APPROVED,
+            decided_by=by,
+            decided_automatically=by is None,
+            decided_at=now,
+            decision_reason=reason,
+            attempts=0,
+        )
 
     def mark_declined(self, now: datetime, by: Staff, reason: str) -> bool:
         return self._move(
-            now, (self.Status.READY, self.Status.AWAITING_REVIEW), self.Status.DECLINED,
-            decision=self.Decision.DECLINED, decided_by=by, decided_automatically=False, decided_at=now,
+            now,
+            (self.Status.READY, self.Status.AWAITING_REVIEW),
+            self.Status.DECLINED,
+            decision=self.Decision.DECLINED,
+            decided_by=by,
+            decided_automatically=False,
+            decided_at=now,
             decision_reason=reason,
-        )  # fmt: skip
+        )
 
     def mark_superseded(self, now: datetime) -> bool:
         return self._move(
@@ -361,10 +389,19 @@ class Sync(models.Model):
     def mark_stale(self, now: datetime) -> bool:
         """The base moved before this plan was applied: withdraw the decision and prepare again."""
         return self._move(
-            now, (self.Status.READY, self.Status.AWAITING_REVIEW, self.Status.APPROVED, self.Status.APPLYING),
-            self.Status.RECEIVED, decision="", decided_by=None, decided_automatically=False, decided_at=None,
-            decision_reason="", claim=None, claimed_until=None, attempts=0, plan_digest="",
-        )  # fmt: skip
+            now,
+            (self.Status.READY, self.Status.AWAITING_REVIEW, self.Status.APPROVED, self.Status.APPLYING),
+            self.Status.RECEIVED,
+            decision="",
+            decided_by=None,
+            decided_automatically=False,
+            decided_at=None,
+            decision_reason="",
+            claim=None,
+            claimed_until=None,
+            attempts=0,
+            plan_digest="",
+        )
 
     def mark_applied(self, now: datetime, result: Snapshot, seconds: dict[str, float]) -> bool:
         """Only inside the transaction that wrote the roster."""
@@ -375,7 +412,14 @@ class Sync(models.Model):
     def mark_failed(self, now: datetime, code: str, error: str) -> bool:
         """Give up: nothing was written. The decision, if there was one, stays on record."""
         return self._move(
-            now, self.RUNNING, self.Status.FAILED, error_code=code, error=error, claim=None, claimed_until=None, phase=""
+            now,
+            self.RUNNING,
+            self.Status.FAILED,
+            error_code=code,
+            error=error,
+            claim=None,
+            claimed_until=None,
+            phase="",
         )
 
     def mark_for_retry(self, now: datetime) -> bool:
@@ -387,7 +431,8 @@ class Sync(models.Model):
 class Tally(models.Model):
     """One line of a difference's summary: how many records of `table` with this key were, came, changed and went.
 
-    `dimension` is "" for the whole table, or school, grade, role, field; `key` is that school's sourcedId, the grade, the
+    `dimension` is "" for the whole table, or school, grade, role, field; `key` is that school's sourcedId, the grade,
+    the
     role, the column's name; `label` what a person calls it.
     """
 
@@ -414,7 +459,8 @@ class Tally(models.Model):
 
 
 class Finding(models.Model):
-    """One group of findings of a sync: rule, file, column, how often, the first places. All places lie in a Parquet file
+    """One group of findings of a sync: rule, file, column, how often, the first places. All places lie in a Parquet
+    file
     beside the difference (`rosters.storing`, by `position`)."""
 
     sync = models.ForeignKey(Sync, on_delete=models.CASCADE, related_name="findings")
@@ -503,7 +549,8 @@ class KeyCounter(models.Model):
         return self.table
 
 
-# ------------------------------------------------------------------------------------------------------- the live roster
+# ------------------------------------------------------------------------------------------------------- the live
+# roster
 
 
 class RecordQuerySet(models.QuerySet[Any]):
@@ -515,7 +562,8 @@ class RecordQuerySet(models.QuerySet[Any]):
 
 
 class Record(models.Model):
-    """What every live record has. Values are text in OneRoster's own spelling ("true", "2026-08-10", lists comma-separated),
+    """What every live record has. Values are text in OneRoster's own spelling ("true", "2026-08-10", lists
+    comma-separated),
     cell for cell those of the accepted snapshot. References resolve within the district, also to records that are
     `tobedeleted`. Primary keys are given by the loader (`KeyCounter`).
     """
@@ -542,7 +590,7 @@ class Record(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.sourced_id
+        return str(self.sourced_id)
 
 
 def _reference(to: str, *, null: bool = False, index: bool = True, name: str = "+") -> Any:
@@ -619,7 +667,7 @@ class User(Record):
     pronouns = RosterText()
     role = RosterText()
     search_name = RosterText(
-        help_text="Family and given name in lower case, for look-up by the first letters; derived, not part of the roster."
+        help_text="Family and given name in lower case, to look people up by; derived, not part of the roster."
     )
 
     class Meta(Record.Meta):

@@ -7,12 +7,16 @@ manager   adds and changes districts
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+    from django.http import HttpRequest
 
 DECIDE = "rosters.decide_sync"
 UPLOAD = "rosters.upload_delivery"
@@ -23,15 +27,36 @@ _OWN_PERMISSIONS = {
 }
 
 _SEEN_BY_ALL = (
-    "district", "delivery", "snapshot", "sync", "tally", "finding", "hold", "auditevent", "org", "academicsession",
-    "course", "class", "user", "userprofile", "role", "enrollment",
-)  # fmt: skip
+    "district",
+    "delivery",
+    "snapshot",
+    "sync",
+    "tally",
+    "finding",
+    "hold",
+    "auditevent",
+    "org",
+    "academicsession",
+    "course",
+    "class",
+    "user",
+    "userprofile",
+    "role",
+    "enrollment",
+)
 
 GROUPS: dict[str, tuple[str, ...]] = {
     "viewer": tuple(f"view_{model}" for model in _SEEN_BY_ALL),
     "reviewer": (*_OWN_PERMISSIONS, "view_demographics"),
     "manager": ("add_district", "change_district"),
 }
+
+
+def acting(request: HttpRequest) -> Staff:
+    """Who is at the keyboard. The admin's views are for staff who are logged in, so there is always somebody."""
+    if not request.user.is_authenticated:
+        raise PermissionError("nobody is logged in")
+    return request.user
 
 
 def make_groups(**kwargs: Any) -> None:
@@ -48,7 +73,5 @@ def make_groups(**kwargs: Any) -> None:
             codenames.extend(added)
             group, _ = Group.objects.using(using).get_or_create(name=group_name)
             group.permissions.add(
-                *Permission.objects.using(using).filter(
-                    content_type__app_label="rosters", codename__in=codenames
-                )
+                *Permission.objects.using(using).filter(content_type__app_label="rosters", codename__in=codenames)
             )

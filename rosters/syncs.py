@@ -1,6 +1,7 @@
 """The conductor: a delivery's way from bytes to a live roster, and back.
 
-receive -> prepare -> (ready | awaiting review | rejected | unchanged) -> approve -> apply; undo is a sync like any other
+receive -> prepare -> (ready | awaiting review | rejected | unchanged) -> approve -> apply; undo is a sync like any
+other
 whose target is worked out from an earlier one. Every step claims its row, may be run twice, and leaves a state that
 somebody can see. Roster values are never logged nor put into errors.
 """
@@ -63,11 +64,18 @@ def store() -> Store:
     return Store(settings.PORTAL_DATA_DIR)
 
 
-# ---------------------------------------------------------------------------------------------------------------- receiving
+# ----------------------------------------------------------------------------------------------------------------
+# receiving
 
 
 def receive(
-    district: District, source: Path | BinaryIO, *, origin: str, name: str, by: Staff | None = None, now: datetime | None = None
+    district: District,
+    source: Path | BinaryIO,
+    *,
+    origin: str,
+    name: str,
+    by: Staff | None = None,
+    now: datetime | None = None,
 ) -> Sync:
     """Keep the bytes, then say so: the delivery is safe on disk before this returns. Older syncs of the district that
     still wait are superseded; the caller enqueues the preparation."""
@@ -85,13 +93,16 @@ def receive(
 
 def _supersede_older(sync: Sync, now: datetime) -> None:
     """A newer delivery takes the place of those that still wait; what is being written is left alone."""
-    older = Sync.objects.filter(district=sync.district_id, received_at__lte=sync.received_at, undoes=None).exclude(pk=sync.pk)
+    older = Sync.objects.filter(district=sync.district_id, received_at__lte=sync.received_at, undoes=None).exclude(
+        pk=sync.pk
+    )
     for waiting in older.filter(status__in=["received", "ready", "awaiting_review"]):
         if waiting.mark_superseded(now):
             _audit(now, None, "sync.superseded", waiting, after={"by": sync.pk})
 
 
-# ---------------------------------------------------------------------------------------------------------------- preparing
+# ----------------------------------------------------------------------------------------------------------------
+# preparing
 
 
 class _Work:
@@ -126,7 +137,9 @@ class _Work:
                 raise ClaimLost
 
 
-def prepare(sync_id: int, *, now: datetime | None = None, progress: Callable[[str, float, int], None] | None = None) -> Sync | None:
+def prepare(
+    sync_id: int, *, now: datetime | None = None, progress: Callable[[str, float, int], None] | None = None
+) -> Sync | None:
     """Read, check, compare and judge a received sync. None if another worker has it or it is past that.
 
     A fault that may pass puts it back for another try; after `Sync.MAX_ATTEMPTS` it has failed, visibly.
@@ -157,7 +170,12 @@ def _faults(sync: Sync) -> Iterator[None]:
         _try_again(sync, type(fault).__name__)
     except Exception as fault:
         logger.error("sync %s: %s", sync.pk, type(fault).__name__, exc_info=settings.DEBUG or settings.RAISE_FAULTS)
-        sync.mark_failed(timezone.now(), "PORTAL-FAULT", f"The portal could not finish this ({type(fault).__name__}). Nothing was written. Tell the developers the number of this sync.")
+        sync.mark_failed(
+            timezone.now(),
+            "PORTAL-FAULT",
+            f"The portal could not finish this ({type(fault).__name__}). Nothing was written. "
+            "Tell the developers the number of this sync.",
+        )
         if settings.RAISE_FAULTS:
             raise
 
@@ -166,7 +184,11 @@ def _try_again(sync: Sync, fault: str) -> None:
     moment = timezone.now()
     sync.refresh_from_db()
     if sync.attempts >= Sync.MAX_ATTEMPTS:
-        sync.mark_failed(moment, "GAVE-UP", f"Tried {sync.attempts} times ({fault}). Nothing was written. Check disk and database, then try again.")
+        sync.mark_failed(
+            moment,
+            "GAVE-UP",
+            f"Tried {sync.attempts} times ({fault}). Nothing was written. Check disk and database, then try again.",
+        )
     else:
         sync.mark_for_retry(moment)
 
@@ -175,19 +197,31 @@ def _prepare_delivery(work: _Work) -> None:
     sync, district = work.sync, work.sync.district
     assert sync.delivery is not None
     if _same_as_live(sync):
-        sync.mark_unchanged(work.now, "The same file as the one that is live, byte for byte.", seconds=work.seconds, **_base_facts(district))
+        sync.mark_unchanged(
+            work.now,
+            "The same file as the one that is live, byte for byte.",
+            seconds=work.seconds,
+            **_base_facts(district),
+        )
         return
     base = _base_frames(district)
     with work.phase("reading"):
         path = store().original(district.pk, sync.delivery.sha256)
         delivered = reading.read(
-            _named(path, sync.delivery.name), encoding=district.encoding, overrides=district.rule_overrides, progress=work.tell
+            _named(path, sync.delivery.name),
+            encoding=district.encoding,
+            overrides=district.rule_overrides,
+            progress=work.tell,
         )
     with work.phase("checking"):
         today = work.now.astimezone(zoneinfo.ZoneInfo(district.time_zone)).date()
         options = CheckOptions(
-            today=today, product=(district.products or [""])[0], mappings=district.mappings, overrides=district.rule_overrides,
-            max_bad_share=float(district.hold_limits.get("bad_share", 0.005)), max_bad_rows=int(district.hold_limits.get("bad_rows", 50)),
+            today=today,
+            product=(district.products or [""])[0],
+            mappings=district.mappings,
+            overrides=district.rule_overrides,
+            max_bad_share=float(district.hold_limits.get("bad_share", 0.005)),
+            max_bad_rows=int(district.hold_limits.get("bad_rows", 50)),
         )
         checked = validating.check(delivered, base=base, options=options, progress=work.tell)
     facts = _delivery_facts(delivered, checked)
@@ -196,13 +230,23 @@ def _prepare_delivery(work: _Work) -> None:
             _write_findings(sync, checked.findings)
             reasons = [words for _, words in checked.rejections]
             sync.mark_rejected(
-                work.now, explaining.rejection(reasons, live=district.version > 0), error_code=checked.rejections[0][0],
-                seconds=work.seconds, **facts, **_base_facts(district),
+                work.now,
+                explaining.rejection(reasons, live=district.version > 0),
+                error_code=checked.rejections[0][0],
+                seconds=work.seconds,
+                **facts,
+                **_base_facts(district),
             )
-            _audit(work.now, None, "sync.rejected", sync, after={"code": checked.rejections[0][0], "errors": facts["errors"]})
+            _audit(
+                work.now,
+                None,
+                "sync.rejected",
+                sync,
+                after={"code": checked.rejections[0][0], "errors": facts["errors"]},
+            )
         return
     with work.phase("comparing"):
-        last_modified = max((t.frame["dateLastModified"].max() or "" for t in checked.tables.values()), default="")  # type: ignore[type-var]
+        last_modified = max((str(t.frame["dateLastModified"].max() or "") for t in checked.tables.values()), default="")
         target = normalising.target(checked, base)
         findings = checked.findings
         del checked, delivered
@@ -263,9 +307,13 @@ def _finish_preparing(
         with work.phase("storing"), transaction.atomic():
             _write_findings(sync, findings)
             sync.mark_unchanged(
-                work.now, "Nothing changed: the roster in this file is the one that is live.", target_digest=digest,
-                seconds=work.seconds, **facts, **_base_facts(district),
-            )  # fmt: skip
+                work.now,
+                "Nothing changed: the roster in this file is the one that is live.",
+                target_digest=digest,
+                seconds=work.seconds,
+                **facts,
+                **_base_facts(district),
+            )
         return
     with work.phase("judging"):
         lines = tally(base, difference)
@@ -281,9 +329,13 @@ def _finish_preparing(
         verdict = _verdict(sync, counts, holds, district.version == 0)
         totals = {kind: sum(c[kind] for c in counts.values()) for kind in ("added", "updated", "removed")}
         values = {
-            **facts, **_base_facts(district), **totals, "target_digest": digest, "plan_digest": plan,
+            **facts,
+            **_base_facts(district),
+            **totals,
+            "target_digest": digest,
+            "plan_digest": plan,
             "people_affected": explaining.people_affected(difference),
-        }  # fmt: skip
+        }
     with transaction.atomic():
         with work.phase("storing"):
             _write_findings(sync, findings)
@@ -293,33 +345,54 @@ def _finish_preparing(
         mark(work.now, verdict, seconds=work.seconds, **values)
 
 
-def _verdict(sync: Sync, counts: Mapping[str, Mapping[str, int]], holds: Sequence[holding.HoldFound], first: bool) -> str:
+def _verdict(
+    sync: Sync, counts: Mapping[str, Mapping[str, int]], holds: Sequence[holding.HoldFound], first: bool
+) -> str:
     if sync.undoes_id:
         return f"Would take back what that sync changed: {explaining.difference_in_words(counts)}"
     return explaining.verdict(counts, [h.saw for h in holds], first=first)
 
 
 def _situation(
-    sync: Sync, base: Frames, target: Frames, difference: Difference, lines: pl.DataFrame, digest: str, facts: dict[str, Any],
+    sync: Sync,
+    base: Frames,
+    target: Frames,
+    difference: Difference,
+    lines: pl.DataFrame,
+    digest: str,
+    facts: dict[str, Any],
     last_modified: str,
-) -> holding.Situation:  # fmt: skip
+) -> holding.Situation:
     district = sync.district
     previous = district.syncs.filter(status="applied", undoes=None).order_by("-applied_at").first()
     earlier = district.snapshots.filter(version__lt=district.version).order_by("version")
     return holding.Situation(
-        base=base, target=target, difference=difference, tally=lines, target_digest=digest, base_version=district.version,
-        modes=facts.get("modes", {}), previous_modes=previous.modes if previous else {}, headers=facts.get("headers", {}),
-        previous_headers=previous.headers if previous else {}, earlier_digests=dict(earlier.values_list("digest", "version")),
-        last_modified=last_modified, previous_last_modified=previous.last_modified if previous else "",
-        history=_history(district), other_districts=lambda: _other_districts(district), is_undo=sync.is_undo,
-    )  # fmt: skip
+        base=base,
+        target=target,
+        difference=difference,
+        tally=lines,
+        target_digest=digest,
+        base_version=district.version,
+        modes=facts.get("modes", {}),
+        previous_modes=previous.modes if previous else {},
+        headers=facts.get("headers", {}),
+        previous_headers=previous.headers if previous else {},
+        earlier_digests=dict(earlier.values_list("digest", "version")),
+        last_modified=last_modified,
+        previous_last_modified=previous.last_modified if previous else "",
+        history=_history(district),
+        other_districts=lambda: _other_districts(district),
+        is_undo=sync.is_undo,
+    )
 
 
 def _history(district: District) -> list[holding.Past]:
     """The shares of earlier applied syncs, newest first."""
     recent = {
         s.pk: s
-        for s in district.syncs.filter(status="applied", undoes=None, base_version__gt=0).order_by("-applied_at")[:PAST_KEPT]
+        for s in district.syncs.filter(status="applied", undoes=None, base_version__gt=0).order_by("-applied_at")[
+            :PAST_KEPT
+        ]
     }
     shares: dict[int, dict[str, dict[str, float]]] = {pk: {} for pk in recent}
     for line in Tally.objects.filter(sync__in=list(recent), dimension="", before__gt=0):
@@ -341,24 +414,38 @@ def _write_findings(sync: Sync, findings: Findings) -> None:
     store().write_places(sync.district_id, sync.pk, findings)
     before = (
         Sync.objects.filter(district=sync.district_id, received_at__lt=sync.received_at, undoes=None)
-        .exclude(status__in=["received", "superseded"]).order_by("-received_at").first()
-    )  # fmt: skip
+        .exclude(status__in=["received", "superseded"])
+        .order_by("-received_at")
+        .first()
+    )
     known = set(before.findings.values_list("code", "file", "column")) if before else None
     sync.findings.all().delete()
     Finding.objects.bulk_create(
         Finding(
-            sync=sync, position=position, code=f.code, severity=f.severity, file=f.file[:80], column=f.column[:255], count=f.count,
-            message=f.message, next_step=f.next_step, effect=f.effect, places=f.places.head(PLACES_KEPT).to_dicts(),
+            sync=sync,
+            position=position,
+            code=f.code,
+            severity=f.severity,
+            file=f.file[:80],
+            column=f.column[:255],
+            count=f.count,
+            message=f.message,
+            next_step=f.next_step,
+            effect=f.effect,
+            places=f.places.head(PLACES_KEPT).to_dicts(),
             is_new=known is not None and (f.code, f.file[:80], f.column[:255]) not in known,
         )
         for position, f in enumerate(ordered)
-    )  # fmt: skip
+    )
 
 
 def _write_tallies(sync: Sync, lines: pl.DataFrame) -> None:
     sync.tallies.all().delete()
     Tally.objects.bulk_create(
-        [Tally(sync=sync, **{**row, "key": row["key"][:255], "label": row["label"][:255]}) for row in lines.head(TALLIES_KEPT).to_dicts()],
+        [
+            Tally(sync=sync, **{**row, "key": row["key"][:255], "label": row["label"][:255]})
+            for row in lines.head(TALLIES_KEPT).to_dicts()
+        ],
         batch_size=2000,
     )
 
@@ -367,14 +454,25 @@ def _write_holds(sync: Sync, holds: Sequence[holding.HoldFound]) -> None:
     sync.holds.all().delete()
     Hold.objects.bulk_create(
         Hold(
-            sync=sync, position=position, code=h.code, approvable=h.approvable, table=h.table, dimension=h.dimension, key=h.key[:255],
-            saw=h.saw, usual=h.usual, meaning=h.meaning, next_step=h.next_step, numbers=h.numbers,
+            sync=sync,
+            position=position,
+            code=h.code,
+            approvable=h.approvable,
+            table=h.table,
+            dimension=h.dimension,
+            key=h.key[:255],
+            saw=h.saw,
+            usual=h.usual,
+            meaning=h.meaning,
+            next_step=h.next_step,
+            numbers=h.numbers,
         )
         for position, h in enumerate(holds)
-    )  # fmt: skip
+    )
 
 
-# ----------------------------------------------------------------------------------------------------------------- deciding
+# -----------------------------------------------------------------------------------------------------------------
+# deciding
 
 
 def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "", now: datetime | None = None) -> None:
@@ -386,12 +484,16 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
         district = District.objects.select_for_update().get(pk=sync.district_id)
         sync.refresh_from_db()
         if sync.status not in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW):
-            raise DecisionRefused(f"This sync is not waiting for a decision any more: {sync.get_status_display().lower()}.")
+            raise DecisionRefused(
+                f"This sync is not waiting for a decision any more: {sync.get_status_display().lower()}."
+            )
         if sync.base_version != district.version:
             sync.mark_stale(moment)
             stale = True
         elif sync.holds.filter(approvable=False).exists():
-            raise NotApprovable("A rule that nobody may overrule holds this sync. Decline it and ask for the right file.")
+            raise NotApprovable(
+                "A rule that nobody may overrule holds this sync. Decline it and ask for the right file."
+            )
         elif by is None and sync.status != Sync.Status.READY:
             raise DecisionRefused("A held sync needs a person.")
         elif _newer_was_applied(sync):
@@ -404,17 +506,26 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
             if not sync.mark_approved(moment, plan_digest, by, reason):
                 raise StalePlan("Somebody else decided in this very moment. Nothing was approved by you.")
             _audit(
-                moment, by, "sync.approved", sync, before={"version": district.version},
+                moment,
+                by,
+                "sync.approved",
+                sync,
+                before={"version": district.version},
                 after={"added": sync.added, "updated": sync.updated, "removed": sync.removed, "reason": reason},
-            )  # fmt: skip
+            )
     if stale:
-        raise StalePlan("The roster has moved since this plan was made. Nothing was approved; the plan is being made anew.")
+        raise StalePlan(
+            "The roster has moved since this plan was made. Nothing was approved; the plan is being made anew."
+        )
 
 
 def _newer_was_applied(sync: Sync) -> bool:
-    return sync.undoes_id is None and Sync.objects.filter(
-        district=sync.district_id, status="applied", undoes=None, received_at__gt=sync.received_at
-    ).exists()
+    return (
+        sync.undoes_id is None
+        and Sync.objects.filter(
+            district=sync.district_id, status="applied", undoes=None, received_at__gt=sync.received_at
+        ).exists()
+    )
 
 
 def keyboard() -> Staff:
@@ -423,7 +534,7 @@ def keyboard() -> Staff:
     if made:
         account.set_unusable_password()
         account.save()
-    return account  # type: ignore[return-value]
+    return account
 
 
 def decline(sync: Sync, *, by: Staff, reason: str, now: datetime | None = None) -> None:
@@ -443,16 +554,22 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
     if Delivery.objects.filter(district=sync.district_id, received_at__gt=sync.delivery.received_at).exists():
         raise DecisionRefused("A newer delivery has come since; look at that one.")
     with transaction.atomic():
-        again = Sync.objects.create(district=sync.district, delivery=sync.delivery, received_at=moment, status_since=moment)
+        again = Sync.objects.create(
+            district=sync.district, delivery=sync.delivery, received_at=moment, status_since=moment
+        )
         _audit(moment, by, "sync.retried", again, before={"sync": sync.pk})
     return again
 
 
-# ----------------------------------------------------------------------------------------------------------------- applying
+# -----------------------------------------------------------------------------------------------------------------
+# applying
 
 
-def apply(sync_id: int, *, now: datetime | None = None, progress: Callable[[str, float, int], None] | None = None) -> Sync | None:
-    """Write an approved sync. None if another worker has it. If the roster moved, the plan is made anew and the decision
+def apply(
+    sync_id: int, *, now: datetime | None = None, progress: Callable[[str, float, int], None] | None = None
+) -> Sync | None:
+    """Write an approved sync. None if another worker has it. If the roster moved, the plan is made anew and the
+    decision
     withdrawn: nothing is ever applied to another version than was shown."""
     sync = Sync.objects.get(pk=sync_id)
     if not sync.start_applying(timezone.now()):
@@ -467,6 +584,7 @@ def apply(sync_id: int, *, now: datetime | None = None, progress: Callable[[str,
         sync.seconds = work.seconds
         try:
             with transaction.atomic():
+
                 def told(fraction: float, rows: int) -> None:
                     work.tell("applying", fraction, rows)
                     sync.seconds = {**work.seconds, "applying": round(time.perf_counter() - started, 3)}
@@ -477,12 +595,17 @@ def apply(sync_id: int, *, now: datetime | None = None, progress: Callable[[str,
             _audit(timezone.now(), None, "sync.stale", sync)
         except applying.PlanBroken as broken:
             logger.error("sync %s: %s", sync.pk, broken)
-            sync.mark_failed(timezone.now(), "PLAN-BROKEN", f"{broken}. Nothing was written. Check the same file again; tell the developers if it comes back.")
+            sync.mark_failed(
+                timezone.now(),
+                "PLAN-BROKEN",
+                f"{broken}. Nothing was written. Check the same file again; tell the developers if it comes back.",
+            )
     sync.refresh_from_db()
     return sync
 
 
-# ------------------------------------------------------------------------------------------------------------------ undoing
+# ------------------------------------------------------------------------------------------------------------------
+# undoing
 
 
 @dataclass(frozen=True, slots=True)
@@ -553,31 +676,42 @@ def _taken_back_table(table: str, changes: pl.DataFrame, live: pl.DataFrame) -> 
     same = live.join(added, on=columns, how="semi", nulls_equal=True) if len(added) else added
     altered = added.join(same, on="sourcedId", how="anti").join(live, on="sourcedId", how="semi").select("sourcedId")
     clashes.append(altered.with_columns(column=pl.lit("sourcedId")))
-    frame = live.join(same.select("sourcedId"), on="sourcedId", how="anti", maintain_order="left") if len(same) else live
+    frame = (
+        live.join(same.select("sourcedId"), on="sourcedId", how="anti", maintain_order="left") if len(same) else live
+    )
 
     updated = changes.filter(pl.col("kind") == "updated")
     if len(updated):
         names = {**{c: f"new.{c}" for c in values}}
-        plan = updated.select("sourcedId", *(pl.col(c).alias(f"new.{c}") for c in values), *(f"{WAS}{c}" for c in values))
+        plan = updated.select(
+            "sourcedId", *(pl.col(c).alias(f"new.{c}") for c in values), *(f"{WAS}{c}" for c in values)
+        )
         frame = frame.join(plan, on="sourcedId", how="left", maintain_order="left")
         for column in values:
             ours = pl.col(f"{WAS}{column}").is_not_null()
             untouched = pl.col(column) == pl.col(names[column])
-            clash = frame.filter(ours & ~untouched & (pl.col(column) != pl.col(f"{WAS}{column}"))).select("sourcedId", column=pl.lit(column))
+            clash = frame.filter(ours & ~untouched & (pl.col(column) != pl.col(f"{WAS}{column}"))).select(
+                "sourcedId", column=pl.lit(column)
+            )
             clashes.append(clash)
-            frame = frame.with_columns(pl.when(ours & untouched).then(pl.col(f"{WAS}{column}")).otherwise(pl.col(column)).alias(column))
+            frame = frame.with_columns(
+                pl.when(ours & untouched).then(pl.col(f"{WAS}{column}")).otherwise(pl.col(column)).alias(column)
+            )
         frame = frame.select(columns)
 
     removed = changes.filter(pl.col("kind") == "removed").select(columns)
     if len(removed):
         back = removed.join(frame.select("sourcedId"), on="sourcedId", how="anti", maintain_order="left")
-        came_again = removed.join(frame, on="sourcedId", how="semi").join(frame, on=columns, how="anti", nulls_equal=True)
+        came_again = removed.join(frame, on="sourcedId", how="semi").join(
+            frame, on=columns, how="anti", nulls_equal=True
+        )
         clashes.append(came_again.select("sourcedId", column=pl.lit("sourcedId")))
         frame = pl.concat([frame.select(columns), back])
     return frame.select(columns), pl.concat(clashes)
 
 
-# --------------------------------------------------------------------------------------------------------------- recovering
+# ---------------------------------------------------------------------------------------------------------------
+# recovering
 
 
 def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
@@ -587,11 +721,17 @@ def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
     prepare_again: list[int] = []
     apply_again: list[int] = []
     left = Sync.objects.filter(
-        Q(status__in=["preparing", "applying"], claimed_until__lt=moment) | Q(status__in=["received", "approved"], status_since__lt=moment - LOST_AFTER)
+        Q(status__in=["preparing", "applying"], claimed_until__lt=moment)
+        | Q(status__in=["received", "approved"], status_since__lt=moment - LOST_AFTER)
     )
     for sync in left:
         if sync.attempts >= Sync.MAX_ATTEMPTS and sync.status in ("preparing", "applying"):
-            sync.mark_failed(moment, "WORKER-LOST", "The worker on this sync was lost three times. Nothing was written. Try again; if it is lost again, the file may be too large for this machine.")
+            sync.mark_failed(
+                moment,
+                "WORKER-LOST",
+                "The worker on this sync was lost three times. Nothing was written. Try again; if it is lost again, "
+                "the file may be too large for this machine.",
+            )
         elif sync.status in ("received", "preparing"):
             prepare_again.append(sync.pk)
         else:
@@ -599,14 +739,43 @@ def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
     return prepare_again, apply_again
 
 
-def _audit(now: datetime, by: Staff | None, action: str, sync: Sync, *, before: dict[str, Any] | None = None, after: dict[str, Any] | None = None) -> None:
+def _audit(
+    now: datetime,
+    by: Staff | None,
+    action: str,
+    sync: Sync,
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
     AuditEvent.objects.create(
-        at=now, by=by, action=action, district_id=sync.district_id, sync=sync, subject=f"sync {sync.pk}",
-        plan_digest=sync.plan_digest, before=before or {}, after=after or {},
-    )  # fmt: skip
+        at=now,
+        by=by,
+        action=action,
+        district_id=sync.district_id,
+        sync=sync,
+        subject=f"sync {sync.pk}",
+        plan_digest=sync.plan_digest,
+        before=before or {},
+        after=after or {},
+    )
 
 
 __all__ = [
-    "ClaimLost", "Conflict", "DecisionRefused", "NotApprovable", "Snapshot", "StalePlan", "apply", "approve", "decline",
-    "prepare", "receive", "recover", "retry", "store", "undo", "undo_conflicts",
-]  # fmt: skip
+    "ClaimLost",
+    "Conflict",
+    "DecisionRefused",
+    "NotApprovable",
+    "Snapshot",
+    "StalePlan",
+    "apply",
+    "approve",
+    "decline",
+    "prepare",
+    "receive",
+    "recover",
+    "retry",
+    "store",
+    "undo",
+    "undo_conflicts",
+]

@@ -11,7 +11,8 @@ S = Sync.Status
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """How a status is shown. `sign` is a class of the stylesheet and the name of its symbol; the word stands beside it, so
+    """How a status is shown. `sign` is a class of the stylesheet and the name of its symbol; the word stands beside
+    it, so
     that colour is never alone. `owner` is whose move it is: "nobody", "staff", "district"."""
 
     sign: str

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zoneinfo
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 from django import forms
 from django.conf import settings
@@ -16,13 +16,13 @@ from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST
 
 from rosters import syncs, tasks
-from rosters.words import DISTRICT_SETTING_UP, SYNC_WORDS, district_words
 from rosters.holding import DEFAULT_LIMITS
 from rosters.models import AuditEvent, Delivery, District, Org, Sync
 from rosters.oneroster.products import PRODUCTS
 from rosters.oneroster.rules import RULES
-from rosters.staff import UPLOAD
+from rosters.staff import UPLOAD, acting
 from rosters.templatetags.roster_pages import status as status_tag
+from rosters.words import DISTRICT_SETTING_UP, SYNC_WORDS, district_words
 
 SYNCS_SHOWN = 10
 
@@ -32,23 +32,39 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
 
     products = forms.MultipleChoiceField(
         choices=[(key, product.name) for key, product in PRODUCTS.items()],
-        widget=forms.CheckboxSelectMultiple, required=False, help_text=District._meta.get_field("products").help_text,
-    )  # fmt: skip
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        help_text=District._meta.get_field("products").help_text,
+    )
     time_zone = forms.ChoiceField(
         choices=[(zone, zone.replace("_", " ")) for zone in sorted(zoneinfo.available_timezones())],
         help_text=District._meta.get_field("time_zone").help_text,
     )
     encoding = forms.ChoiceField(
-        choices=[("", "UTF-8 (the standard)"), ("windows-1252", "Windows-1252"), ("latin-1", "Latin-1"), ("utf-16", "UTF-16")],
-        required=False, help_text=District._meta.get_field("encoding").help_text,
-    )  # fmt: skip
+        choices=[
+            ("", "UTF-8 (the standard)"),
+            ("windows-1252", "Windows-1252"),
+            ("latin-1", "Latin-1"),
+            ("utf-16", "UTF-16"),
+        ],
+        required=False,
+        help_text=District._meta.get_field("encoding").help_text,
+    )
 
     class Meta:
         model = District
         fields = [
-            "name", "site_code", "time_zone", "products", "owner", "applies_automatically", "encoding", "hold_limits",
-            "mappings", "rule_overrides",
-        ]  # fmt: skip
+            "name",
+            "site_code",
+            "time_zone",
+            "products",
+            "owner",
+            "applies_automatically",
+            "encoding",
+            "hold_limits",
+            "mappings",
+            "rule_overrides",
+        ]
 
     def clean_hold_limits(self) -> dict[str, float]:
         limits = self.cleaned_data["hold_limits"] or {}
@@ -63,7 +79,9 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
         mappings = self.cleaned_data["mappings"] or {}
         for column, words in mappings.items():
             if "." not in column or not isinstance(words, dict) or not all(isinstance(w, str) for w in words.values()):
-                raise ValidationError('Write mappings as {"users.grades": {"K": "KG"}}: table.column, then old and new.')
+                raise ValidationError(
+                    'Write mappings as {"users.grades": {"K": "KG"}}: table.column, then old and new.'
+                )
         return dict(mappings)
 
     def clean_rule_overrides(self) -> dict[str, str]:
@@ -85,7 +103,12 @@ class Standing(admin.SimpleListFilter):
     parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("good", "Up to date"), ("review", "Needs review"), ("refused", "Refused or failed"), ("setup", "Setting up")]
+        return [
+            ("good", "Up to date"),
+            ("review", "Needs review"),
+            ("refused", "Refused or failed"),
+            ("setup", "Setting up"),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         wanted = self.value()
@@ -94,7 +117,9 @@ class Standing(admin.SimpleListFilter):
         if wanted == "setup":
             return queryset.filter(syncs=None)
         statuses = [s for s, w in SYNC_WORDS.items() if w.sign == wanted]
-        return queryset.filter(pk__in=Sync.objects.filter(pk__in=latest_ids(queryset), status__in=statuses).values("district"))
+        return queryset.filter(
+            pk__in=Sync.objects.filter(pk__in=latest_ids(queryset), status__in=statuses).values("district")
+        )
 
 
 def latest_ids(districts: Any) -> list[int]:
@@ -116,15 +141,20 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     fieldsets = [
         (None, {"fields": ["name", "site_code", "time_zone", "owner", "products"]}),
         ("When to ask a person", {"fields": ["applies_automatically", "hold_limits"]}),
-        ("Reading this district's files", {"classes": ["collapse"], "fields": ["mappings", "rule_overrides", "encoding"]}),
+        (
+            "Reading this district's files",
+            {"classes": ["collapse"], "fields": ["mappings", "rule_overrides", "encoding"]},
+        ),
     ]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).annotate(
-            latest_sync=Max("syncs__pk", filter=~Q(syncs__status=Sync.Status.SUPERSEDED))
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(latest_sync=Max("syncs__pk", filter=~Q(syncs__status=Sync.Status.SUPERSEDED)))
         )
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
@@ -151,7 +181,11 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_urls(self) -> list[URLPattern]:
         return [
-            path("<int:pk>/upload/", self.admin_site.admin_view(require_POST(self.upload)), name="rosters_district_upload"),
+            path(
+                "<int:pk>/upload/",
+                self.admin_site.admin_view(require_POST(self.upload)),
+                name="rosters_district_upload",
+            ),
             *super().get_urls(),
         ]
 
@@ -175,11 +209,19 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "recent": recent[:SYNCS_SHOWN],
             "recent_more": len(recent) > SYNCS_SHOWN,
             "biggest": max((s.added + s.updated + s.removed for s in recent), default=0) or 1,
-            "standing_findings": latest.findings.filter(severity__in=["fatal", "error", "warning"])[:5] if latest else [],
+            "standing_findings": latest.findings.filter(severity__in=["fatal", "error", "warning"])[:5]
+            if latest
+            else [],
             "audit": district.audit_events.select_related("by")[:8],
             "upload_limit": settings.UPLOAD_LIMIT,
             "limits": [
-                (name, district.hold_limits.get(name, limit.default), limit.unit, limit.help, name in district.hold_limits)
+                (
+                    name,
+                    district.hold_limits.get(name, limit.default),
+                    limit.unit,
+                    limit.help,
+                    name in district.hold_limits,
+                )
                 for name, limit in DEFAULT_LIMITS.items()
             ],
         }
@@ -196,15 +238,22 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             return back
         if (sent.size or 0) > settings.UPLOAD_LIMIT:
             messages.error(
-                request, f"That file is larger than {settings.UPLOAD_LIMIT // 2**20} MB. Nothing was stored; the roster is as it was."
+                request,
+                f"That file is larger than {settings.UPLOAD_LIMIT // 2**20} MB. Nothing was stored; "
+                "the roster is as it was.",
             )
             return back
         sync = syncs.receive(
-            district, sent.file, origin=Delivery.Origin.STAFF, name=(sent.name or "upload.zip")[:255], by=request.user  # type: ignore[arg-type]
+            district,
+            cast("BinaryIO", sent.file),
+            origin=Delivery.Origin.STAFF,
+            name=(sent.name or "upload.zip")[:255],
+            by=acting(request),
         )
         tasks.enqueue_prepare(sync)
         messages.success(
-            request, "The file is stored safely and is being checked. Nothing changes in the roster until it is approved."
+            request,
+            "The file is stored safely and is being checked. Nothing changes in the roster until it is approved.",
         )
         return HttpResponseRedirect(reverse("admin:rosters_sync_change", args=[sync.pk]))
 
@@ -214,10 +263,13 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         names = form.changed_data if change else list(form.Meta.fields)
         if names:
             AuditEvent.objects.create(
-                by=request.user, action="district.changed" if change else "district.added", district=obj,
-                subject=f"district {obj.pk}", before={n: _plain(known, n) for n in names} if known else {},
+                by=acting(request),
+                action="district.changed" if change else "district.added",
+                district=obj,
+                subject=f"district {obj.pk}",
+                before={n: _plain(known, n) for n in names} if known else {},
                 after={n: _plain(obj, n) for n in names},
-            )  # fmt: skip
+            )
 
 
 def _plain(district: District | None, name: str) -> Any:
@@ -232,10 +284,18 @@ def _live_numbers(district: District) -> list[dict[str, Any]]:
         return []
     tables = district.snapshot.tables
     schools = Org.objects.filter(district=district, status="active", type="school").count()
-    numbers = [{"word": "schools", "count": schools, "link": f"{reverse('admin:rosters_org_changelist')}?district={district.pk}"}]
+    numbers = [
+        {
+            "word": "schools",
+            "count": schools,
+            "link": f"{reverse('admin:rosters_org_changelist')}?district={district.pk}",
+        }
+    ]
     for table, model, word in (
-        ("classes", "class", "classes"), ("users", "user", "people"), ("enrollments", "enrollment", "enrollments"),
-    ):  # fmt: skip
+        ("classes", "class", "classes"),
+        ("users", "user", "people"),
+        ("enrollments", "enrollment", "enrollments"),
+    ):
         link = f"{reverse(f'admin:rosters_{model}_changelist')}?district={district.pk}"
         numbers.append({"word": word, "count": tables.get(table, {}).get("rows", 0), "link": link})
     return numbers

@@ -5,7 +5,7 @@ Quick on millions of rows: no page counts a whole table, and every search runs o
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -17,8 +17,18 @@ from django.utils.functional import cached_property
 
 from rosters.admin.audit import ReadOnly
 from rosters.models import (
-    AcademicSession, Class, Course, Demographics, District, Enrollment, Org, Role, Sync, User, UserProfile,
-)  # fmt: skip
+    AcademicSession,
+    Class,
+    Course,
+    Demographics,
+    District,
+    Enrollment,
+    Org,
+    Role,
+    Sync,
+    User,
+    UserProfile,
+)
 
 PER_PAGE = 50
 COUNT_AT_MOST = 2000
@@ -30,7 +40,8 @@ class ShortCountPaginator(Paginator):  # type: ignore[type-arg]
 
     @cached_property
     def count(self) -> int:
-        return self.object_list.order_by().values("pk")[:COUNT_AT_MOST].count()  # type: ignore[union-attr]
+        rows: Any = self.object_list
+        return int(rows.order_by().values("pk")[:COUNT_AT_MOST].count())
 
 
 class OfDistrict(admin.SimpleListFilter):
@@ -87,10 +98,10 @@ class Live(ReadOnly):
     paginator = ShortCountPaginator
     show_full_result_count = False
     list_per_page = PER_PAGE
-    list_filter: Any = (OfDistrict, "status")
-    ordering: Any = ("pk",)
-    search_fields: Any = ("sourced_id",)
-    list_select_related: Any = ("district",)
+    list_filter: ClassVar[Any] = (OfDistrict, "status")
+    ordering: ClassVar[Any] = ("pk",)
+    search_fields: ClassVar[Any] = ("sourced_id",)
+    list_select_related: ClassVar[Any] = ("district",)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> Any:
         return LiveChangeList
@@ -102,7 +113,9 @@ class Live(ReadOnly):
             return queryset, False
         districts = request.GET.get("district", "")
         if not districts.isdecimal():  # the indexes begin with the district
-            queryset = queryset.filter(district__in=list(District.objects.filter(version__gt=0).values_list("pk", flat=True)))
+            queryset = queryset.filter(
+                district__in=list(District.objects.filter(version__gt=0).values_list("pk", flat=True))
+            )
         return queryset.filter(self.search(term)), False
 
     def search(self, term: str) -> Q:
@@ -116,9 +129,11 @@ class Live(ReadOnly):
             **self.admin_site.each_context(request),
             "opts": self.opts,
             "record": record,
-            "title": self.opts.verbose_name.capitalize(),
+            "title": str(self.opts.verbose_name).capitalize(),
             "heading": self.heading(record),
-            "facts": [(f.verbose_name, getattr(record, f.attname)) for f in self._plain_fields() if getattr(record, f.attname)],
+            "facts": [
+                (f.verbose_name, getattr(record, f.attname)) for f in self._plain_fields() if getattr(record, f.attname)
+            ],
             "links": self.links(record),
             "lists": self.lists(request, record),
             "history": _history(record),
@@ -172,10 +187,22 @@ class OrgAdmin(Live):
     def lists(self, request: HttpRequest, record: Org) -> list[dict[str, Any]]:
         active = {"status": "active"}
         return [
-            _list("Schools and orgs below", record.children.filter(**active).order_by("name"), lambda o: (o.name, "org", o.pk, o.type)),
-            _list("Classes", record.classes.filter(**active).order_by("title"), lambda c: (c.title, "class", c.pk, c.class_code)),
-            _list("People", record.people.filter(**active).order_by("search_name"), lambda u: (_person(u), "user", u.pk, u.role)),
-        ]  # fmt: skip
+            _list(
+                "Schools and orgs below",
+                record.children.filter(**active).order_by("name"),
+                lambda o: (o.name, "org", o.pk, o.type),
+            ),
+            _list(
+                "Classes",
+                record.classes.filter(**active).order_by("title"),
+                lambda c: (c.title, "class", c.pk, c.class_code),
+            ),
+            _list(
+                "People",
+                record.people.filter(**active).order_by("search_name"),
+                lambda u: (_person(u), "user", u.pk, u.role),
+            ),
+        ]
 
 
 @admin.register(AcademicSession)
@@ -189,7 +216,13 @@ class CourseAdmin(Live):
     list_display = ("title", "course_code", "grades", "sourced_id", "district", "status")
 
     def lists(self, request: HttpRequest, record: Course) -> list[dict[str, Any]]:
-        return [_list("Classes", record.classes.filter(status="active").order_by("title"), lambda c: (c.title, "class", c.pk, c.class_code))]
+        return [
+            _list(
+                "Classes",
+                record.classes.filter(status="active").order_by("title"),
+                lambda c: (c.title, "class", c.pk, c.class_code),
+            )
+        ]
 
 
 @admin.register(Class)
@@ -202,7 +235,12 @@ class ClassAdmin(Live):
 
         def row(e: Enrollment) -> tuple[str, str, int, str]:
             dates = " to ".join(d for d in (e.begin_date, e.end_date) if d)
-            return (_person(e.user), "user", e.user_id, " · ".join(w for w in ("primary" if e.primary == "true" else "", dates) if w))
+            return (
+                _person(e.user),
+                "user",
+                e.user_id,
+                " · ".join(w for w in ("primary" if e.primary == "true" else "", dates) if w),
+            )
 
         return [
             _list("Teachers", enrolled.filter(role="teacher"), row),
@@ -265,4 +303,4 @@ class EnrollmentAdmin(Live):
 
     @admin.display(description="class")
     def of_class(self, enrollment: Enrollment) -> str:
-        return enrollment.clazz.title
+        return str(enrollment.clazz.title)

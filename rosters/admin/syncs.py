@@ -17,10 +17,10 @@ from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
 from rosters.admin.audit import ReadOnly
-from rosters.words import SYNC_WORDS, TABLE_WORDS
 from rosters.models import Finding, Sync, Tally
 from rosters.oneroster.normal import NORMAL, TABLES
-from rosters.staff import DECIDE
+from rosters.staff import DECIDE, acting
+from rosters.words import SYNC_WORDS, TABLE_WORDS
 
 PAGE_SIZE = 50
 SCHOOLS_SHOWN = 12
@@ -91,7 +91,10 @@ class SyncAdmin(ReadOnly):
 
     def get_urls(self) -> list[URLPattern]:
         def own(route: str, view: Any, name: str) -> URLPattern:
-            return path(f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"rosters_sync_{name}")
+            pattern: URLPattern = path(
+                f"<int:pk>/{route}", self.admin_site.admin_view(view), name=f"rosters_sync_{name}"
+            )
+            return pattern
 
         return [
             own("progress/", require_GET(self.progress), "progress"),
@@ -108,7 +111,9 @@ class SyncAdmin(ReadOnly):
     def _sync(self, request: HttpRequest, pk: int) -> Sync:
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return get_object_or_404(Sync.objects.select_related("district", "delivery", "undoes", "base", "decided_by"), pk=pk)
+        return get_object_or_404(
+            Sync.objects.select_related("district", "delivery", "undoes", "base", "decided_by"), pk=pk
+        )
 
     def _back(self, sync: Sync) -> HttpResponse:
         return HttpResponseRedirect(reverse("admin:rosters_sync_change", args=[sync.pk]))
@@ -160,23 +165,30 @@ class SyncAdmin(ReadOnly):
         sync = self._decide(request, pk)
         try:
             syncs.approve(
-                sync, by=request.user, plan_digest=request.POST.get("plan", ""), reason=request.POST.get("reason", "")
+                sync,
+                by=acting(request),
+                plan_digest=request.POST.get("plan", ""),
+                reason=request.POST.get("reason", ""),
             )
         except syncs.StalePlan as stale:
             return self._stale(request, sync, stale)
         except syncs.DecisionRefused as refused:
             return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
         tasks.enqueue_apply(sync)
-        messages.success(request, "Approved. The changes are being written; until they are all in, the old roster stays live.")
+        messages.success(
+            request, "Approved. The changes are being written; until they are all in, the old roster stays live."
+        )
         return self._back(sync)
 
     def decline(self, request: HttpRequest, pk: int) -> HttpResponse:
         sync = self._decide(request, pk)
         reason = request.POST.get("reason", "").strip()
         if not reason:
-            return self._page(request, sync, status=409, notice="Say why, so that the district and your colleagues know.")
+            return self._page(
+                request, sync, status=409, notice="Say why, so that the district and your colleagues know."
+            )
         try:
-            syncs.decline(sync, by=request.user, reason=reason)
+            syncs.decline(sync, by=acting(request), reason=reason)
         except syncs.DecisionRefused as refused:
             return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
         messages.success(request, "Declined. Nothing was written; the roster is as it was.")
@@ -185,17 +197,19 @@ class SyncAdmin(ReadOnly):
     def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
         sync = self._decide(request, pk)
         try:
-            undoing = syncs.undo(sync, by=request.user)
+            undoing = syncs.undo(sync, by=acting(request))
         except syncs.DecisionRefused as refused:
             return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
         tasks.enqueue_prepare(undoing)
-        messages.success(request, "The way back is being worked out. Nothing changes until you approve it on this page.")
+        messages.success(
+            request, "The way back is being worked out. Nothing changes until you approve it on this page."
+        )
         return self._back(undoing)
 
     def retry(self, request: HttpRequest, pk: int) -> HttpResponse:
         sync = self._decide(request, pk)
         try:
-            again = syncs.retry(sync, by=request.user)
+            again = syncs.retry(sync, by=acting(request))
         except syncs.DecisionRefused as refused:
             return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
         tasks.enqueue_prepare(again)
@@ -230,7 +244,8 @@ class SyncAdmin(ReadOnly):
         return answer
 
 
-# ------------------------------------------------------------------------------------------------------- what the page shows
+# ------------------------------------------------------------------------------------------------------- what the
+# page shows
 
 
 def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
@@ -269,7 +284,16 @@ def _schools(sync: Sync) -> list[dict[str, Any]]:
     schools: dict[str, dict[str, Any]] = {}
     for tally in sync.tallies.filter(dimension="school", table__in=["users", "enrollments", "classes"]).exclude(key=""):
         row = schools.setdefault(
-            tally.key, {"key": tally.key, "label": tally.label or tally.key, "before": 0, "added": 0, "updated": 0, "removed": 0, "all": 0}
+            tally.key,
+            {
+                "key": tally.key,
+                "label": tally.label or tally.key,
+                "before": 0,
+                "added": 0,
+                "updated": 0,
+                "removed": 0,
+                "all": 0,
+            },
         )
         row["all"] += tally.added + tally.updated + tally.removed
         if tally.table == "users":
@@ -282,7 +306,7 @@ def _findings(sync: Sync) -> list[Finding]:
 
 
 def _undo_until(sync: Sync) -> Any:
-    if sync.status != Sync.Status.APPLIED or sync.applied_at is None or sync.base_version == 0 and sync.base is None:
+    if sync.status != Sync.Status.APPLIED or sync.applied_at is None or (sync.base_version == 0 and sync.base is None):
         return None
     until = sync.applied_at + timedelta(days=settings.UNDO_DAYS)
     return until if until > timezone.now() else None
@@ -305,9 +329,16 @@ def _changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     kind = asked.get("kind", "") if asked.get("kind") in ("added", "updated", "removed") else ""
     field = asked.get("field", "") if asked.get("field") in NORMAL[table] else ""
     found = stored.page(
-        table, kind=kind, school=asked.get("school", ""), grade=asked.get("grade", ""), role=asked.get("role", ""),
-        field=field, text=asked.get("text", "").strip(), offset=(page - 1) * PAGE_SIZE, limit=PAGE_SIZE,
-    )  # fmt: skip
+        table,
+        kind=kind,
+        school=asked.get("school", ""),
+        grade=asked.get("grade", ""),
+        role=asked.get("role", ""),
+        field=field,
+        text=asked.get("text", "").strip(),
+        offset=(page - 1) * PAGE_SIZE,
+        limit=PAGE_SIZE,
+    )
     fields = sync.tallies.filter(table=table, dimension="field").order_by("-updated").values_list("key", flat=True)
     return {
         "change_tables": [(t, TABLE_WORDS[t]) for t in tables],
@@ -330,14 +361,19 @@ def _changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
 
 
 def _label(sync: Sync, school: str) -> str:
-    known = Tally.objects.filter(sync=sync, dimension="school", key=school).exclude(label="").first() if school else None
+    known = (
+        Tally.objects.filter(sync=sync, dimension="school", key=school).exclude(label="").first() if school else None
+    )
     return known.label if known else school
 
 
 _TITLES = {
-    "users": ("givenName", "familyName"), "orgs": ("name",), "academicSessions": ("title",), "courses": ("title",),
+    "users": ("givenName", "familyName"),
+    "orgs": ("name",),
+    "academicSessions": ("title",),
+    "courses": ("title",),
     "classes": ("title",),
-}  # fmt: skip
+}
 
 
 def _change(table: str, row: dict[str, Any]) -> dict[str, Any]:

@@ -72,7 +72,7 @@ _LOOKS = (
 _JUNK_NAMES = ("thumbs.db", "desktop.ini", ".ds_store")
 
 
-class Damaged(Exception):  # noqa: N818 - says what the bytes are
+class Damaged(Exception):
     """The bytes are not what they claim to be. `code` is the rule, the text says what was seen, in which `line`."""
 
     def __init__(self, code: str, message: str, line: int | None = None) -> None:

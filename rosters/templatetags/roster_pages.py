@@ -12,8 +12,8 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
-from rosters.words import ACTION_WORDS, PHASE_WORDS, SYNC_WORDS, TABLE_WORDS, Words
 from rosters.models import Sync
+from rosters.words import ACTION_WORDS, PHASE_WORDS, SYNC_WORDS, TABLE_WORDS, Words
 
 register = template.Library()
 
@@ -38,7 +38,9 @@ def ago(moment: datetime | None) -> SafeString | str:
     local = timezone.localtime(moment)
     seconds = (timezone.now() - moment).total_seconds()
     text = "just now" if seconds < 60 else f"{timesince(moment).split(',')[0]} ago"
-    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), f"{local:%a %d %b %Y, %H:%M %Z}", text)
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), f"{local:%a %d %b %Y, %H:%M %Z}", text
+    )
 
 
 @register.filter

@@ -1,6 +1,7 @@
 """Delivered frames to findings, and to what may be used of them.
 
-An error costs as little as it may: a value in an optional cell, a row in an id or a required cell. Rows that are not used
+An error costs as little as it may: a value in an optional cell, a row in an id or a required cell. Rows that are not
+used
 are quarantined: their records keep the values last accepted, and never count as removed. Above a limit, or where whole
 files are missing, the delivery is rejected.
 """
@@ -17,7 +18,9 @@ from rosters.validating.context import Context
 __all__ = ["check"]
 
 
-def check(delivered: Delivered, *, base: Frames | None = None, options: CheckOptions, progress: Progress = silent) -> Checked:
+def check(
+    delivered: Delivered, *, base: Frames | None = None, options: CheckOptions, progress: Progress = silent
+) -> Checked:
     """Hold a delivery against every rule. `base` is the accepted roster: deltas and absent files refer to it."""
     findings = Findings(overrides=dict(options.overrides))
     findings.extend(delivered.findings)
@@ -55,17 +58,24 @@ def _checked(ctx: Context, name: str) -> CheckedTable:
     strangers = int((~named.is_in(ctx.base_ids(name).implode())).sum()) if name in ctx.base else 0
     quarantined = pl.concat([frame.filter(bad)["sourcedId"], named]).unique()
     drops = [
-        pl.DataFrame({"sourcedId": frame["sourcedId"].gather(pl.concat(parts).unique())}).with_columns(column=pl.lit(column))
+        pl.DataFrame({"sourcedId": frame["sourcedId"].gather(pl.concat(parts).unique())}).with_columns(
+            column=pl.lit(column)
+        )
         for column, parts in ctx.drops.get(name, {}).items()
     ]
-    drops += [_without_column(frame, finding.column) for finding in ctx.findings if name in ctx.base and _lacks(finding, name)]
+    drops += [
+        _without_column(frame, finding.column) for finding in ctx.findings if name in ctx.base and _lacks(finding, name)
+    ]
     dropped = pl.concat(drops) if drops else pl.DataFrame(schema={"sourcedId": pl.String, "column": pl.String})
     blank = int((frame.filter(bad)["sourcedId"] == "").sum())
     return CheckedTable(
-        name=name, mode=delivered.mode, frame=frame.filter(~bad) if bad.any() else frame,
-        quarantined=quarantined.filter(quarantined != "").to_frame("sourcedId"), dropped=dropped,
+        name=name,
+        mode=delivered.mode,
+        frame=frame.filter(~bad) if bad.any() else frame,
+        quarantined=quarantined.filter(quarantined != "").to_frame("sourcedId"),
+        dropped=dropped,
         nameless=int(unread["sourcedId"].is_null().sum()) + strangers + blank,
-    )  # fmt: skip
+    )
 
 
 def _lacks(finding: Finding, name: str) -> bool:
@@ -86,10 +96,8 @@ def _too_many(ctx: Context, tables: dict[str, CheckedTable]) -> list[tuple[str, 
         lost = int(ctx.bad[name].sum()) + len(ctx.delivered.tables[name].unread)
         rows = len(ctx.bad[name]) + len(ctx.delivered.tables[name].unread)
         limit = ctx.options
-        if lost and (lost == rows or lost > limit.max_bad_rows and lost > limit.max_bad_share * rows):
+        if lost and (lost == rows or (lost > limit.max_bad_rows and lost > limit.max_bad_share * rows)):
             reasons.append(("ROSTER-TOO-MANY-BAD-ROWS", f"{lost:,} of {rows:,} rows of {name}.csv cannot be used."))
         elif not rows and len(ctx.base_ids(name)) and table.mode == "bulk":
             table.nameless += 1  # a header without rows says nothing about what was there
     return reasons
-
-

@@ -2,8 +2,10 @@
 
 All conditions of a table are evaluated in one pass that only counts; rows are looked up only where a count is not zero.
 
-Decisions. A word that differs from the standard's only in case or outer blanks is read as the standard's word and reported
-(142, and 106 for booleans), since its meaning is certain. ``NULL`` and the like in a cell is what it says, reported (053),
+Decisions. A word that differs from the standard's only in case or outer blanks is read as the standard's word and
+reported
+(142, and 106 for booleans), since its meaning is certain. ``NULL`` and the like in a cell is what it says, reported
+(053),
 and left to the type of its column.
 """
 
@@ -32,10 +34,19 @@ _SPREADSHEET = r"^\d(?:\.\d+)?E\+\d+$"
 
 #: The rule of each vocabulary, and of a column where the vocabulary serves several.
 _VOCABULARY_RULES = {
-    "sessionType": "OR-CSV-130", "classType": "OR-CSV-131", "orgType": "OR-CSV-132", "userRole": "OR-CSV-133",
-    "enrollmentRole": "OR-CSV-134", "role": "OR-CSV-135", "roleType": "OR-CSV-135", "gender": "OR-CSV-136",
-    "importance": "OR-CSV-137", "scoreStatus": "OR-CSV-138", "learningObjectiveSource": "OR-CSV-139", "status": "OR-CSV-086",
-}  # fmt: skip
+    "sessionType": "OR-CSV-130",
+    "classType": "OR-CSV-131",
+    "orgType": "OR-CSV-132",
+    "userRole": "OR-CSV-133",
+    "enrollmentRole": "OR-CSV-134",
+    "role": "OR-CSV-135",
+    "roleType": "OR-CSV-135",
+    "gender": "OR-CSV-136",
+    "importance": "OR-CSV-137",
+    "scoreStatus": "OR-CSV-138",
+    "learningObjectiveSource": "OR-CSV-139",
+    "status": "OR-CSV-086",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +76,28 @@ def run(ctx: Context, name: str, tests: list[Test]) -> None:
     frame = ctx.frames[name]
     if not tests or not len(frame):
         return
-    counts = frame.lazy().select(t.bad.fill_null(False).sum().alias(str(i)) for i, t in enumerate(tests)).collect().row(0)
+    counts = (
+        frame.lazy().select(t.bad.fill_null(False).sum().alias(str(i)) for i, t in enumerate(tests)).collect().row(0)
+    )
     for test, count in zip(tests, counts, strict=True):
         if count:
             rows = indices(frame.select(test.bad.alias("bad"))["bad"])
             ctx.flag(test.code, name, test.column, rows, detail=test.detail, effect=test.effect)
 
 
-# ------------------------------------------------------------------------------------------------------------------ healing
+# ------------------------------------------------------------------------------------------------------------------
+# healing
 
 
 def _heal(ctx: Context, table: Table) -> None:
     """Apply the district's mappings, then read words that differ in case or outer blanks only as what they mean."""
     frame = ctx.frames[table.name]
     for key, words in ctx.options.mappings.items():
-        name, _, column = key.partition(".")
-        if name == table.name and column in frame.columns and words:
-            frame = frame.with_columns(_mapped(column, dict(words), listed=bool((c := ctx.column(name, column)) and c.listed)))
+        name, _, healed = key.partition(".")
+        if name == table.name and healed in frame.columns and words:
+            frame = frame.with_columns(
+                _mapped(healed, dict(words), listed=bool((c := ctx.column(name, healed)) and c.listed))
+            )
     ctx.frames[table.name] = frame
     for column in table.columns:
         vocabulary = _vocabulary(ctx, column)
@@ -93,9 +109,12 @@ def _mapped(column: str, words: dict[str, str], *, listed: bool) -> pl.Expr:
     cell = pl.col(column)
     if not listed:
         return cell.replace(words)
-    return pl.when(cell == "").then(cell).otherwise(
-        cell.str.split(",").list.eval(pl.element().str.strip_chars().replace(words)).list.join(",")
-    ).alias(column)  # fmt: skip
+    return (
+        pl.when(cell == "")
+        .then(cell)
+        .otherwise(cell.str.split(",").list.eval(pl.element().str.strip_chars().replace(words)).list.join(","))
+        .alias(column)
+    )
 
 
 def _heal_case(ctx: Context, table: Table, column: Column, vocabulary: Vocabulary) -> None:
@@ -104,14 +123,22 @@ def _heal_case(ctx: Context, table: Table, column: Column, vocabulary: Vocabular
     words = cells.unique()
     right = {v.lower(): v for v in vocabulary.values}
     healed = {
-        w: right[w.strip().lower()] for w in words.to_list() if w not in vocabulary.values and w.strip().lower() in right
+        w: right[w.strip().lower()]
+        for w in words.to_list()
+        if w not in vocabulary.values and w.strip().lower() in right
     }
     if not healed:
         return
     rows = indices(cells.is_in(list(healed)))
     boolean = column.kind == "boolean"
-    ctx.flag("OR-CSV-106" if boolean else "OR-CSV-142", table.name, column.name, rows, effect="none",
-             detail=f"It was read as {', '.join(sorted(set(healed.values())))}.")  # fmt: skip
+    ctx.flag(
+        "OR-CSV-106" if boolean else "OR-CSV-142",
+        table.name,
+        column.name,
+        rows,
+        effect="none",
+        detail=f"It was read as {', '.join(sorted(set(healed.values())))}.",
+    )
     ctx.frames[table.name] = frame.with_columns(pl.col(column.name).replace(healed))
 
 
@@ -121,29 +148,49 @@ def _vocabulary(ctx: Context, column: Column) -> Vocabulary | None:
     return ctx.version.vocabularies.get(column.vocabulary)
 
 
-# -------------------------------------------------------------------------------------------------------------------- modes
+# --------------------------------------------------------------------------------------------------------------------
+# modes
 
 
 def _modes(ctx: Context, table: Table) -> None:
     name = table.name
     frame = ctx.frames[name]
     status, modified = pl.col("status") != "", pl.col("dateLastModified") != ""
-    facts = frame.select(s=status.sum(), m=modified.sum(), one=(status != modified).sum(), both=(status & modified).sum()).row(0)
+    facts = frame.select(
+        s=status.sum(), m=modified.sum(), one=(status != modified).sum(), both=(status & modified).sum()
+    ).row(0)
     if not len(frame):
         return
     none: Effect = "none"
     if ctx.mode(name) == "bulk":
-        run(ctx, name, [Test("OR-CSV-080", "status", status, effect=none), Test("OR-CSV-081", "dateLastModified", modified, effect=none)])
+        run(
+            ctx,
+            name,
+            [
+                Test("OR-CSV-080", "status", status, effect=none),
+                Test("OR-CSV-081", "dateLastModified", modified, effect=none),
+            ],
+        )
     else:
-        run(ctx, name, [Test("OR-CSV-082", "status", ~status, effect="row"), Test("OR-CSV-083", "dateLastModified", ~modified, effect=none)])
+        run(
+            ctx,
+            name,
+            [
+                Test("OR-CSV-082", "status", ~status, effect="row"),
+                Test("OR-CSV-083", "dateLastModified", ~modified, effect=none),
+            ],
+        )
     run(ctx, name, [Test("OR-CSV-084", "status", status != modified, effect=none)])
     if 0 < facts[3] < len(frame) and facts[2] < len(frame) - facts[3]:
-        ctx.findings.add("OR-CSV-085", table.file, "status", detail=f"{facts[3]:,} of {len(frame):,} rows are written as delta.")
+        ctx.findings.add(
+            "OR-CSV-085", table.file, "status", detail=f"{facts[3]:,} of {len(frame):,} rows are written as delta."
+        )
     future = pl.col("dateLastModified").str.head(10) > (ctx.options.today.isoformat())
     run(ctx, name, [Test("OR-CSV-088", "dateLastModified", modified & future)])
 
 
-# -------------------------------------------------------------------------------------------------------------------- cells
+# --------------------------------------------------------------------------------------------------------------------
+# cells
 
 
 def _of_column(ctx: Context, table: Table, column: Column) -> Iterator[Test]:
@@ -151,7 +198,12 @@ def _of_column(ctx: Context, table: Table, column: Column) -> Iterator[Test]:
     if name in ("status", "dateLastModified"):
         if name == "status":
             legacy = ["active", "tobedeleted"]
-            yield Test("OR-CSV-086", name, given & ~cell.is_in(legacy), effect="row" if ctx.mode(table.name) == "delta" else "none")
+            yield Test(
+                "OR-CSV-086",
+                name,
+                given & ~cell.is_in(legacy),
+                effect="row" if ctx.mode(table.name) == "delta" else "none",
+            )
         else:
             short = cell.str.contains(_DATE_TIME_SHORT)
             yield Test("OR-CSV-104", name, given & ~cell.str.contains(_DATE_TIME) & ~short, effect="none")
@@ -207,7 +259,9 @@ def _of_text(column: Column) -> Iterator[Test]:
     yield Test("OR-CSV-053", column.name, cell.is_in(list(_NULLS)))
     starts = pl.any_horizontal(cell.str.starts_with(mark) for mark in _FORMULA)
     phone = column.name in ("phone", "sms")
-    yield Test("OR-CSV-056", column.name, starts if not phone else cell.str.starts_with("=") | cell.str.starts_with("@"))
+    yield Test(
+        "OR-CSV-056", column.name, starts if not phone else cell.str.starts_with("=") | cell.str.starts_with("@")
+    )
     odd = cell.str.len_bytes() != cell.str.len_chars()
     yield Test("OR-CSV-051", column.name, cell.str.contains(_INVISIBLE))
     yield Test("OR-CSV-054", column.name, odd & cell.str.contains(_MOJIBAKE))
@@ -236,14 +290,27 @@ def _of_row(ctx: Context, table: Table) -> Iterator[Test]:
         uneven = subjects.str.count_matches(",", literal=True) != codes.str.count_matches(",", literal=True)
         yield Test("OR-CSV-212", "subjectCodes", both & uneven, effect="value")
         yield Test("OR-CSV-213", "subjectCodes", (subjects != "") != (codes != ""))
-        yield Test("OR-CSV-145", "subjectCodes", (codes != "") & ~codes.str.contains(r"^\s*\d{2}[0-9A-Z]{0,10}(?:\s*,\s*\d{2}[0-9A-Z]{0,10})*$"))
+        yield Test(
+            "OR-CSV-145",
+            "subjectCodes",
+            (codes != "") & ~codes.str.contains(r"^\s*\d{2}[0-9A-Z]{0,10}(?:\s*,\s*\d{2}[0-9A-Z]{0,10})*$"),
+        )
     if table.name == "users":
         yield Test("OR-CSV-273", "password", pl.col("password") != "")
     if table.name == "userProfiles":
         yield Test("OR-CSV-273", "password", pl.col("password") != "")
     if table.name == "demographics" and ctx.delivered.version == "1.1":
-        yield Test("OR-CSV-146", "countryOfBirthCode", (pl.col("countryOfBirthCode") != "") & ~pl.col("countryOfBirthCode").str.contains(r"^[A-Z]{2}$"))
-        yield Test("OR-CSV-146", "stateOfBirthAbbreviation", (pl.col("stateOfBirthAbbreviation") != "") & ~pl.col("stateOfBirthAbbreviation").str.contains(r"^[A-Z]{2}$"))
+        yield Test(
+            "OR-CSV-146",
+            "countryOfBirthCode",
+            (pl.col("countryOfBirthCode") != "") & ~pl.col("countryOfBirthCode").str.contains(r"^[A-Z]{2}$"),
+        )
+        yield Test(
+            "OR-CSV-146",
+            "stateOfBirthAbbreviation",
+            (pl.col("stateOfBirthAbbreviation") != "")
+            & ~pl.col("stateOfBirthAbbreviation").str.contains(r"^[A-Z]{2}$"),
+        )
     if table.name in ("lineItemLearningObjectiveIds", "resultLearningObjectiveIds") and ctx.delivered.version == "1.2":
         urn = pl.col("learningObjectiveId").str.contains(r"^urn:uuid:[0-9a-fA-F-]{36}$")
         yield Test("OR-CSV-114", "learningObjectiveId", (pl.col("source") == "case") & ~urn)
@@ -253,7 +320,8 @@ def _far(cell: pl.Expr, first: int, last: int) -> pl.Expr:
     return (cell != "") & ((cell < f"{first:04d}") | (cell > f"{last + 1:04d}"))
 
 
-# -------------------------------------------------------------------------------------------------------------------- lists
+# --------------------------------------------------------------------------------------------------------------------
+# lists
 
 
 def _grades(ctx: Context, table: Table) -> None:
@@ -268,7 +336,9 @@ def _grades(ctx: Context, table: Table) -> None:
             wrong.append(cell)
     if not wrong:
         return
-    proposals = {g.strip(): GRADE_VARIANTS[g.strip()] for cell in wrong for g in cell.split(",") if g.strip() in GRADE_VARIANTS}
+    proposals = {
+        g.strip(): GRADE_VARIANTS[g.strip()] for cell in wrong for g in cell.split(",") if g.strip() in GRADE_VARIANTS
+    }
     shown = ", ".join(f"{old} as {new}" for old, new in sorted(proposals.items())[:6])
     detail = f"A mapping could read {shown}." if shown else ""
     ctx.flag(code, table.name, "grades", indices(cells.is_in(wrong)), detail=detail)
@@ -287,17 +357,28 @@ def _lists(ctx: Context, table: Table) -> None:
         separators = cell.str.contains(r"[;|\[\]]") if not column.pattern else pl.lit(False)
         tests.append(Test("OR-CSV-109", column.name, hollow | separators, effect="none" if column.required else None))
         tests.append(Test("OR-CSV-110", column.name, cell.str.contains(", ", literal=True)))
-        repeated = cell.str.contains(",", literal=True) & (cell.str.split(",").list.eval(pl.element().str.strip_chars()).list.n_unique() < cell.str.split(",").list.len())
+        repeated = cell.str.contains(",", literal=True) & (
+            cell.str.split(",").list.eval(pl.element().str.strip_chars()).list.n_unique()
+            < cell.str.split(",").list.len()
+        )
         tests.append(Test("OR-CSV-111", column.name, repeated))
         if reference:
             tests.append(Test("OR-CSV-101", column.name, (cell != "") & ~cell.str.contains(r"^[0-9A-Za-z.\-_/@,\s]+$")))
         elif column.pattern:
             item = column.pattern.removeprefix("^").removesuffix("$")
             code = "OR-CSV-113" if column.name == "scoreScaleValue" else "OR-CSV-112"
-            tests.append(Test(code, column.name, (cell != "") & ~cell.str.contains(rf"^\s*{item}(?:\s*,\s*{item})*\s*$")))
+            tests.append(
+                Test(code, column.name, (cell != "") & ~cell.str.contains(rf"^\s*{item}(?:\s*,\s*{item})*\s*$"))
+            )
         vocabulary = _vocabulary(ctx, column)
         if vocabulary is not None and column.kind == "enum":
             words = "|".join(vocabulary.values) + (r"|ext:[A-Za-z0-9._\-]+" if vocabulary.extensible else "")
-            tests.append(Test(_VOCABULARY_RULES["importance"], column.name, (cell != "") & ~cell.str.contains(rf"^\s*(?:{words})(?:\s*,\s*(?:{words}))*\s*$")))
+            tests.append(
+                Test(
+                    _VOCABULARY_RULES["importance"],
+                    column.name,
+                    (cell != "") & ~cell.str.contains(rf"^\s*(?:{words})(?:\s*,\s*(?:{words}))*\s*$"),
+                )
+            )
     if len(frame):
         run(ctx, table.name, tests)

@@ -1,6 +1,7 @@
 """The table on which a check works: frames, what was found in them, and what is not to be used.
 
-Rules find rows (by index into a frame) and call `Context.flag`; it records the finding with lines and values and applies the
+Rules find rows (by index into a frame) and call `Context.flag`; it records the finding with lines and values and
+applies the
 rule of effects: an error in an optional cell costs that value, in the id or a required cell it quarantines the row.
 Semantics compare row numbers (`Context.row_of`), so each id is looked up once.
 """
@@ -67,9 +68,16 @@ class Context:
     # -- findings
 
     def flag(
-        self, code: str, table: str, column: str, rows: pl.Series, *, detail: str = "", effect: Effect | None = None,
+        self,
+        code: str,
+        table: str,
+        column: str,
+        rows: pl.Series,
+        *,
+        detail: str = "",
+        effect: Effect | None = None,
         values: pl.Series | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         """Rule `code` fired in `rows` of `table`. `effect` None: by the column's need; `values` stand for the cells."""
         if not len(rows) or not self.applies(code):
             return
@@ -116,7 +124,8 @@ class Context:
         return self.base[table]["sourcedId"] if table in self.base else pl.Series("sourcedId", [], pl.String)
 
     def row_of(self, table: str, column: str) -> pl.Series:
-        """For each row, the number of the row that its (single) reference points to in the target's frame; null if none."""
+        """For each row, the number of the row that its (single) reference points to in the target's frame; null if
+        none."""
         key = (table, column)
         if key not in self._rows_of:
             known = self.column(table, column)
@@ -139,6 +148,10 @@ class Context:
 
     def value_at(self, table: str, column: str, rows: pl.Series) -> pl.Series:
         """The cells of `column` at these row numbers; null where the number is null."""
-        return self.frames[table][column].gather(rows.fill_null(0)).zip_with(
-            rows.is_not_null(), pl.Series([None], dtype=pl.String).new_from_index(0, len(rows))
-        ) if len(self.frames[table]) else pl.Series([None], dtype=pl.String).new_from_index(0, len(rows))  # fmt: skip
+        return (
+            self.frames[table][column]
+            .gather(rows.fill_null(0))
+            .zip_with(rows.is_not_null(), pl.Series([None], dtype=pl.String).new_from_index(0, len(rows)))
+            if len(self.frames[table])
+            else pl.Series([None], dtype=pl.String).new_from_index(0, len(rows))
+        )

@@ -49,7 +49,12 @@ def _users(ctx: Context) -> None:
             ctx.findings.add("OR-CSV-270", "users.csv", "username", count=number)
     elif ctx.has("roles"):
         students = ctx.frames["roles"].filter(pl.col("role") == "student")["userSourcedId"].unique()
-        ctx.flag("OR-CSV-264", "users", "grades", indices(users["sourcedId"].is_in(students.implode()) & (users["grades"] == "")))
+        ctx.flag(
+            "OR-CSV-264",
+            "users",
+            "grades",
+            indices(users["sourcedId"].is_in(students.implode()) & (users["grades"] == "")),
+        )
     if "orgSourcedIds" in users.columns:
         number = int(users["orgSourcedIds"].str.contains(",", literal=True).sum())
         if number:
@@ -63,17 +68,25 @@ def _terms(ctx: Context) -> None:
     to = ctx.rows_named(terms["item"], "academicSessions")
     dated = terms.with_columns(
         begin=ctx.value_at("academicSessions", "startDate", to), end=ctx.value_at("academicSessions", "endDate", to)
-    ).filter(pl.col("begin").is_not_null())  # fmt: skip
+    ).filter(pl.col("begin").is_not_null())
     if not len(dated):
         return
     if not dated.select(((pl.col("begin") <= today) & (pl.col("end") > today)).any()).item():
         ctx.findings.add("OR-CSV-268", "academicSessions.csv", "startDate", detail="No term is running today.")
     first = dated.group_by("row").agg(pl.col("begin").min())
-    ctx.flag("OR-CSV-268", "classes", "termSourcedIds", first.filter(pl.col("begin") > today)["row"].sort(), detail="They begin in the future.")
+    ctx.flag(
+        "OR-CSV-268",
+        "classes",
+        "termSourcedIds",
+        first.filter(pl.col("begin") > today)["row"].sort(),
+        detail="They begin in the future.",
+    )
 
 
 def _sizes(ctx: Context) -> None:
     row = ctx.row_of("enrollments", "classSourcedId")
-    students = pl.DataFrame({"class": row}).filter((ctx.frames["enrollments"]["role"] == "student") & pl.col("class").is_not_null())
+    students = pl.DataFrame({"class": row}).filter(
+        (ctx.frames["enrollments"]["role"] == "student") & pl.col("class").is_not_null()
+    )
     sizes = students.group_by("class").len("size").filter(pl.col("size") > LARGE_CLASS)
     ctx.flag("OR-CSV-272", "classes", "sourcedId", sizes["class"].sort())

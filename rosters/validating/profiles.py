@@ -11,7 +11,8 @@ _STRICT = ("OR-CSV-061", "OR-CSV-062", "OR-CSV-063", "OR-CSV-071")
 
 
 def check(ctx: Context) -> None:
-    """The chosen product's requirements; nothing without one. They are reported, and never cost a value: the roster is right
+    """The chosen product's requirements; nothing without one. They are reported, and never cost a value: the roster
+    is right
     by the standard, and other products may use it."""
     product = PRODUCTS.get(ctx.options.product)
     if product is None:
@@ -46,15 +47,23 @@ def _requirement(ctx: Context, product: Product, requirement: Requirement) -> No
     cells, those = ctx.frames[table][column], _those(ctx, requirement)
     given = those & (cells != "")
     if requirement.required:
-        ctx.flag("PR-010", table, column, indices(those & (cells == "")), effect="none", detail=f"{product.name} needs it.")
+        ctx.flag(
+            "PR-010", table, column, indices(those & (cells == "")), effect="none", detail=f"{product.name} needs it."
+        )
     if requirement.pattern:
         ctx.flag("PR-011", table, column, indices(given & ~cells.str.contains(requirement.pattern)), effect="none")
     if requirement.min_length:
-        ctx.flag("PR-013", table, column, indices(given & (cells.str.len_chars() < requirement.min_length)), effect="none")
+        ctx.flag(
+            "PR-013", table, column, indices(given & (cells.str.len_chars() < requirement.min_length)), effect="none"
+        )
     if requirement.single_valued:
         ctx.flag("PR-015", table, column, indices(given & cells.str.contains(",", literal=True)), effect="none")
     if requirement.unique_in:
-        scope = ["schoolSourcedId"] if requirement.unique_in == "school" and "schoolSourcedId" in ctx.frames[table].columns else []
+        scope = (
+            ["schoolSourcedId"]
+            if requirement.unique_in == "school" and "schoolSourcedId" in ctx.frames[table].columns
+            else []
+        )
         shared = ctx.frames[table].select(pl.struct(column, *scope).is_duplicated()).to_series()
         ctx.flag("PR-012", table, column, indices(given & shared), effect="none")
 

@@ -13,18 +13,31 @@ from rosters.oneroster.spec import Column
 from rosters.validating.context import Context, indices
 
 _CODES = {
-    ("academicSessions", "parentSourcedId"): "OR-CSV-163", ("orgs", "parentSourcedId"): "OR-CSV-164",
-    ("courses", "schoolYearSourcedId"): "OR-CSV-165", ("courses", "orgSourcedId"): "OR-CSV-166",
-    ("classes", "courseSourcedId"): "OR-CSV-167", ("classes", "schoolSourcedId"): "OR-CSV-168",
-    ("classes", "termSourcedIds"): "OR-CSV-169", ("users", "orgSourcedIds"): "OR-CSV-170",
-    ("users", "agentSourcedIds"): "OR-CSV-171", ("enrollments", "classSourcedId"): "OR-CSV-172",
-    ("enrollments", "schoolSourcedId"): "OR-CSV-173", ("enrollments", "userSourcedId"): "OR-CSV-174",
-    ("demographics", "sourcedId"): "OR-CSV-175", ("users", "primaryOrgSourcedId"): "OR-CSV-180",
-}  # fmt: skip
+    ("academicSessions", "parentSourcedId"): "OR-CSV-163",
+    ("orgs", "parentSourcedId"): "OR-CSV-164",
+    ("courses", "schoolYearSourcedId"): "OR-CSV-165",
+    ("courses", "orgSourcedId"): "OR-CSV-166",
+    ("classes", "courseSourcedId"): "OR-CSV-167",
+    ("classes", "schoolSourcedId"): "OR-CSV-168",
+    ("classes", "termSourcedIds"): "OR-CSV-169",
+    ("users", "orgSourcedIds"): "OR-CSV-170",
+    ("users", "agentSourcedIds"): "OR-CSV-171",
+    ("enrollments", "classSourcedId"): "OR-CSV-172",
+    ("enrollments", "schoolSourcedId"): "OR-CSV-173",
+    ("enrollments", "userSourcedId"): "OR-CSV-174",
+    ("demographics", "sourcedId"): "OR-CSV-175",
+    ("users", "primaryOrgSourcedId"): "OR-CSV-180",
+}
 _TABLE_CODES = {
-    "classResources": "OR-CSV-176", "courseResources": "OR-CSV-176", "userResources": "OR-CSV-176", "lineItems": "OR-CSV-177",
-    "results": "OR-CSV-178", "roles": "OR-CSV-179", "userProfiles": "OR-CSV-181", "scoreScales": "OR-CSV-182",
-}  # fmt: skip
+    "classResources": "OR-CSV-176",
+    "courseResources": "OR-CSV-176",
+    "userResources": "OR-CSV-176",
+    "lineItems": "OR-CSV-177",
+    "results": "OR-CSV-178",
+    "roles": "OR-CSV-179",
+    "userProfiles": "OR-CSV-181",
+    "scoreScales": "OR-CSV-182",
+}
 
 
 def check_identity(ctx: Context, name: str) -> None:
@@ -44,7 +57,11 @@ def check_identity(ctx: Context, name: str) -> None:
             again = frame.with_row_index("row").filter(ids.is_in(harmless["sourcedId"].implode()))
             later = again.filter(~again["sourcedId"].is_first_distinct())["row"]
             ctx.flag("OR-CSV-162", name, "sourcedId", later)
-            keep = pl.Series(values=[True]).new_from_index(0, len(frame)).scatter(later, pl.Series(values=[False]).new_from_index(0, len(later)))
+            keep = (
+                pl.Series(values=[True])
+                .new_from_index(0, len(frame))
+                .scatter(later, pl.Series(values=[False]).new_from_index(0, len(later)))
+            )
             ctx.frames[name] = frame.filter(keep)
             ctx.bad[name] = ctx.bad[name].filter(keep)
             _renumber(ctx, name, keep)
@@ -91,8 +108,14 @@ def _check_target(ctx: Context, name: str, column: Column) -> list[tuple[str, st
     if not given:
         return []
     required = column.required and ctx.rostering(name) and ctx.rostering(target)
-    ctx.findings.add("OR-CSV-185", f"{name}.csv", column.name, count=given, detail=f"{target}.csv is missing.",
-                     effect="package" if required else "value" if ctx.rostering(name) else "none")  # fmt: skip
+    ctx.findings.add(
+        "OR-CSV-185",
+        f"{name}.csv",
+        column.name,
+        count=given,
+        detail=f"{target}.csv is missing.",
+        effect="package" if required else "value" if ctx.rostering(name) else "none",
+    )
     if required:
         return [("ROSTER-INCOMPLETE", f"{name}.csv needs {target}.csv, which is not in the delivery.")]
     if ctx.rostering(name):
@@ -131,14 +154,18 @@ def _judge(ctx: Context, name: str, column: Column, links: pl.DataFrame, *, agai
     if not len(dangling):
         return
     code = _CODES.get((name, column.name)) or _TABLE_CODES.get(name, "OR-CSV-183")
-    if again:
-        detail = "The record it names could not be used."
-    else:
-        detail = _near(ctx, name, column, dangling)
+    detail = "The record it names could not be used." if again else _near(ctx, name, column, dangling)
     if column.listed:
         _drop_items(ctx, name, column, links, dangling, code, detail)
     else:
-        ctx.flag(code, name, column.name, dangling["row"], detail=detail, effect="row" if column.name == "sourcedId" else None)
+        ctx.flag(
+            code,
+            name,
+            column.name,
+            dangling["row"],
+            detail=detail,
+            effect="row" if column.name == "sourcedId" else None,
+        )
 
 
 def _near(ctx: Context, name: str, column: Column, dangling: pl.DataFrame) -> str:
@@ -160,16 +187,21 @@ def _drop_items(
         return
     rows = dangling["row"].unique().sort()
     kept = links.join(dangling.select("row", "item"), on=["row", "item"], how="anti", maintain_order="left")
-    left = kept.filter(pl.col("row").is_in(rows.implode())).group_by("row", maintain_order=True).agg(pl.col("item")).select(
-        "row", cell=pl.col("item").list.join(",")
-    )  # fmt: skip
+    left = (
+        kept.filter(pl.col("row").is_in(rows.implode()))
+        .group_by("row", maintain_order=True)
+        .agg(pl.col("item"))
+        .select("row", cell=pl.col("item").list.join(","))
+    )
     hopeless = rows.filter(~rows.is_in(left["row"].implode())) if column.required else rows.head(0)
     partly = rows.filter(~rows.is_in(hopeless.implode()))
     ctx.flag(code, name, column.name, hopeless, detail=detail, effect="row")
     ctx.flag(code, name, column.name, partly, detail=detail, effect="value")
     severity = ctx.findings.overrides.get(code, "error")
     if len(partly) and ctx.rostering(name) and severity == "error":
-        cells = partly.alias("row").to_frame().join(left, on="row", how="left", maintain_order="left")["cell"].fill_null("")
+        cells = (
+            partly.alias("row").to_frame().join(left, on="row", how="left", maintain_order="left")["cell"].fill_null("")
+        )
         ctx.frames[name] = ctx.frames[name].with_columns(ctx.frames[name][column.name].scatter(partly, cells))
 
 
@@ -207,10 +239,18 @@ def check_deltas(ctx: Context) -> None:
                 if other in ctx.frames:
                     using = using.filter(~pl.col("sourcedId").is_in(ctx.frames[other]["sourcedId"].implode()))
                 named = using[columns].unique()
-                ctx.flag("OR-CSV-090", name, "sourcedId", indices(deleted & frame["sourcedId"].is_in(named.implode())), detail=f"{other} still refer to it.")
+                ctx.flag(
+                    "OR-CSV-090",
+                    name,
+                    "sourcedId",
+                    indices(deleted & frame["sourcedId"].is_in(named.implode())),
+                    detail=f"{other} still refer to it.",
+                )
 
 
 _DEPENDANTS = {
-    "orgs": {"classes": "schoolSourcedId", "roles": "orgSourcedId"}, "users": {"enrollments": "userSourcedId"},
-    "classes": {"enrollments": "classSourcedId"}, "courses": {"classes": "courseSourcedId"},
-}  # fmt: skip
+    "orgs": {"classes": "schoolSourcedId", "roles": "orgSourcedId"},
+    "users": {"enrollments": "userSourcedId"},
+    "classes": {"enrollments": "classSourcedId"},
+    "courses": {"classes": "courseSourcedId"},
+}

@@ -17,28 +17,59 @@ _AGENTS = ("parent", "guardian", "relative")
 #: Roles of a user (1.1 and 1.2) that go with each role of an enrollment.
 _FITTING = {
     "student": ("student",),
-    "teacher": ("teacher", "aide", "administrator", "principal", "districtAdministrator", "siteAdministrator", "counselor"),
-    "administrator": ("administrator", "principal", "districtAdministrator", "siteAdministrator", "systemAdministrator", "teacher"),
-    "proctor": ("proctor", "teacher", "aide", "administrator", "principal", "siteAdministrator", "districtAdministrator"),
+    "teacher": (
+        "teacher",
+        "aide",
+        "administrator",
+        "principal",
+        "districtAdministrator",
+        "siteAdministrator",
+        "counselor",
+    ),
+    "administrator": (
+        "administrator",
+        "principal",
+        "districtAdministrator",
+        "siteAdministrator",
+        "systemAdministrator",
+        "teacher",
+    ),
+    "proctor": (
+        "proctor",
+        "teacher",
+        "aide",
+        "administrator",
+        "principal",
+        "siteAdministrator",
+        "districtAdministrator",
+    ),
 }
 
 
 def check(ctx: Context) -> None:
     """Every rule whose tables were delivered."""
     for tables, rule in (
-        (("orgs",), _orgs), (("academicSessions",), _sessions), (("courses",), _courses), (("classes",), _classes),
-        (("users",), _users), (("users", "roles"), _roles), (("demographics",), _demographics), (("enrollments",), _enrollments),
-    ):  # fmt: skip
+        (("orgs",), _orgs),
+        (("academicSessions",), _sessions),
+        (("courses",), _courses),
+        (("classes",), _classes),
+        (("users",), _users),
+        (("users", "roles"), _roles),
+        (("demographics",), _demographics),
+        (("enrollments",), _enrollments),
+    ):
         if ctx.has(*tables) and all(len(ctx.frames[t]) for t in tables):
             rule(ctx)
     _unreferenced(ctx)
 
 
-# --------------------------------------------------------------------------------------------------------- orgs and sessions
+# --------------------------------------------------------------------------------------------------------- orgs and
+# sessions
 
 
 def _cycles(ctx: Context, table: str, code: str) -> None:
-    """Follow every parent until it ends; whoever is still going after as many steps as there are rows goes in circles."""
+    """Follow every parent until it ends; whoever is still going after as many steps as there are rows goes in
+    circles."""
     parent = ctx.row_of(table, "parentSourcedId")
     start = pl.Series("row", range(len(parent)), dtype=pl.UInt32)
     here, steps = start, 0
@@ -54,9 +85,11 @@ def _cycles(ctx: Context, table: str, code: str) -> None:
 def _parents(ctx: Context, table: str, kind: str) -> pl.DataFrame:
     """``row``, ``own``, ``parent_row``, ``above``: each record with a parent here, and the kinds of both."""
     parent = ctx.row_of(table, "parentSourcedId")
-    return pl.DataFrame({"own": ctx.frames[table][kind], "parent_row": parent, "above": ctx.value_at(table, kind, parent)}).with_row_index(
-        "row"
-    ).filter(pl.col("parent_row").is_not_null())  # fmt: skip
+    return (
+        pl.DataFrame({"own": ctx.frames[table][kind], "parent_row": parent, "above": ctx.value_at(table, kind, parent)})
+        .with_row_index("row")
+        .filter(pl.col("parent_row").is_not_null())
+    )
 
 
 def _orgs(ctx: Context) -> None:
@@ -77,7 +110,9 @@ def _orgs(ctx: Context) -> None:
     reached = types.is_in(["district", "local", "state", "national"])
     above = parent
     for _ in range(6):
-        reached |= ctx.value_at("orgs", "type", above).is_in(["district", "local", "state", "national"]).fill_null(False)
+        reached |= (
+            ctx.value_at("orgs", "type", above).is_in(["district", "local", "state", "national"]).fill_null(False)
+        )
         above = parent.gather(above.fill_null(0)).zip_with(above.is_not_null(), above)
     ctx.flag("OR-CSV-202", "orgs", "parentSourcedId", row.filter((types == "school") & ~reached))
 
@@ -88,21 +123,45 @@ def _sessions(ctx: Context) -> None:
     pairs = _parents(ctx, "academicSessions", "type")
     if len(pairs):
         dates = pairs.with_columns(
-            begin=frame["startDate"].gather(pairs["row"]), end=frame["endDate"].gather(pairs["row"]),
-            parent_begin=frame["startDate"].gather(pairs["parent_row"]), parent_end=frame["endDate"].gather(pairs["parent_row"]),
-            year=frame["schoolYear"].gather(pairs["row"]), parent_year=frame["schoolYear"].gather(pairs["parent_row"]),
-            a=pairs["own"].replace_strict({k: str(v) for k, v in _SESSION_LEVEL.items()}, default=None).cast(pl.Int8, strict=False),
-            b=pairs["above"].replace_strict({k: str(v) for k, v in _SESSION_LEVEL.items()}, default=None).cast(pl.Int8, strict=False),
-        )  # fmt: skip
+            begin=frame["startDate"].gather(pairs["row"]),
+            end=frame["endDate"].gather(pairs["row"]),
+            parent_begin=frame["startDate"].gather(pairs["parent_row"]),
+            parent_end=frame["endDate"].gather(pairs["parent_row"]),
+            year=frame["schoolYear"].gather(pairs["row"]),
+            parent_year=frame["schoolYear"].gather(pairs["parent_row"]),
+            a=pairs["own"]
+            .replace_strict({k: str(v) for k, v in _SESSION_LEVEL.items()}, default=None)
+            .cast(pl.Int8, strict=False),
+            b=pairs["above"]
+            .replace_strict({k: str(v) for k, v in _SESSION_LEVEL.items()}, default=None)
+            .cast(pl.Int8, strict=False),
+        )
         outside = (pl.col("begin") < pl.col("parent_begin")) | (pl.col("end") > pl.col("parent_end"))
         ctx.flag("OR-CSV-204", "academicSessions", "startDate", dates.filter(outside)["row"])
-        ctx.flag("OR-CSV-205", "academicSessions", "parentSourcedId", dates.filter((pl.col("a") < pl.col("b")) | (pl.col("a") == pl.col("b")) & (pl.col("a") != 1))["row"])
-        ctx.flag("OR-CSV-206", "academicSessions", "schoolYear", dates.filter(pl.col("year") != pl.col("parent_year"))["row"], detail="It differs from the parent's.")
+        ctx.flag(
+            "OR-CSV-205",
+            "academicSessions",
+            "parentSourcedId",
+            dates.filter((pl.col("a") < pl.col("b")) | (pl.col("a") == pl.col("b")) & (pl.col("a") != 1))["row"],
+        )
+        ctx.flag(
+            "OR-CSV-206",
+            "academicSessions",
+            "schoolYear",
+            dates.filter(pl.col("year") != pl.col("parent_year"))["row"],
+            detail="It differs from the parent's.",
+        )
     year = frame["type"] == "schoolYear"
-    ctx.flag("OR-CSV-206", "academicSessions", "schoolYear", indices(year & (frame["endDate"] != "") & (frame["endDate"].str.head(4) != frame["schoolYear"])))
+    ctx.flag(
+        "OR-CSV-206",
+        "academicSessions",
+        "schoolYear",
+        indices(year & (frame["endDate"] != "") & (frame["endDate"].str.head(4) != frame["schoolYear"])),
+    )
 
 
-# -------------------------------------------------------------------------------------------------------- courses and classes
+# -------------------------------------------------------------------------------------------------------- courses and
+# classes
 
 
 def _wrong_type(ctx: Context, code: str, table: str, column: str, wanted: str, effect: Effect) -> None:
@@ -130,22 +189,39 @@ def _classes(ctx: Context) -> None:
     if ctx.has("academicSessions"):
         terms = ctx.items("classes", "termSourcedIds")
         kinds = ctx.value_at("academicSessions", "type", ctx.rows_named(terms["item"], "academicSessions"))
-        ctx.flag("OR-CSV-210", "classes", "termSourcedIds", terms["row"].filter((kinds == "schoolYear").fill_null(False)).unique())
+        ctx.flag(
+            "OR-CSV-210",
+            "classes",
+            "termSourcedIds",
+            terms["row"].filter((kinds == "schoolYear").fill_null(False)).unique(),
+        )
     if ctx.has("courses", "orgs"):
         course = ctx.row_of("classes", "courseSourcedId")
         org_of_course = ctx.value_at("courses", "orgSourcedId", course)
         kind = ctx.value_at("orgs", "type", ctx.rows_named(org_of_course.fill_null(""), "orgs"))
-        ctx.flag("OR-CSV-211", "classes", "courseSourcedId", indices((kind == "school") & (org_of_course != frame["schoolSourcedId"])))
+        ctx.flag(
+            "OR-CSV-211",
+            "classes",
+            "courseSourcedId",
+            indices((kind == "school") & (org_of_course != frame["schoolSourcedId"])),
+        )
     if ctx.has("enrollments") and ctx.mode("classes") == ctx.mode("enrollments") == "bulk":
         row = ctx.row_of("enrollments", "classSourcedId")
         roles = ctx.frames["enrollments"]["role"]
         all_rows = pl.Series("row", range(len(frame)), dtype=pl.UInt32)
         for role in ("teacher", "student"):
             having = row.filter((roles == role) & row.is_not_null()).unique()
-            ctx.flag("OR-CSV-222", "classes", "sourcedId", all_rows.filter(~all_rows.is_in(having.implode())), detail=f"No {role}.")
+            ctx.flag(
+                "OR-CSV-222",
+                "classes",
+                "sourcedId",
+                all_rows.filter(~all_rows.is_in(having.implode())),
+                detail=f"No {role}.",
+            )
 
 
-# -------------------------------------------------------------------------------------------------------------------- users
+# --------------------------------------------------------------------------------------------------------------------
+# users
 
 
 def _shared(ctx: Context, table: str, column: str, *also: str) -> pl.Series:
@@ -155,7 +231,9 @@ def _shared(ctx: Context, table: str, column: str, *also: str) -> pl.Series:
     given = cells != ""
     if cells.filter(given).hash().n_unique() == int(given.sum()):
         return pl.Series("row", [], dtype=pl.UInt32)
-    named = frame.select(key=pl.col(column).str.to_lowercase(), who=pl.concat_str(*also, separator="\n") if also else pl.col("sourcedId")).with_row_index("row")
+    named = frame.select(
+        key=pl.col(column).str.to_lowercase(), who=pl.concat_str(*also, separator="\n") if also else pl.col("sourcedId")
+    ).with_row_index("row")
     counted = named.filter(pl.col("key") != "").with_columns(people=pl.col("who").n_unique().over("key"))
     return counted.filter(pl.col("people") > 1)["row"]
 
@@ -168,7 +246,13 @@ def _users(ctx: Context) -> None:
     if (frame["agentSourcedIds"] != "").any():
         links = ctx.items("users", "agentSourcedIds")
         to = ctx.rows_named(links["item"], "users")
-        ctx.flag("OR-CSV-224", "users", "agentSourcedIds", links["row"].filter((to == links["row"]).fill_null(False)).unique(), detail="It is the user itself.")
+        ctx.flag(
+            "OR-CSV-224",
+            "users",
+            "agentSourcedIds",
+            links["row"].filter((to == links["row"]).fill_null(False)).unique(),
+            detail="It is the user itself.",
+        )
         if "role" in frame.columns:
             student = frame["role"].gather(links["row"]) == "student"
             odd = student & ~ctx.value_at("users", "role", to).is_in(list(_AGENTS)) & to.is_not_null()
@@ -186,32 +270,59 @@ def _roles(ctx: Context) -> None:
     owner = ctx.row_of("roles", "userSourcedId")
     if ctx.mode("users") == ctx.mode("roles") == "bulk":
         everyone = pl.Series("row", range(len(users)), dtype=pl.UInt32)
-        ctx.flag("OR-CSV-227", "users", "sourcedId", everyone.filter(~everyone.is_in(owner.drop_nulls().unique().implode())), effect="none")
+        ctx.flag(
+            "OR-CSV-227",
+            "users",
+            "sourcedId",
+            everyone.filter(~everyone.is_in(owner.drop_nulls().unique().implode())),
+            effect="none",
+        )
     primary = roles.with_row_index("row").filter(pl.col("roleType") == "primary")
     twice = primary.filter(pl.struct("userSourcedId", "orgSourcedId").is_duplicated())
     ctx.flag("OR-CSV-228", "roles", "roleType", twice["row"], effect="none")
-    named = users.select("sourcedId", "primaryOrgSourcedId").with_row_index("row").filter(pl.col("primaryOrgSourcedId") != "")
+    named = (
+        users.select("sourcedId", "primaryOrgSourcedId")
+        .with_row_index("row")
+        .filter(pl.col("primaryOrgSourcedId") != "")
+    )
     held = roles.select(sourcedId="userSourcedId", primaryOrgSourcedId="orgSourcedId").unique()
     if ctx.mode("roles") == "bulk":
-        ctx.flag("OR-CSV-229", "users", "primaryOrgSourcedId", named.join(held, on=["sourcedId", "primaryOrgSourcedId"], how="anti")["row"])
+        ctx.flag(
+            "OR-CSV-229",
+            "users",
+            "primaryOrgSourcedId",
+            named.join(held, on=["sourcedId", "primaryOrgSourcedId"], how="anti")["row"],
+        )
     if ctx.has("userProfiles"):
         whose = ctx.value_at("userProfiles", "userSourcedId", ctx.row_of("roles", "userProfileSourcedId"))
-        ctx.flag("OR-CSV-230", "roles", "userProfileSourcedId", indices(whose != roles["userSourcedId"]), effect="value")
+        ctx.flag(
+            "OR-CSV-230", "roles", "userProfileSourcedId", indices(whose != roles["userSourcedId"]), effect="value"
+        )
 
 
 _RACES = (
-    "americanIndianOrAlaskaNative", "asian", "blackOrAfricanAmerican", "nativeHawaiianOrOtherPacificIslander", "white",
-)  # fmt: skip
+    "americanIndianOrAlaskaNative",
+    "asian",
+    "blackOrAfricanAmerican",
+    "nativeHawaiianOrOtherPacificIslander",
+    "white",
+)
 
 
 def _demographics(ctx: Context) -> None:
     frame = ctx.frames["demographics"]
     named = frame.select(pl.sum_horizontal((pl.col(c) == "true").cast(pl.Int8) for c in _RACES)).to_series()
     several = frame["demographicRaceTwoOrMoreRaces"]
-    ctx.flag("OR-CSV-232", "demographics", "demographicRaceTwoOrMoreRaces", indices((several == "false") & (named > 1) | (several == "true") & (named == 1)))
+    ctx.flag(
+        "OR-CSV-232",
+        "demographics",
+        "demographicRaceTwoOrMoreRaces",
+        indices((several == "false") & (named > 1) | (several == "true") & (named == 1)),
+    )
 
 
-# -------------------------------------------------------------------------------------------------------------- enrollments
+# --------------------------------------------------------------------------------------------------------------
+# enrollments
 
 
 def _enrollments(ctx: Context) -> None:
@@ -239,10 +350,16 @@ def _within_terms(ctx: Context, of_class: pl.Series) -> None:
     """221: dates within the span of all terms of the class."""
     terms = ctx.items("classes", "termSourcedIds")
     to = ctx.rows_named(terms["item"], "academicSessions")
-    spans = terms.with_columns(
-        begin=ctx.value_at("academicSessions", "startDate", to), end=ctx.value_at("academicSessions", "endDate", to)
-    ).group_by("row").agg(pl.col("begin").min(), pl.col("end").max())  # fmt: skip
-    place = pl.DataFrame({"row": pl.Series(range(len(ctx.frames["classes"])), dtype=pl.UInt32)}).join(spans, on="row", how="left", maintain_order="left")
+    spans = (
+        terms.with_columns(
+            begin=ctx.value_at("academicSessions", "startDate", to), end=ctx.value_at("academicSessions", "endDate", to)
+        )
+        .group_by("row")
+        .agg(pl.col("begin").min(), pl.col("end").max())
+    )
+    place = pl.DataFrame({"row": pl.Series(range(len(ctx.frames["classes"])), dtype=pl.UInt32)}).join(
+        spans, on="row", how="left", maintain_order="left"
+    )
     safe = of_class.fill_null(0)
     first, last = place["begin"].gather(safe), place["end"].gather(safe)
     frame = ctx.frames["enrollments"]
@@ -255,19 +372,38 @@ def _within_terms(ctx: Context, of_class: pl.Series) -> None:
 def _teachers(ctx: Context, of_class: pl.Series) -> None:
     """219: one primary teacher at a time."""
     frame = ctx.frames["enrollments"]
-    teaching = pl.DataFrame({
-        "class": of_class, "primary": frame["primary"] == "true", "begin": frame["beginDate"], "end": frame["endDate"],
-        "role": frame["role"],
-    }).with_row_index("row").filter((pl.col("role") == "teacher") & pl.col("class").is_not_null())  # fmt: skip
+    teaching = (
+        pl.DataFrame(
+            {
+                "class": of_class,
+                "primary": frame["primary"] == "true",
+                "begin": frame["beginDate"],
+                "end": frame["endDate"],
+                "role": frame["role"],
+            }
+        )
+        .with_row_index("row")
+        .filter((pl.col("role") == "teacher") & pl.col("class").is_not_null())
+    )
     per_class = teaching.group_by("class").agg(n=pl.len(), p=pl.col("primary").sum())
     many = per_class.filter(pl.col("p") > 1)["class"]
     if len(many):
         rows = teaching.filter(pl.col("primary") & pl.col("class").is_in(many.implode())).sort("class", "begin")
-        after = pl.when(pl.col("end").shift(1).over("class") == "").then(pl.lit("9999")).otherwise(pl.col("end").shift(1).over("class"))
+        after = (
+            pl.when(pl.col("end").shift(1).over("class") == "")
+            .then(pl.lit("9999"))
+            .otherwise(pl.col("end").shift(1).over("class"))
+        )
         ctx.flag("OR-CSV-219", "enrollments", "primary", rows.filter(after > pl.col("begin"))["row"])
     nobody = per_class.filter((pl.col("p") == 0) & (pl.col("n") > 1))["class"]
     if len(nobody):
-        ctx.flag("OR-CSV-219", "enrollments", "primary", teaching.filter(pl.col("class").is_in(nobody.implode()))["row"], detail="No teacher is marked.")
+        ctx.flag(
+            "OR-CSV-219",
+            "enrollments",
+            "primary",
+            teaching.filter(pl.col("class").is_in(nobody.implode()))["row"],
+            detail="No teacher is marked.",
+        )
 
 
 def _belonging(ctx: Context, user: pl.Series) -> None:
@@ -278,19 +414,36 @@ def _belonging(ctx: Context, user: pl.Series) -> None:
         roles = ctx.frames["users"]["role"].to_frame("role").with_row_index("user")
     elif ctx.has("roles"):
         owner = ctx.row_of("roles", "userSourcedId")
-        held = ctx.frames["roles"].select("role", org="orgSourcedId").with_columns(owner.alias("user")).filter(pl.col("user").is_not_null())
+        held = (
+            ctx.frames["roles"]
+            .select("role", org="orgSourcedId")
+            .with_columns(owner.alias("user"))
+            .filter(pl.col("user").is_not_null())
+        )
         orgs, roles = held.select("user", "org"), held.select("user", "role")
     else:
         return
-    asked = pl.DataFrame({"user": user, "org": frame["schoolSourcedId"], "role": frame["role"]}).with_row_index("row").filter(pl.col("user").is_not_null())
+    asked = (
+        pl.DataFrame({"user": user, "org": frame["schoolSourcedId"], "role": frame["role"]})
+        .with_row_index("row")
+        .filter(pl.col("user").is_not_null())
+    )
     school = ctx.rows_named(orgs["org"], "orgs") if ctx.has("orgs") else None
-    above = orgs.filter((ctx.value_at("orgs", "type", school) != "school").fill_null(False))["user"].unique() if school is not None else None
+    above = (
+        orgs.filter((ctx.value_at("orgs", "type", school) != "school").fill_null(False))["user"].unique()
+        if school is not None
+        else None
+    )
     strangers = asked.join(orgs.unique(), on=["user", "org"], how="anti")
     if above is not None and len(above):
         strangers = strangers.filter(~pl.col("user").is_in(above.implode()))
     ctx.flag("OR-CSV-216", "enrollments", "schoolSourcedId", strangers["row"])
-    fitting = pl.DataFrame([(own, enrolled) for enrolled, owns in _FITTING.items() for own in owns], schema=["own", "role"], orient="row")
-    allowed = roles.unique().join(fitting, left_on="role", right_on="own", how="inner").select("user", role="role_right")
+    fitting = pl.DataFrame(
+        [(own, enrolled) for enrolled, owns in _FITTING.items() for own in owns], schema=["own", "role"], orient="row"
+    )
+    allowed = (
+        roles.unique().join(fitting, left_on="role", right_on="own", how="inner").select("user", role="role_right")
+    )
     odd = asked.filter(pl.col("role").is_in(list(_FITTING))).join(allowed.unique(), on=["user", "role"], how="anti")
     ctx.flag("OR-CSV-217", "enrollments", "role", odd["row"])
 
@@ -303,22 +456,28 @@ def _twice(ctx: Context, user: pl.Series) -> None:
     keyed = pl.DataFrame({"u": user, "c": ctx.row_of("enrollments", "classSourcedId"), "r": frame["role"]})
     if keyed.hash_rows().n_unique() == len(keyed):
         return
-    rows = keyed.with_columns(begin=frame["beginDate"], end=frame["endDate"]).with_row_index("row").filter(
-        pl.col("u").is_not_null() & pl.col("c").is_not_null()
-    )  # fmt: skip
+    rows = (
+        keyed.with_columns(begin=frame["beginDate"], end=frame["endDate"])
+        .with_row_index("row")
+        .filter(pl.col("u").is_not_null() & pl.col("c").is_not_null())
+    )
     again = rows.filter(pl.struct("u", "c", "r").is_duplicated()).sort("u", "c", "r", "begin")
     before = pl.col("end").shift(1).over("u", "c", "r")
-    overlap = again.filter((pl.when(before == "").then(pl.lit("9999")).otherwise(before) > pl.col("begin")))
+    overlap = again.filter(pl.when(before == "").then(pl.lit("9999")).otherwise(before) > pl.col("begin"))
     ctx.flag("OR-CSV-220", "enrollments", "userSourcedId", overlap["row"])
 
 
-# ------------------------------------------------------------------------------------------------------------ unreferenced
+# ------------------------------------------------------------------------------------------------------------
+# unreferenced
 
 
 _USED_BY = {
-    "orgs": ("classes", "courses", "users", "enrollments", "roles"), "courses": ("classes",), "classes": ("enrollments",),
-    "academicSessions": ("classes", "courses"), "users": ("enrollments",),
-}  # fmt: skip
+    "orgs": ("classes", "courses", "users", "enrollments", "roles"),
+    "courses": ("classes",),
+    "classes": ("enrollments",),
+    "academicSessions": ("classes", "courses"),
+    "users": ("enrollments",),
+}
 
 
 def _unreferenced(ctx: Context) -> None:

@@ -34,8 +34,12 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("path", type=Path, help="A zip, a folder of CSV files, or one CSV file.")
-        parser.add_argument("--product", choices=sorted(PRODUCTS), default="", help="Check what this product asks as well.")
-        parser.add_argument("--version", choices=sorted(VERSIONS), default="", help="Read as this version of OneRoster.")
+        parser.add_argument(
+            "--product", choices=sorted(PRODUCTS), default="", help="Check what this product asks as well."
+        )
+        parser.add_argument(
+            "--version", choices=sorted(VERSIONS), default="", help="Read as this version of OneRoster."
+        )
         parser.add_argument("--json", metavar="FILE", help="Write the result as JSON; - is standard output.")
         parser.add_argument("--csv", metavar="FILE", help="Write every place of every finding as CSV.")
 
@@ -47,7 +51,7 @@ class Command(BaseCommand):
         meter = Meter(sys.stderr)
         delivered = read(path, version=options["version"], progress=meter)
         rows = {name: len(table.frame) for name, table in delivered.tables.items()}
-        modes = {table.mode for table in delivered.tables.values()}
+        modes: set[str] = {table.mode for table in delivered.tables.values()}
         checked = check(delivered, options=CheckOptions(today=date.today(), product=options["product"]), progress=meter)
         meter.done()
         result = _as_json(delivered, checked, rows, modes)
@@ -71,7 +75,9 @@ class Command(BaseCommand):
 
     def _tell_finding(self, finding: Finding) -> None:
         where = ", ".join(w for w in (finding.file, finding.column) if w)
-        self.stdout.write(f"\n{finding.severity.upper()} {finding.code} ({finding.count:,}x) {where}\n  {finding.message}")
+        self.stdout.write(
+            f"\n{finding.severity.upper()} {finding.code} ({finding.count:,}x) {where}\n  {finding.message}"
+        )
         for line, value in finding.places.head(3).iter_rows():
             self.stdout.write(f"    line {line}: {value!r}" if line is not None else f"    {value!r}")
         self.stdout.write(f"  What to do: {finding.next_step}")
@@ -97,7 +103,9 @@ def _verdict(result: dict[str, Any], checked: Checked) -> str:
     if checked.rejections:
         return f"{words} An import would refuse it: {checked.rejections[0][1]}"
     unused = sum(len(t.quarantined) + t.nameless for t in checked.tables.values())
-    return f"{words} An import would leave out {unused:,} rows." if unused else f"{words} An import would use every row."
+    return (
+        f"{words} An import would leave out {unused:,} rows." if unused else f"{words} An import would use every row."
+    )
 
 
 def _write_csv(file: TextIO, findings: Iterable[Finding] | Findings) -> None:

@@ -10,6 +10,7 @@ from argparse import ArgumentParser
 from pathlib import Path
 from typing import Any
 
+from django.contrib.auth.models import User as Staff
 from django.core.management.base import BaseCommand, CommandError
 
 from rosters import syncs
@@ -17,13 +18,19 @@ from rosters.models import AuditEvent, Delivery, District, Sync
 from rosters.progress import Meter
 
 EXIT = {
-    "applied": 0, "unchanged": 0, "ready": 0, "rejected": 1, "failed": 2, "awaiting_review": 3,
-}  # fmt: skip
+    "applied": 0,
+    "unchanged": 0,
+    "ready": 0,
+    "rejected": 1,
+    "failed": 2,
+    "awaiting_review": 3,
+}
 
 
 class Command(BaseCommand):
     help = (
-        "Import a OneRoster zip, folder or CSV file. Exit code 0: applied, unchanged or ready; 3: waiting for a person; "
+        "Import a OneRoster zip, folder or CSV file. Exit code 0: applied, unchanged or ready; "
+        "3: waiting for a person; "
         "1: rejected; 2: failed."
     )
 
@@ -31,7 +38,9 @@ class Command(BaseCommand):
         parser.add_argument("site_code", help="The district's site code.")
         parser.add_argument("path", type=Path, help="A zip, a folder of CSV files, or one CSV file.")
         parser.add_argument("--create", metavar="NAME", help="Make the district with this name if it is new.")
-        parser.add_argument("--approve", action="store_true", help="Approve for the person at the keyboard, where a person may.")
+        parser.add_argument(
+            "--approve", action="store_true", help="Approve for the person at the keyboard, where a person may."
+        )
         parser.add_argument("--json", action="store_true", help="Print one JSON object to standard output.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -45,9 +54,11 @@ class Command(BaseCommand):
             sync = syncs.receive(district, source, origin=Delivery.Origin.COMMAND, name=source.name)
         done = syncs.prepare(sync.pk, progress=meter)
         sync = done or Sync.objects.get(pk=sync.pk)
-        if sync.status == Sync.Status.READY or sync.status == Sync.Status.AWAITING_REVIEW and options["approve"]:
-            if options["approve"] or district.applies_automatically:
-                sync = self._approve_and_apply(sync, meter, automatic=not options["approve"])
+        held = sync.status == Sync.Status.AWAITING_REVIEW
+        if options["approve"] and (held or sync.status == Sync.Status.READY):
+            sync = self._approve_and_apply(sync, meter, by=syncs.keyboard())
+        elif sync.status == Sync.Status.READY and district.applies_automatically:
+            sync = self._approve_and_apply(sync, meter, by=None)
         meter.done()
         self._tell(sync, as_json=options["json"])
         sys.exit(EXIT.get(sync.status, 2))
@@ -61,12 +72,19 @@ class Command(BaseCommand):
         made = District(site_code=site_code, name=name)
         made.full_clean()
         made.save()
-        AuditEvent.objects.create(action="district.added", district=made, subject=f"district {made.pk}", after={"site_code": site_code})
+        AuditEvent.objects.create(
+            action="district.added", district=made, subject=f"district {made.pk}", after={"site_code": site_code}
+        )
         return made
 
-    def _approve_and_apply(self, sync: Sync, meter: Meter, *, automatic: bool) -> Sync:
+    def _approve_and_apply(self, sync: Sync, meter: Meter, *, by: Staff | None) -> Sync:
         try:
-            syncs.approve(sync, by=None if automatic else syncs.keyboard(), plan_digest=sync.plan_digest, reason="import_roster --approve")
+            syncs.approve(
+                sync,
+                by=by,
+                plan_digest=sync.plan_digest,
+                reason="import_roster --approve",
+            )
         except syncs.DecisionRefused as refused:
             self.stderr.write(str(refused))
             sync.refresh_from_db()
@@ -79,22 +97,43 @@ class Command(BaseCommand):
             for t in sync.tallies.filter(dimension="")
         }
         if sync.status == Sync.Status.UNCHANGED and sync.base:
-            counts = {t: {"added": 0, "updated": 0, "removed": 0, "total": f["rows"]} for t, f in sync.base.tables.items()}
+            counts = {
+                t: {"added": 0, "updated": 0, "removed": 0, "total": f["rows"]} for t, f in sync.base.tables.items()
+            }
         holds = [
-            {"code": h.code, "approvable": h.approvable, "saw": h.saw, "usual": h.usual, "meaning": h.meaning, "next_step": h.next_step}
+            {
+                "code": h.code,
+                "approvable": h.approvable,
+                "saw": h.saw,
+                "usual": h.usual,
+                "meaning": h.meaning,
+                "next_step": h.next_step,
+            }
             for h in sync.holds.all()
         ]
         findings = {"errors": sync.errors, "warnings": sync.warnings}
         if as_json:
-            told = {"sync": sync.pk, "status": sync.status, "counts": counts, "holds": holds, "findings": findings, "seconds": sync.seconds}
+            told = {
+                "sync": sync.pk,
+                "status": sync.status,
+                "counts": counts,
+                "holds": holds,
+                "findings": findings,
+                "seconds": sync.seconds,
+            }
             self.stdout.write(json.dumps(told, indent=2))
             return
         self.stdout.write(f"{sync.get_status_display()}. {sync.verdict or sync.error}")
         for table, c in counts.items():
-            self.stdout.write(f"  {table:18} + {c['added']:>9,}  ~ {c['updated']:>9,}  - {c['removed']:>9,}  = {c['total']:>10,}")
+            self.stdout.write(
+                f"  {table:18} + {c['added']:>9,}  ~ {c['updated']:>9,}  - {c['removed']:>9,}  = {c['total']:>10,}"
+            )
         for hold in holds:
             self.stdout.write(f"  held: {hold['saw']} {hold['next_step']}")
-        self.stdout.write(f"  {sync.errors:,} errors, {sync.warnings:,} warnings; " + ", ".join(f"{k} {v} s" for k, v in sync.seconds.items()))
+        self.stdout.write(
+            f"  {sync.errors:,} errors, {sync.warnings:,} warnings; "
+            + ", ".join(f"{k} {v} s" for k, v in sync.seconds.items())
+        )
 
 
 def _zipped(folder: Path, scratch: Path) -> Path:

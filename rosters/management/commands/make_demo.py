@@ -19,7 +19,11 @@ from django.utils import timezone
 from rosters import making, syncs
 from rosters.models import AuditEvent, Delivery, District, Sync
 
-DISTRICTS = (("1001", "Cedar Grove", 1500, "America/Chicago"), ("1002", "Harbor City", 900, "America/New_York"), ("1003", "Mesa Valley", 400, "America/Denver"))
+DISTRICTS = (
+    ("1001", "Cedar Grove", 1500, "America/Chicago"),
+    ("1002", "Harbor City", 900, "America/New_York"),
+    ("1003", "Mesa Valley", 400, "America/Denver"),
+)
 
 
 class Command(BaseCommand):
@@ -37,17 +41,29 @@ class Command(BaseCommand):
         for index, (site_code, name, users, zone) in enumerate(DISTRICTS):
             owner = maria if index != 1 else tom
             district = District.objects.create(
-                site_code=site_code, name=f"{name} Schools", time_zone=zone, owner=owner, created_at=now - timedelta(days=30),
+                site_code=site_code,
+                name=f"{name} Schools",
+                time_zone=zone,
+                owner=owner,
+                created_at=now - timedelta(days=30),
                 products=["literacy"] if index else [],
-            )  # fmt: skip
-            AuditEvent.objects.create(at=now - timedelta(days=30), by=owner, action="district.added", district=district, subject=f"district {district.pk}")
+            )
+            AuditEvent.objects.create(
+                at=now - timedelta(days=30),
+                by=owner,
+                action="district.added",
+                district=district,
+                subject=f"district {district.pk}",
+            )
             _history(district, name, users, index, folder, now, owner)
         self.stdout.write(f"Made three districts; zips to upload lie in {folder}.")
 
 
 def _staff(username: str, first: str, last: str, group: str) -> Staff:
     """A colleague to look after districts; without a password, so nobody logs in as one."""
-    account, _ = Staff.objects.get_or_create(username=username, defaults={"first_name": first, "last_name": last, "is_staff": True})
+    account, _ = Staff.objects.get_or_create(
+        username=username, defaults={"first_name": first, "last_name": last, "is_staff": True}
+    )
     account.set_unusable_password()
     account.save()
     account.groups.add(Group.objects.get_or_create(name=group)[0])
@@ -77,7 +93,9 @@ def _mornings(now: datetime, days: int) -> Iterator[datetime]:
         yield (now - timedelta(days=back)).replace(hour=8, minute=4, second=0, microsecond=0)
 
 
-def _deliver(district: District, tables: making.Tables, folder: Path, at: datetime, by: Staff, *, decide: bool = True) -> Sync:
+def _deliver(
+    district: District, tables: making.Tables, folder: Path, at: datetime, by: Staff, *, decide: bool = True
+) -> Sync:
     path = folder / f"{district.site_code}.zip"
     making.write_zip(path, tables)
     return _send(district, path, f"OneRoster-{at:%Y%m%d}.zip", at, by, decide=decide)

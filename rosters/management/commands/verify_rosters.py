@@ -1,6 +1,7 @@
 """`manage.py verify_rosters`: every live roster equals its accepted snapshot, recomputed from scratch.
 
-An independent witness: SQL and hashing of its own, none of the engine's comparing code. A row's text is its cells in the
+An independent witness: SQL and hashing of its own, none of the engine's comparing code. A row's text is its cells in
+the
 order of the normal form joined by line feeds; a table's digest is the sum of the rows' SHA-256 modulo 2**256.
 """
 
@@ -49,14 +50,18 @@ def _faults(district: District) -> Iterator[str]:
         facts = tables.get(table, {"rows": 0, "digest": "0" * 64})
         live = _digest(_live_rows(table, district.pk))
         if live != (facts["rows"], facts["digest"]):
-            yield f"{table}: live has {live[0]:,} rows, the snapshot {facts['rows']:,}" + (", and they differ" if live[0] == facts["rows"] else "")
+            yield f"{table}: live has {live[0]:,} rows, the snapshot {facts['rows']:,}" + (
+                ", and they differ" if live[0] == facts["rows"] else ""
+            )
         if table in tables:
             path = settings.PORTAL_DATA_DIR / "snapshots" / str(district.pk) / f"{table}-{facts['digest']}.parquet"
             if not path.exists():
                 yield f"{table}: the snapshot's file is missing"
             elif _digest(_stored_rows(path, columns)) != (facts["rows"], facts["digest"]):
                 yield f"{table}: the snapshot's file is not what it was"
-    whole = "".join(f"{t} {tables[t]['rows']} {tables[t]['digest']}\n" for t in NORMAL if t in tables and tables[t]["rows"])
+    whole = "".join(
+        f"{t} {tables[t]['rows']} {tables[t]['digest']}\n" for t in NORMAL if t in tables and tables[t]["rows"]
+    )
     if district.snapshot and hashlib.sha256(whole.encode()).hexdigest() != district.snapshot.digest:
         yield "the snapshot's digest does not fit its tables"
 
@@ -88,7 +93,9 @@ def _live_rows(table: str, district_id: int) -> Iterator[tuple[Any, ...]]:
         else:
             name = "sourced_id" if column == "sourcedId" else FIELDS[table].get(column) or _snake(column)
             selected.append(f't."{name}"')
-    query = f"SELECT {', '.join(selected)} FROM {own} t {' '.join(joins)} WHERE t.district_id = %s AND t.status = 'active'"
+    query = (
+        f"SELECT {', '.join(selected)} FROM {own} t {' '.join(joins)} WHERE t.district_id = %s AND t.status = 'active'"
+    )
     with connection.chunked_cursor() as cursor:
         cursor.execute(query, [district_id])
         while rows := cursor.fetchmany(_BATCH):
