@@ -121,7 +121,7 @@ STORAGES = {
         else "django.contrib.staticfiles.storage.StaticFilesStorage"
     },
 }
-WHITENOISE_USE_FINDERS = not PORTAL_PRODUCTION
+WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not PORTAL_PRODUCTION
 
 # An upload is spooled to disk by Django and then streamed into the store; it is never held in memory.
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024

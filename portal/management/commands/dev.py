@@ -13,7 +13,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandParser
 
 from portal import cluster
 from portal.local_secrets import local_secret
@@ -27,12 +27,15 @@ class Command(BaseCommand):
         "Run the portal on this machine. The first start makes the database, a demo and a login; later ones keep them."
     )
 
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--no-demo", dest="demo", action="store_false", help="start with an empty portal")
+
     def handle(self, *args: Any, **options: Any) -> None:
         door = self.open_door()
         call_command("migrate", verbosity=0)
         password = self.make_login()
-        self.stdout.write("Making the demo, unless it is there ...")
-        call_command("make_demo")
+        if options["demo"]:
+            call_command("make_demo")
         asked = cluster.StopRequest()
         web, worker = self.start_web(door), self.start_worker()
         self.stdout.write(
