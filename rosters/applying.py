@@ -18,7 +18,7 @@ import polars as pl
 from django.db import connection, transaction
 from django.db.models import F
 
-from rosters.diffing import Difference, digests_after, frame_of, patched, plan_digest, roster_digest
+from rosters.diffing import Difference, digests_after, patched, plan_digest, roster_digest
 from rosters.frames import Frames
 from rosters.models import FIELDS, LIVE, AuditEvent, District, KeyCounter, Record, Snapshot, Sync
 from rosters.oneroster.normal import NORMAL, REFERENCES, TABLES
@@ -57,8 +57,11 @@ def apply(
         raise PlanBroken("The stored difference does not lead to the roster that was approved.")
     for table, changes in difference.tables.items():
         if table in facts:
-            frame = patched(frame_of(base, table), changes)
-            store.write_snapshot_table(district.pk, table, frame, str(facts[table]["digest"]))
+            digest = str(facts[table]["digest"])
+            if table in base:
+                store.write_snapshot_table(district.pk, table, patched(base[table], changes), digest)
+            else:
+                store.keep_as_snapshot(district.pk, sync.pk, table, digest)
     keys = _take_keys(difference)
     whole = sum(len(f) for f in difference.tables.values()) or 1
     done = 0

@@ -109,6 +109,13 @@ class Findings:
             known.count += number
             known.places = pl.concat([known.places, places])
 
+    def without_places(self) -> Findings:
+        """The same findings without lines and values."""
+        bare = Findings(overrides=self.overrides)
+        for f in self._groups.values():
+            bare.add(f.code, f.file, f.column, count=f.count, detail=f.detail, effect=f.effect, severity=f.severity)
+        return bare
+
     def is_off(self, code: str) -> bool:
         return self.overrides.get(code) == "off"
 

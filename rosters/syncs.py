@@ -246,12 +246,17 @@ def _prepare_delivery(work: _Work) -> None:
             )
         return
     with work.phase("comparing"):
+        delivered_ids: dict[str, pl.Series] = {
+            t: checked.tables[t].frame["sourcedId"] for t in ("orgs", "users") if t in checked.tables
+        }
         last_modified = max((str(t.frame["dateLastModified"].max() or "") for t in checked.tables.values()), default="")
         target = normalising.target(checked, base)
         findings = checked.findings
         del checked, delivered
         difference = compare(base, target)
-    _finish_preparing(work, base, target, difference, findings, {**facts, "last_modified": str(last_modified)[:40]})
+    _finish_preparing(
+        work, base, target, difference, findings, {**facts, "last_modified": last_modified[:40]}, delivered_ids
+    )
 
 
 def _named(path: Path, name: str) -> Path:
@@ -298,7 +303,13 @@ def _delivery_facts(delivered: Delivered, checked: Checked) -> dict[str, Any]:
 
 
 def _finish_preparing(
-    work: _Work, base: Frames, target: Frames, difference: Difference, findings: Findings, facts: dict[str, Any]
+    work: _Work,
+    base: Frames,
+    target: Frames,
+    difference: Difference,
+    findings: Findings,
+    facts: dict[str, Any],
+    delivered_ids: Mapping[str, pl.Series],
 ) -> None:
     sync, district = work.sync, work.sync.district
     base_tables = district.snapshot.tables if district.snapshot else {}
@@ -317,14 +328,14 @@ def _finish_preparing(
         return
     with work.phase("judging"):
         lines = tally(base, difference)
-        situation = _situation(sync, base, target, difference, lines, digest, facts, facts.get("last_modified", ""))
+        situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids)
         holds = holding.judge(situation, district.hold_limits)
     counts = difference.counts()
     with work.phase("storing"):
-        if any(h.code == "WRONG_DISTRICT" for h in holds):
-            store().write_difference(district.pk, sync.pk, Difference())
-        else:
-            store().write_difference(district.pk, sync.pk, difference)
+        foreign = any(h.code == "WRONG_DISTRICT" for h in holds)
+        if foreign:  # another district's names are kept nowhere that somebody of this one may look
+            lines, findings = lines.filter(pl.col("dimension") == ""), findings.without_places()
+        store().write_difference(district.pk, sync.pk, Difference() if foreign else difference)
         plan = plan_digest(district.version, difference)
         verdict = _verdict(sync, counts, holds, district.version == 0)
         totals = {kind: sum(c[kind] for c in counts.values()) for kind in ("added", "updated", "removed")}
@@ -361,7 +372,7 @@ def _situation(
     lines: pl.DataFrame,
     digest: str,
     facts: dict[str, Any],
-    last_modified: str,
+    delivered_ids: Mapping[str, pl.Series],
 ) -> holding.Situation:
     district = sync.district
     previous = district.syncs.filter(status="applied", undoes=None).order_by("-applied_at").first()
@@ -378,7 +389,8 @@ def _situation(
         headers=facts.get("headers", {}),
         previous_headers=previous.headers if previous else {},
         earlier_digests=dict(earlier.values_list("digest", "version")),
-        last_modified=last_modified,
+        last_modified=facts.get("last_modified", ""),
+        delivered_ids=delivered_ids,
         previous_last_modified=previous.last_modified if previous else "",
         history=_history(district),
         other_districts=lambda: _other_districts(district),
@@ -656,7 +668,7 @@ def _prepare_undo(work: _Work) -> None:
             target[table] = frame
         target = {table: frame for table, frame in target.items() if len(frame)}
         difference = compare(live, target)
-    _finish_preparing(work, live, target, difference, Findings(), {})
+    _finish_preparing(work, live, target, difference, Findings(), {}, {})
 
 
 def _taken_back(done: Difference, live: Frames) -> dict[str, tuple[pl.DataFrame, pl.DataFrame]]:

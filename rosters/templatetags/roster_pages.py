@@ -8,7 +8,7 @@ from typing import Any
 
 from django import template
 from django.utils import timezone
-from django.utils.html import format_html, format_html_join
+from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
@@ -109,8 +109,8 @@ def old_and_new(old: str | None, new: str | None) -> SafeString:
 
 def _marked(text: str, differs: bool) -> SafeString:
     if not text:
-        return format_html("")
-    return format_html("<mark>{}</mark>", text.replace(" ", "␣")) if differs else format_html("{}", text)
+        return SafeString("")
+    return format_html("<mark>{}</mark>", text.replace(" ", "␣")) if differs else conditional_escape(text)
 
 
 @register.simple_tag(takes_context=True)

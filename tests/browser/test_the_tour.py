@@ -1,0 +1,125 @@
+"""The README's tour, in a real browser: a zip arrives, is held, is reviewed, goes live, and is taken back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.utils import timezone
+
+from rosters import making, syncs
+from rosters.models import District, Org, Sync, User
+from tests.queue import work_off
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+    from playwright.sync_api import Page
+    from pytest_django.live_server_helper import LiveServer
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def cedar(data_dir: Path, tmp_path: Path, alice: Staff) -> District:
+    """A district whose first roster is live."""
+    district = District.objects.create(name="Cedar Grove", site_code="1001")
+    tables = making.make_roster(users=220, seed=4, today=timezone.localdate(), name="Cedar Grove")
+    making.write_zip(tmp_path / "day1.zip", tables)
+    making.write_zip(tmp_path / "day2.zip", making.without_school(tables, 1))
+    sync = syncs.receive(district, tmp_path / "day1.zip", origin="staff", name="day1.zip", by=alice)
+    sync = syncs.prepare(sync.pk) or sync
+    syncs.approve(sync, by=alice, plan_digest=sync.plan_digest)
+    syncs.apply(sync.pk)
+    district.refresh_from_db()
+    return district
+
+
+def log_in(page: Page, live_server: LiveServer, name: str) -> list[str]:
+    """Log in as `name`; returns the list into which the browser's complaints are written from here on."""
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.goto(f"{live_server.url}/admin/")
+    page.fill("#id_username", name)
+    page.fill("#id_password", f"{name}-password")
+    page.click("input[type=submit]")
+    return complaints
+
+
+def test_a_zip_arrives_is_held_approved_and_taken_back(
+    page: Page, live_server: LiveServer, cedar: District, tmp_path: Path
+) -> None:
+    complaints = log_in(page, live_server, "alice")
+    people_before = User.objects.filter(status="active").count()
+    page.goto(f"{live_server.url}/admin/rosters/district/{cedar.pk}/change/")
+    page.set_input_files("input[type=file]", tmp_path / "day2.zip")
+    page.click("text=Upload day2.zip")
+    page.wait_for_selector("#progress")
+    assert page.is_visible("text=Waiting for a worker")
+    assert work_off() == 1
+    page.wait_for_selector(".holds")  # the page found out by itself
+    assert page.is_visible("text=SCHOOL_GONE")
+    page.click("text=Show the records >> nth=0")
+    assert page.is_visible("#changes .change.removed")
+    page.click("button:has-text('Approve')")
+    page.wait_for_selector("#progress")
+    work_off()
+    page.wait_for_selector("text=Can be undone until")
+    assert User.objects.filter(status="active").count() < people_before
+    assert Org.objects.filter(type="school", status="tobedeleted").count() == 1
+    page.click("button:has-text('Work out how to undo')")
+    work_off()
+    page.wait_for_selector("button:has-text('Approve')")
+    page.click("button:has-text('Approve')")
+    work_off()
+    page.wait_for_selector(".status-good")
+    assert User.objects.filter(status="active").count() == people_before
+    assert not complaints, complaints
+
+
+def test_declining_asks_for_a_reason_and_keeps_the_roster(
+    page: Page, live_server: LiveServer, cedar: District, tmp_path: Path, rita: Staff
+) -> None:
+    log_in(page, live_server, "rita")
+    page.goto(f"{live_server.url}/admin/rosters/district/{cedar.pk}/change/")
+    page.set_input_files("input[type=file]", tmp_path / "day2.zip")
+    page.click("text=Upload day2.zip")
+    page.wait_for_selector("#progress")
+    work_off()
+    page.wait_for_selector(".holds")
+    page.fill("input[name=reason]", "Send the school again, please.")
+    page.click("text=Decline and keep the roster as it is")
+    page.wait_for_selector("text=Send the school again, please.")
+    assert Sync.objects.latest("pk").status == "declined"
+    cedar.refresh_from_db()
+    assert cedar.version == 1
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
+def test_every_page_fits_and_has_no_accessibility_fault(
+    live_server: LiveServer, cedar: District, tmp_path: Path, width: int, scheme: str, page: Page, alice: Staff
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    sync = syncs.receive(cedar, tmp_path / "day2.zip", origin="staff", name="day2.zip", by=alice)
+    syncs.prepare(sync.pk)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    complaints = log_in(page, live_server, "alice")
+    person = User.objects.filter(role="student").earliest("pk")
+    school = Org.objects.filter(type="school").earliest("pk")
+    faults: list[tuple[str, str, str]] = []
+    for address in (
+        "", "rosters/district/", f"rosters/district/{cedar.pk}/change/", "rosters/district/add/", "rosters/sync/",
+        f"rosters/sync/{sync.pk}/change/", f"rosters/user/?district={cedar.pk}", f"rosters/user/{person.pk}/change/",
+        f"rosters/org/{school.pk}/change/", "rosters/auditevent/",
+    ):  # fmt: skip
+        page.goto(f"{live_server.url}/admin/{address}")
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{address} is wider than {width}"
+        found = Axe().run(page).response["violations"]
+        faults += [
+            (address, v["id"], v["nodes"][0]["html"][:160]) for v in found if v["impact"] in ("critical", "serious")
+        ]
+    assert not faults, faults
+    assert not complaints, complaints
