@@ -178,25 +178,40 @@ class _Keys:
 
 
 def look_up(table: str, district_id: int, wanted: pl.Series) -> pl.DataFrame:
-    """``sourcedId``, ``pk`` of those of `wanted` that the live table has: a few by their ids, many by reading all
-    keys."""
+    """``sourcedId``, ``pk`` of those of `wanted` that the live table has."""
     name = LIVE[table]._meta.db_table
-    schema = {"sourcedId": pl.String, "pk": pl.Int64}
-    rows: list[tuple[str, int]] = []
     with connection.cursor() as cursor:
-        if len(wanted) <= _FEW:
-            for part in wanted.to_frame().iter_slices(500):
-                ids = part.to_series().to_list()
-                marks = ",".join(["%s"] * len(ids))
-                cursor.execute(
-                    f"SELECT sourced_id, id FROM {name} WHERE district_id = %s AND sourced_id IN ({marks})",
-                    [district_id, *ids],
-                )
-                rows += cursor.fetchall()
+        if connection.vendor == "postgresql":
+            rows = _look_up_by_copy(cursor, name, district_id, wanted)
         else:
-            cursor.execute(f"SELECT sourced_id, id FROM {name} WHERE district_id = %s", [district_id])
-            rows = cursor.fetchall()
-    return pl.DataFrame(rows, schema=schema, orient="row")
+            rows = _look_up_in_parts(cursor, name, district_id, wanted)
+    return pl.DataFrame(rows, schema={"sourcedId": pl.String, "pk": pl.Int64}, orient="row")
+
+
+def _look_up_in_parts(cursor: Any, name: str, district_id: int, wanted: pl.Series) -> list[tuple[str, int]]:
+    """A few by their ids, many by reading all keys of the district."""
+    if len(wanted) > _FEW:
+        cursor.execute(f"SELECT sourced_id, id FROM {name} WHERE district_id = %s", [district_id])
+        return list(cursor.fetchall())
+    rows: list[tuple[str, int]] = []
+    for part in wanted.to_frame().iter_slices(500):
+        ids = part.to_series().to_list()
+        marks = ",".join(["%s"] * len(ids))
+        query = f"SELECT sourced_id, id FROM {name} WHERE district_id = %s AND sourced_id IN ({marks})"
+        cursor.execute(query, [district_id, *ids])
+        rows += cursor.fetchall()
+    return rows
+
+
+def _look_up_by_copy(cursor: Any, name: str, district_id: int, wanted: pl.Series) -> list[tuple[str, int]]:
+    """Long lists of values mislead PostgreSQL's planner; a small table with statistics does not."""
+    cursor.execute("DROP TABLE IF EXISTS wanted_records")
+    cursor.execute('CREATE TEMP TABLE wanted_records (sourced_id text COLLATE "C") ON COMMIT DROP')
+    _copy(cursor, "COPY wanted_records FROM STDIN (FORMAT csv, NULL '')", wanted.to_frame("sourced_id"))
+    cursor.execute("ANALYZE wanted_records")
+    query = f"SELECT t.sourced_id, t.id FROM {name} t JOIN wanted_records USING (sourced_id) WHERE t.district_id = %s"
+    cursor.execute(query, [district_id])
+    return list(cursor.fetchall())
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -319,7 +334,7 @@ def _insert(model: type[Record], rows: pl.DataFrame, table: str, district_id: in
     quoted = ",".join(f'"{c}"' for c in columns)
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            _copy(cursor, f"COPY {name} ({quoted}) FROM STDIN (FORMAT csv, NULL '')", frame, model)
+            _copy(cursor, f"COPY {name} ({quoted}) FROM STDIN (FORMAT csv, NULL '')", frame)
         else:
             _execute_many(f"INSERT INTO {name} ({quoted}) VALUES ({','.join('?' * len(columns))})", frame)
 
@@ -329,24 +344,18 @@ def _update(model: type[Record], rows: pl.DataFrame, constant: dict[str, Any], v
     name = model._meta.db_table
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
-            return _update_by_copy(cursor, name, rows, constant, values, model)
+            return _update_by_copy(cursor, name, rows, constant, values)
         sets = ",".join([*(f'"{c}"=?' for c in constant), *(f'"{c}"=?' for c in values)])
         fixed = [pl.lit(_stamp(v) if isinstance(v, datetime) else v).alias(f"fixed.{c}") for c, v in constant.items()]
         return _execute_many(f"UPDATE {name} SET {sets} WHERE id=?", rows.select(*fixed, *values, "pk"))
 
 
-def _update_by_copy(
-    cursor: Any, name: str, rows: pl.DataFrame, constant: dict[str, Any], values: list[str], model: type[Record]
-) -> int:
+def _update_by_copy(cursor: Any, name: str, rows: pl.DataFrame, constant: dict[str, Any], values: list[str]) -> int:
     quoted = ",".join(f'"{c}"' for c in ("id", *values))
     cursor.execute("DROP TABLE IF EXISTS changed_records")
     cursor.execute(f"CREATE TEMP TABLE changed_records ON COMMIT DROP AS SELECT {quoted} FROM {name} WHERE false")
-    _copy(
-        cursor,
-        f"COPY changed_records ({quoted}) FROM STDIN (FORMAT csv, NULL '')",
-        rows.select(pl.col("pk").alias("id"), *values),
-        model,
-    )
+    changed = rows.select(pl.col("pk").alias("id"), *values)
+    _copy(cursor, f"COPY changed_records ({quoted}) FROM STDIN (FORMAT csv, NULL '')", changed)
     cursor.execute("ANALYZE changed_records")
     sets = ",".join([*(f'"{c}"=%s' for c in constant), *(f'"{c}"=c."{c}"' for c in values)])
     cursor.execute(f"UPDATE {name} t SET {sets} FROM changed_records c WHERE t.id=c.id", list(constant.values()))
@@ -367,7 +376,7 @@ def _execute_many(statement: str, frame: pl.DataFrame) -> int:
     return touched
 
 
-def _copy(cursor: Any, statement: str, frame: pl.DataFrame, model: type[Record]) -> None:
+def _copy(cursor: Any, statement: str, frame: pl.DataFrame) -> None:
     """COPY in CSV: text is quoted (so that "" stays ""), a missing reference is an empty cell (NULL)."""
     with cursor.copy(statement) as copy:
         for part in frame.iter_slices(100_000):

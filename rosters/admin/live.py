@@ -253,7 +253,6 @@ class ClassAdmin(Live):
 class UserAdmin(Live):
     list_display = ("family_name", "given_name", "role", "grades", "username", "district", "status")
     list_filter = (OfDistrict, OfSchool, "status")
-    search_help_text = "The beginning of a family name, or a whole username or sourcedId."
 
     def search(self, term: str) -> Q:
         low = term.lower()
