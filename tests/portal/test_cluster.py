@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from django.conf import settings
@@ -110,11 +111,9 @@ class RunningCluster:
         self.folder = folder
         self.log = folder / "log"
         self.asked = 0
-        database = connection.settings_dict
-        url = f"sqlite:///{database['NAME']}"
+        url = f"sqlite:///{connection.settings_dict['NAME']}"
         if connection.vendor == "postgresql":
-            who = f"{database['USER']}:{database['PASSWORD']}" if database["PASSWORD"] else database["USER"]
-            url = f"postgres://{who}@{database['HOST']}:{database['PORT'] or 5432}/{database['NAME']}"
+            url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{connection.settings_dict['NAME']}").geturl()
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
                 [sys.executable, settings.BASE_DIR / "manage.py", "qcluster", "--grace", "5"],
