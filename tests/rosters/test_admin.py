@@ -1,0 +1,227 @@
+"""The staff's pages: who sees what, who may decide, what a stale page answers, and what it costs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+from django.utils import timezone
+
+from rosters import making, syncs
+from rosters.models import AuditEvent, District, Sync, User
+from tests.queue import work_off
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def tables() -> making.Tables:
+    return making.make_roster(users=80, seed=6, today=timezone.localdate(), name="Cedar Grove")
+
+
+@pytest.fixture
+def cedar(data_dir: Path, tmp_path: Path, alice: Staff, tables: making.Tables) -> District:
+    """A district whose first roster is live, and a second delivery that waits because a school is missing."""
+    district = District.objects.create(name="Cedar Grove", site_code="1001")
+    _apply(_sent(district, tmp_path, tables), alice)
+    _sent(district, tmp_path, making.without_school(tables, 0))
+    district.refresh_from_db()
+    return district
+
+
+def _sent(district: District, folder: Path, tables: making.Tables) -> Sync:
+    making.write_zip(folder / "sent.zip", tables)
+    sync = syncs.receive(district, folder / "sent.zip", origin="staff", name="sent.zip")
+    return syncs.prepare(sync.pk) or sync
+
+
+def _apply(sync: Sync, by: Staff) -> Sync:
+    syncs.approve(sync, by=by, plan_digest=sync.plan_digest)
+    return syncs.apply(sync.pk) or sync
+
+
+def _logged_in(staff: Staff) -> Client:
+    client = Client()
+    client.force_login(staff)
+    return client
+
+
+def _waiting() -> Sync:
+    return Sync.objects.get(status="awaiting_review")
+
+
+def test_a_viewer_looks_but_neither_uploads_nor_decides(cedar: District, vera: Staff) -> None:
+    client, sync = _logged_in(vera), _waiting()
+    page = client.get(f"/admin/rosters/sync/{sync.pk}/change/")
+    assert page.status_code == 200
+    assert b"Approve" not in page.content
+    for action in ("approve", "decline", "undo", "retry"):
+        answer = client.post(f"/admin/rosters/sync/{sync.pk}/{action}/", {"plan": sync.plan_digest, "reason": "no"})
+        assert answer.status_code == 403
+    zip_file = SimpleUploadedFile("x.zip", b"PK")
+    assert client.post(f"/admin/rosters/district/{cedar.pk}/upload/", {"file": zip_file}).status_code == 403
+    assert client.get(f"/admin/rosters/sync/{sync.pk}/original/").status_code == 403
+    assert _waiting() == sync
+
+
+def test_a_viewer_sees_no_demographics_anywhere(cedar: District, vera: Staff, rita: Staff) -> None:
+    sync = _waiting()
+    changes = f"/admin/rosters/sync/{sync.pk}/changes/?table=demographics"
+    assert b"birthDate" not in _logged_in(vera).get(changes).content
+    assert b"birthDate" in _logged_in(rita).get(changes).content
+    assert _logged_in(vera).get("/admin/rosters/demographics/").status_code == 403
+    assert _logged_in(rita).get("/admin/rosters/demographics/").status_code == 200
+
+
+def test_nothing_is_decided_by_get(cedar: District, alice: Staff) -> None:
+    client, sync = _logged_in(alice), _waiting()
+    for action in ("approve", "decline", "undo", "retry"):
+        assert client.get(f"/admin/rosters/sync/{sync.pk}/{action}/").status_code == 405
+    assert client.get(f"/admin/rosters/district/{cedar.pk}/upload/").status_code == 405
+    assert _waiting() == sync
+
+
+def test_a_reviewer_approves_and_the_queue_applies(cedar: District, rita: Staff) -> None:
+    client, sync = _logged_in(rita), _waiting()
+    answer = client.post(f"/admin/rosters/sync/{sync.pk}/approve/", {"plan": sync.plan_digest})
+    assert answer.status_code == 302
+    assert work_off() == 1
+    sync.refresh_from_db()
+    assert (sync.status, sync.decided_by) == ("applied", rita)
+    assert AuditEvent.objects.filter(action="sync.approved", by=rita, plan_digest=sync.plan_digest).exists()
+
+
+def test_a_stale_page_gets_409_and_the_new_plan(
+    cedar: District, rita: Staff, alice: Staff, tables: making.Tables, tmp_path: Path
+) -> None:
+    waiting = _waiting()
+    client = _logged_in(rita)
+    answer = client.post(f"/admin/rosters/sync/{waiting.pk}/approve/", {"plan": "0" * 64})
+    assert answer.status_code == 409
+    assert b"Nothing was approved" in answer.content
+    assert waiting.plan_digest.encode() in answer.content  # the page shows the plan as it is now
+    assert _waiting() == waiting
+
+
+def test_a_page_from_before_the_roster_moved_gets_409_and_the_plan_is_made_anew(
+    cedar: District, rita: Staff, alice: Staff
+) -> None:
+    waiting = _waiting()
+    District.objects.filter(pk=cedar.pk).update(version=5)
+    answer = _logged_in(rita).post(f"/admin/rosters/sync/{waiting.pk}/approve/", {"plan": waiting.plan_digest})
+    assert answer.status_code == 409
+    waiting.refresh_from_db()
+    assert waiting.status == "received"
+    assert work_off() >= 1
+
+
+def test_declining_without_a_reason_is_refused(cedar: District, rita: Staff) -> None:
+    answer = _logged_in(rita).post(f"/admin/rosters/sync/{_waiting().pk}/decline/", {"reason": " "})
+    assert answer.status_code == 409
+    assert _waiting()
+
+
+def test_changed_settings_leave_an_audit_row_with_before_and_after(cedar: District, manu: Staff) -> None:
+    form = {
+        "name": "Cedar Grove", "site_code": "1001", "time_zone": "America/Denver", "encoding": "",
+        "hold_limits": '{"removed_share": 0.5}', "mappings": "{}", "rule_overrides": "{}",
+    }  # fmt: skip
+    answer = _logged_in(manu).post(f"/admin/rosters/district/{cedar.pk}/change/", form)
+    assert answer.status_code == 302, answer.context["errors"]
+    event = AuditEvent.objects.get(action="district.changed")
+    assert event.by == manu
+    assert event.before["time_zone"] == "America/Chicago"
+    assert event.after["hold_limits"] == {"removed_share": 0.5}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("hold_limits", '{"removed_shares": 1}'), ("hold_limits", '{"removed_share": -1}'), ("mappings", '{"grades": {}}'),
+     ("rule_overrides", '{"OR-CSV-001": "off"}'), ("rule_overrides", '{"OR-CSV-999": "off"}')],
+)  # fmt: skip
+def test_settings_that_mean_nothing_are_refused(cedar: District, manu: Staff, field: str, value: str) -> None:
+    form = {
+        "name": "Cedar Grove", "site_code": "1001", "time_zone": "America/Denver", "encoding": "", "hold_limits": "{}",
+        "mappings": "{}", "rule_overrides": "{}", field: value,
+    }  # fmt: skip
+    answer = _logged_in(manu).post(f"/admin/rosters/district/{cedar.pk}/change/", form)
+    assert answer.status_code == 200
+    assert field in answer.context["adminform"].form.errors
+
+
+def test_a_new_group_for_somebody_leaves_an_audit_row(vera: Staff, alice: Staff) -> None:
+    from django.contrib.auth.models import Group
+
+    reviewer = Group.objects.get(name="reviewer")
+    form = {
+        "username": "vera",
+        "is_active": "on",
+        "is_staff": "on",
+        "groups": [reviewer.pk],
+        "date_joined_0": "2026-01-01",
+        "date_joined_1": "10:00:00",
+    }
+    answer = _logged_in(alice).post(f"/admin/auth/user/{vera.pk}/change/", form)
+    assert answer.status_code == 302
+    event = AuditEvent.objects.get(action="staff.permissions")
+    assert event.before["groups"] == ["viewer"]
+    assert event.after["groups"] == ["reviewer"]
+
+
+def test_the_queues_own_pages_are_for_superusers_and_only_to_look_at(manu: Staff, alice: Staff) -> None:
+    assert _logged_in(manu).get("/admin/django_q/schedule/").status_code == 403
+    assert _logged_in(alice).get("/admin/django_q/schedule/").status_code == 200
+    answer = _logged_in(alice).post("/admin/django_q/schedule/add/", {"func": "os.system", "args": "'true'"})
+    assert answer.status_code == 403
+
+
+def test_the_desk_costs_the_same_with_3_and_with_300_districts(
+    cedar: District, alice: Staff, django_assert_max_num_queries: Callable[[int], Any]
+) -> None:
+    client = _logged_in(alice)
+    client.get("/admin/")
+    District.objects.bulk_create(District(name=f"District {n}", site_code=f"d{n}") for n in range(300))
+    Sync.objects.bulk_create(
+        Sync(district=d, delivery=Sync.objects.earliest("pk").delivery, status="awaiting_review", verdict="Held.")
+        for d in District.objects.filter(site_code__startswith="d")
+    )
+    with django_assert_max_num_queries(25):
+        page = client.get("/admin/")
+    assert page.status_code == 200
+    assert page.content.count(b"<tr>") < 100
+
+
+def test_people_are_found_by_the_beginning_of_their_name(cedar: District, vera: Staff) -> None:
+    person = User.objects.filter(role="student").earliest("pk")
+    page = _logged_in(vera).get("/admin/rosters/user/", {"q": person.family_name[:4], "district": cedar.pk})
+    assert person.username in page.content.decode()
+
+
+def test_live_records_cannot_be_changed_by_anybody(cedar: District, alice: Staff) -> None:
+    client, person = _logged_in(alice), User.objects.earliest("pk")
+    assert client.get("/admin/rosters/user/add/").status_code == 403
+    client.post(f"/admin/rosters/user/{person.pk}/change/", {"family_name": "Changed"})
+    assert client.post(f"/admin/rosters/user/{person.pk}/delete/", {"post": "yes"}).status_code == 403
+    assert not User.objects.filter(family_name="Changed").exists()
+
+
+def test_the_findings_download_is_safe_for_spreadsheets(
+    cedar: District, rita: Staff, tables: making.Tables, tmp_path: Path
+) -> None:
+    import polars as pl
+
+    users = tables["users"].with_columns(
+        middleName=pl.when(pl.int_range(pl.len()) == 3).then(pl.lit("=SUM(A1)")).otherwise(pl.lit(""))
+    )
+    sync = _sent(cedar, tmp_path, {**tables, "users": users})
+    answer = _logged_in(rita).get(f"/admin/rosters/sync/{sync.pk}/findings.csv")
+    text = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
+    assert "'=SUM(A1)" in text
+    assert ",=SUM" not in text
