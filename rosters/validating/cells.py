@@ -11,7 +11,8 @@ and left to the type of its column.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import polars as pl
@@ -31,6 +32,7 @@ _FORMULA = ("=", "+", "@", "\t")
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 _PHONE = r"^[0-9+()./\-\s]{5,}(?:\s*(?:x|ext\.?)\s*\d+)?$"
 _SPREADSHEET = r"^\d(?:\.\d+)?E\+\d+$"
+_TWO_YEARS = re.compile(r"(\d{4})\s*[-/]\s*(\d{4}|\d{2})")
 
 #: The rule of each vocabulary, and of a column where the vocabulary serves several.
 _VOCABULARY_RULES = {
@@ -103,6 +105,9 @@ def _heal(ctx: Context, table: Table) -> None:
         vocabulary = _vocabulary(ctx, column)
         if vocabulary is not None and column.kind in ("enum", "boolean") and not column.listed:
             _heal_case(ctx, table, column, vocabulary)
+            _read_as(ctx, table, column, _VOCABULARY_RULES.get(vocabulary.name, ""), vocabulary.legacy)
+        elif column.kind == "year":
+            _read_as(ctx, table, column, "OR-CSV-105", _closing_years(ctx.frames[table.name][column.name]))
 
 
 def _mapped(column: str, words: dict[str, str], *, listed: bool) -> pl.Expr:
@@ -140,6 +145,28 @@ def _heal_case(ctx: Context, table: Table, column: Column, vocabulary: Vocabular
         detail=f"It was read as {', '.join(sorted(set(healed.values())))}.",
     )
     ctx.frames[table.name] = frame.with_columns(pl.col(column.name).replace(healed))
+
+
+def _read_as(ctx: Context, table: Table, column: Column, code: str, meanings: Mapping[str, str]) -> None:
+    """Words that break the standard, but of which everybody knows what they mean: reported, and read as that."""
+    cells = ctx.frames[table.name][column.name]
+    rows = indices(cells.is_in(list(meanings))) if meanings else cells.head(0)
+    if len(rows):
+        read = sorted({meanings[word] for word in cells.gather(rows).unique()})
+        detail = f"It was read as {', '.join(read[:6])}."
+        ctx.flag(code, table.name, column.name, rows, effect="none", detail=detail)
+        ctx.frames[table.name] = ctx.frames[table.name].with_columns(pl.col(column.name).replace(dict(meanings)))
+
+
+def _closing_years(cells: pl.Series) -> dict[str, str]:
+    """School years written as both of their years ("2026-2027", "2026/27"), with the one that the standard wants."""
+    years = {}
+    for cell in cells.unique().to_list():
+        if match := _TWO_YEARS.fullmatch(cell.strip()):
+            closing = str(int(match[1]) + 1)
+            if match[2] in (closing, closing[2:]):
+                years[cell] = closing
+    return years
 
 
 def _vocabulary(ctx: Context, column: Column) -> Vocabulary | None:

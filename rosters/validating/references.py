@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from rosters.findings import Effect
 from rosters.oneroster.normal import TABLES
 from rosters.oneroster.spec import Column
 from rosters.validating.context import Context, indices
@@ -38,6 +39,7 @@ _TABLE_CODES = {
     "userProfiles": "OR-CSV-181",
     "scoreScales": "OR-CSV-182",
 }
+_UNUSABLE = "The record it names could not be used."
 
 
 def check_identity(ctx: Context, name: str) -> None:
@@ -89,12 +91,10 @@ def check_references(ctx: Context) -> list[tuple[str, str]]:
         incomplete += _check_target(ctx, name, column)
         if column.refers_to in ctx.frames or column.refers_to in ctx.base:
             open_columns.append((name, column, _links(ctx, name, column)))
-    first = True
     while True:
         before = {n: int(m.sum()) for n, m in ctx.bad.items()}
-        for name, column, links in open_columns:
-            _judge(ctx, name, column, links, again=not first)
-        first = False
+        for index, (name, column, links) in enumerate(open_columns):
+            open_columns[index] = (name, column, _judge(ctx, name, column, links))
         if before == {n: int(m.sum()) for n, m in ctx.bad.items()}:
             return incomplete
 
@@ -141,46 +141,46 @@ def _links(ctx: Context, name: str, column: Column) -> pl.DataFrame:
     return links.with_columns(accepted=pl.lit(False))
 
 
-def _judge(ctx: Context, name: str, column: Column, links: pl.DataFrame, *, again: bool) -> None:
+def _judge(ctx: Context, name: str, column: Column, links: pl.DataFrame) -> pl.DataFrame:
+    """Report the links that lead nowhere; the others are returned, for each is reported once."""
     target = column.refers_to
     alive = ctx.bad.get(target)
-    lost = links["to"].is_null()
+    absent = links["to"].is_null()
+    lost = absent
     if alive is not None and bool(alive.any()):
-        lost |= alive.gather(links["to"].fill_null(0)).fill_null(False) if len(alive) else lost
-    lost &= ~(links["accepted"] if links["accepted"].dtype == pl.Boolean else lost)
+        lost = absent | alive.gather(links["to"].fill_null(0)).fill_null(False) if len(alive) else lost
+    lost &= ~links["accepted"]
     dangling = links.filter(lost)
     if len(dangling):  # rows that are set aside already need no second reason
         dangling = dangling.filter(~ctx.bad[name].gather(dangling["row"]))
     if not len(dangling):
-        return
+        return links
     code = _CODES.get((name, column.name)) or _TABLE_CODES.get(name, "OR-CSV-183")
-    detail = "The record it names could not be used." if again else _near(ctx, name, column, dangling)
+    nowhere = dangling.filter(dangling["to"].is_null())
+    if len(nowhere):
+        _near(ctx, name, column, nowhere)
     if column.listed:
-        _drop_items(ctx, name, column, links, dangling, code, detail)
+        _drop_items(ctx, name, column, links, dangling, code)
     else:
-        ctx.flag(
-            code,
-            name,
-            column.name,
-            dangling["row"],
-            detail=detail,
-            effect="row" if column.name == "sourcedId" else None,
-        )
+        effect: Effect | None = "row" if column.name == "sourcedId" else None
+        ctx.flag(code, name, column.name, nowhere["row"], effect=effect)
+        unusable = dangling.filter(dangling["to"].is_not_null())["row"]
+        ctx.flag(code, name, column.name, unusable, detail=_UNUSABLE, effect=effect)
+    return links.filter(~lost)
 
 
-def _near(ctx: Context, name: str, column: Column, dangling: pl.DataFrame) -> str:
+def _near(ctx: Context, name: str, column: Column, dangling: pl.DataFrame) -> None:
     """184: some of them would fit if case and blanks were ignored."""
     if column.refers_to not in ctx.frames:
-        return ""
+        return
     known = ctx.frames[column.refers_to]["sourcedId"].str.strip_chars().str.to_lowercase()
     near = dangling.filter(dangling["item"].str.strip_chars().str.to_lowercase().is_in(known.implode()))
     if len(near):
         ctx.flag("OR-CSV-184", name, column.name, near["row"], values=near["item"])
-    return ""
 
 
 def _drop_items(
-    ctx: Context, name: str, column: Column, links: pl.DataFrame, dangling: pl.DataFrame, code: str, detail: str
+    ctx: Context, name: str, column: Column, links: pl.DataFrame, dangling: pl.DataFrame, code: str
 ) -> None:
     """Only the items that lead nowhere are dropped; a required list of which nothing is left costs the row."""
     if ctx.findings.is_off(code):
@@ -195,6 +195,7 @@ def _drop_items(
     )
     hopeless = rows.filter(~rows.is_in(left["row"].implode())) if column.required else rows.head(0)
     partly = rows.filter(~rows.is_in(hopeless.implode()))
+    detail = "" if dangling["to"].null_count() else _UNUSABLE
     ctx.flag(code, name, column.name, hopeless, detail=detail, effect="row")
     ctx.flag(code, name, column.name, partly, detail=detail, effect="value")
     severity = ctx.findings.overrides.get(code, "error")
