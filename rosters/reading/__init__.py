@@ -124,8 +124,9 @@ class _Package:
             self._refuse(damage, manifest.FILE)
             return Delivered(False, version, {}, properties, self.findings)
         if not version:
-            detail = "None of its files is one of OneRoster."
-            self.findings.add("OR-CSV-025", manifest.FILE, severity="fatal", effect="package", detail=detail)
+            if not any(finding.code == "OR-CSV-060" for finding in self.findings):
+                detail = "None of its files is one of OneRoster."
+                self.findings.add("OR-CSV-025", manifest.FILE, severity="fatal", effect="package", detail=detail)
             return Delivered(False, "", {}, properties, self.findings)
         standard = VERSIONS[version]
         tables = self._tables(data, standard, properties)
@@ -179,8 +180,11 @@ class _Package:
     def _recognised(self, files: dict[str, Member]) -> str:
         """The version of a set without manifest, from its headers; "" where it is none."""
         found = self._headers(files)
-        if headers.SCHOOL_DATA_SYNC & {name for names in found.values() for name in names}:
-            raise Damaged("OR-CSV-060", headers.NOT_ONEROSTER)
+        strange = [file for file, names in found.items() if headers.SCHOOL_DATA_SYNC & set(names)]
+        for file in strange:
+            self._refuse(Damaged("OR-CSV-060", headers.NOT_ONEROSTER, 1), file)
+        if strange:
+            return ""
         former = [name for file, names in found.items() for name in names if name in OLD_NAMES.get(file[:-4], {})]
         version = _fitting_version(found)
         if not version:

@@ -207,17 +207,25 @@ def _drop_items(
 
 
 def check_complete(ctx: Context) -> list[tuple[str, str]]:
-    """013 and 015: what a bulk set must hold; only what was never accepted makes it incomplete."""
+    """013 and 015: what a bulk set must hold; only what was never accepted makes it incomplete.
+
+    Changes may come alone. Without a full set before them they are of no use yet, but nothing is wrong with them.
+    """
     core = ctx.version.core
     incomplete: list[tuple[str, str]] = []
-    for name in core:
-        if name in ctx.delivered.tables:
+    sent = [name for name in core if name in ctx.delivered.tables]
+    changes = all(ctx.mode(name) == "delta" for name in sent)
+    for name in core if sent else ():
+        if name in sent or name in ctx.base:
             continue
-        if name in ctx.base:
-            continue
-        if any(t in ctx.delivered.tables for t in core):
-            ctx.findings.add("OR-CSV-015", f"{name}.csv", effect="package")
-            incomplete.append(("ROSTER-INCOMPLETE", f"{name}.csv is missing."))
+        ctx.findings.add(
+            "OR-CSV-015",
+            f"{name}.csv",
+            severity="warning" if changes else None,
+            effect="package",
+            detail="These are changes only; they need a full set before them." if changes else "",
+        )
+        incomplete.append(("ROSTER-INCOMPLETE", f"{name}.csv is missing."))
     for name in ctx.frames:
         for needed in ctx.table(name).depends_on:
             if needed not in ctx.delivered.tables and ctx.mode(name) == "bulk" and len(ctx.frames[name]):
