@@ -1,6 +1,7 @@
 """`manage.py make_demo`: three made-up districts with a history, so that every page has something true to show.
 
-Everything goes through the same conductor as real work; only the clock is set back. Run again, it does nothing.
+Everything goes through the same conductor as real work; only the clock is set back. It is one transaction: an
+interrupted demo leaves nothing, and the next start makes it. Run again, it does nothing.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.contrib.auth.models import User as Staff
 from django.core.management.base import BaseCommand
+from django.db import transaction
 from django.utils import timezone
 
 from rosters import making, syncs
@@ -29,6 +31,7 @@ DISTRICTS = (
 class Command(BaseCommand):
     help = "Make three made-up districts with a history. Does nothing where there are districts already."
 
+    @transaction.atomic
     def handle(self, *args: Any, **options: Any) -> None:
         if District.objects.exists():
             self.stdout.write("There are districts already; the demo was not made.")
