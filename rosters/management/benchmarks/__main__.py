@@ -1,4 +1,5 @@
-"""One measurement in a process of its own: prints one line of JSON with its seconds and the process's peak memory.
+"""One measurement in a process of its own: prints one line of JSON with its seconds, and the CPU seconds and peak
+memory (MB) of the whole process.
 
 Usage: python -m rosters.management.benchmarks WHAT [ARGUMENT ...]
 """
@@ -49,8 +50,9 @@ def main(what: str, *arguments: str) -> None:
     started = time.perf_counter()
     told = measure(*arguments) or {}
     seconds = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    sys.stdout.write(json.dumps({"total": seconds, "peak": peak, **told}) + "\n")
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    facts = {"total": seconds, "cpu": used.ru_utime + used.ru_stime, "peak": used.ru_maxrss / 1024}
+    sys.stdout.write(json.dumps(facts | told) + "\n")
 
 
 if __name__ == "__main__":
