@@ -97,9 +97,11 @@ class Live(ReadOnly):
     change_form_template = "admin/rosters/record/page.html"
     paginator = ShortCountPaginator
     show_full_result_count = False
+    show_facets = admin.ShowFacets.NEVER  # they count whole tables
+    sortable_by = ()  # any order but the index's own would sort whole tables
     list_per_page = PER_PAGE
     list_filter: ClassVar[Any] = (OfDistrict, "status")
-    ordering: ClassVar[Any] = ("pk",)
+    ordering: ClassVar[Any] = ("district", "sourced_id")
     search_fields: ClassVar[Any] = ("sourced_id",)
     list_select_related: ClassVar[Any] = ("district",)
 
@@ -117,6 +119,10 @@ class Live(ReadOnly):
                 district__in=list(District.objects.filter(version__gt=0).values_list("pk", flat=True))
             )
         return queryset.filter(self.search(term)), False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        title = str(self.opts.verbose_name_plural).capitalize()
+        return super().changelist_view(request, {"title": title, **(extra_context or {})})
 
     def search(self, term: str) -> Q:
         return Q(sourced_id=term)
@@ -252,6 +258,7 @@ class ClassAdmin(Live):
 @admin.register(User)
 class UserAdmin(Live):
     list_display = ("family_name", "given_name", "role", "grades", "username", "district", "status")
+    ordering = ("district", "search_name")
     list_filter = (OfDistrict, OfSchool, "status")
 
     def search(self, term: str) -> Q:
