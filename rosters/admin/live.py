@@ -101,7 +101,7 @@ class Live(ReadOnly):
     sortable_by = ()  # any order but the index's own would sort whole tables
     list_per_page = PER_PAGE
     list_filter: ClassVar[Any] = (OfDistrict, "status")
-    ordering: ClassVar[Any] = ("district", "sourced_id")
+    ordering: ClassVar[Any] = ("district_id", "sourced_id")
     search_fields: ClassVar[Any] = ("sourced_id",)
     list_select_related: ClassVar[Any] = ("district",)
 
@@ -258,7 +258,7 @@ class ClassAdmin(Live):
 @admin.register(User)
 class UserAdmin(Live):
     list_display = ("family_name", "given_name", "role", "grades", "username", "district", "status")
-    ordering = ("district", "search_name")
+    ordering = ("district_id", "search_name")
     list_filter = (OfDistrict, OfSchool, "status")
 
     def search(self, term: str) -> Q:
