@@ -41,6 +41,7 @@ class Context:
     bad: dict[str, pl.Series] = field(default_factory=dict)
     drops: dict[str, dict[str, list[pl.Series]]] = field(default_factory=dict)
     _rows_of: dict[tuple[str, str], pl.Series] = field(default_factory=dict)
+    _index: dict[str, pl.DataFrame] = field(default_factory=dict)
 
     @property
     def version(self) -> Version:
@@ -137,7 +138,12 @@ class Context:
         """The number of the row with each of these sourcedIds in `target`; null where there is none."""
         if target not in self.frames:
             return pl.Series("row", [None], dtype=pl.UInt32).new_from_index(0, len(ids))
-        index = self.frames[target].select("sourcedId").with_row_index("row").unique("sourcedId", keep="first")
+        index = self._index.get(target)
+        if index is None:
+            index = self.frames[target].select("sourcedId").with_row_index("row")
+            if index["sourcedId"].hash().n_unique() < len(index):
+                index = index.unique("sourcedId", keep="first")
+            self._index[target] = index
         return ids.alias("sourcedId").to_frame().join(index, on="sourcedId", how="left", maintain_order="left")["row"]
 
     def items(self, table: str, column: str) -> pl.DataFrame:

@@ -86,15 +86,15 @@ def check_references(ctx: Context) -> list[tuple[str, str]]:
     columns = [(n, c) for n in ctx.frames for c in ctx.table(n).columns if c.refers_to]
     order = {name: i for i, name in enumerate(TABLES)}
     columns.sort(key=lambda pair: order.get(pair[0], 99))
-    open_columns: list[tuple[str, Column, pl.DataFrame]] = []
+    references = []
     for name, column in columns:
         incomplete += _check_target(ctx, name, column)
         if column.refers_to in ctx.frames or column.refers_to in ctx.base:
-            open_columns.append((name, column, _links(ctx, name, column)))
+            references.append(_Reference(ctx, name, column))
     while True:
         before = {n: int(m.sum()) for n, m in ctx.bad.items()}
-        for index, (name, column, links) in enumerate(open_columns):
-            open_columns[index] = (name, column, _judge(ctx, name, column, links))
+        for reference in references:
+            _judge(ctx, reference)
         if before == {n: int(m.sum()) for n, m in ctx.bad.items()}:
             return incomplete
 
@@ -126,47 +126,69 @@ def _check_target(ctx: Context, name: str, column: Column) -> list[tuple[str, st
     return []
 
 
-def _links(ctx: Context, name: str, column: Column) -> pl.DataFrame:
-    """``row``, ``item`` (the id), ``to`` (row of the target's frame or null), ``accepted`` (known from before)."""
-    if column.listed:
-        links = ctx.items(name, column.name)
-        links = links.with_columns(ctx.rows_named(links["item"], column.refers_to).alias("to"))
-    else:
-        links = ctx.frames[name].select(item=pl.col(column.name)).with_row_index("row")
-        links = links.with_columns(ctx.row_of(name, column.name).alias("to")).filter(pl.col("item") != "")
-    missing = links.filter(pl.col("to").is_null())
-    base = ctx.base_ids(column.refers_to)
-    if len(missing) or bool(ctx.bad.get(column.refers_to, pl.Series([False])).any()):
-        return links.with_columns(accepted=pl.col("item").is_in(base.implode()))
-    return links.with_columns(accepted=pl.lit(False))
+class _Reference:
+    """The links of one column: for each, the row it stands in, the id it names, and the row of the target's frame that
+    has this id (null if none). `reported` marks links that have been complained of."""
+
+    def __init__(self, ctx: Context, name: str, column: Column) -> None:
+        self.name, self.column = name, column
+        self.row: pl.Series | None
+        if column.listed:
+            items = ctx.items(name, column.name)
+            self.row, self.item = items["row"], items["item"]
+            self.to = ctx.rows_named(self.item, column.refers_to)
+        else:
+            self.row = None  # one link in each row: its number is the row's
+            self.item = ctx.frames[name][column.name]
+            self.to = ctx.row_of(name, column.name)
+        self.unknown = self.to.is_null() & (self.item != "")
+        self.reported = self.unknown.new_from_index(0, 0)
+
+    def dangling(self, ctx: Context) -> pl.DataFrame:
+        """``row``, ``item``, ``to`` of the links that lead nowhere now and were not reported before."""
+        lost = self.unknown
+        target = ctx.bad.get(self.column.refers_to)
+        if target is not None and bool(target.any()):
+            lost = lost | target.gather(self.to.fill_null(0)) & self.to.is_not_null()
+        if len(self.reported):
+            lost = lost & ~self.reported
+        if not lost.any():
+            return pl.DataFrame(schema={"row": pl.UInt32, "item": pl.String, "to": pl.UInt32})
+        places = lost.arg_true()
+        row = places if self.row is None else self.row.gather(places)
+        found = pl.DataFrame(
+            {"place": places, "row": row, "item": self.item.gather(places), "to": self.to.gather(places)}
+        )
+        # What was accepted before stays as a target; rows that are set aside already need no second reason.
+        found = found.filter(~pl.col("item").is_in(ctx.base_ids(self.column.refers_to).implode()))
+        found = found.filter(~ctx.bad[self.name].gather(found["row"]))
+        known = self.reported if len(self.reported) else pl.repeat(False, len(lost), eager=True)
+        self.reported = known.scatter(found["place"], pl.repeat(True, len(found), eager=True)) if len(found) else known
+        return found.drop("place")
+
+    def links(self) -> pl.DataFrame:
+        """``row``, ``item`` of the links of a list column that still stand."""
+        links = pl.DataFrame({"row": self.row, "item": self.item})
+        return links.filter(~self.reported) if len(self.reported) else links
 
 
-def _judge(ctx: Context, name: str, column: Column, links: pl.DataFrame) -> pl.DataFrame:
-    """Report the links that lead nowhere; the others are returned, for each is reported once."""
-    target = column.refers_to
-    alive = ctx.bad.get(target)
-    absent = links["to"].is_null()
-    lost = absent
-    if alive is not None and bool(alive.any()):
-        lost = absent | alive.gather(links["to"].fill_null(0)).fill_null(False) if len(alive) else lost
-    lost &= ~links["accepted"]
-    dangling = links.filter(lost)
-    if len(dangling):  # rows that are set aside already need no second reason
-        dangling = dangling.filter(~ctx.bad[name].gather(dangling["row"]))
+def _judge(ctx: Context, reference: _Reference) -> None:
+    """Report the links that lead nowhere, each once."""
+    name, column = reference.name, reference.column
+    dangling = reference.dangling(ctx)
     if not len(dangling):
-        return links
+        return
     code = _CODES.get((name, column.name)) or _TABLE_CODES.get(name, "OR-CSV-183")
     nowhere = dangling.filter(dangling["to"].is_null())
     if len(nowhere):
         _near(ctx, name, column, nowhere)
     if column.listed:
-        _drop_items(ctx, name, column, links, dangling, code)
+        _drop_items(ctx, name, column, reference.links(), dangling, code)
     else:
         effect: Effect | None = "row" if column.name == "sourcedId" else None
         ctx.flag(code, name, column.name, nowhere["row"], effect=effect)
         unusable = dangling.filter(dangling["to"].is_not_null())["row"]
         ctx.flag(code, name, column.name, unusable, detail=_UNUSABLE, effect=effect)
-    return links.filter(~lost)
 
 
 def _near(ctx: Context, name: str, column: Column, dangling: pl.DataFrame) -> None:
@@ -186,9 +208,8 @@ def _drop_items(
     if ctx.findings.is_off(code):
         return
     rows = dangling["row"].unique().sort()
-    kept = links.join(dangling.select("row", "item"), on=["row", "item"], how="anti", maintain_order="left")
     left = (
-        kept.filter(pl.col("row").is_in(rows.implode()))
+        links.filter(pl.col("row").is_in(rows.implode()))
         .group_by("row", maintain_order=True)
         .agg(pl.col("item"))
         .select("row", cell=pl.col("item").list.join(","))
