@@ -142,7 +142,7 @@ class _Reference:
             self.item = ctx.frames[name][column.name]
             self.to = ctx.row_of(name, column.name)
         self.unknown = self.to.is_null() & (self.item != "")
-        self.reported = self.unknown.new_from_index(0, 0)
+        self.reported = pl.Series("reported", [], dtype=pl.Boolean)
 
     def dangling(self, ctx: Context) -> pl.DataFrame:
         """``row``, ``item``, ``to`` of the links that lead nowhere now and were not reported before."""
