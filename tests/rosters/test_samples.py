@@ -155,3 +155,73 @@ SAME = {
     "semantic.primary_org_missing_role": "229",
     "semantic.user_profile_user_mismatch": "230",
 }
+#: What the other library and this check do not agree on, and who is right (docs/compatibility.md has the long form).
+#: The key: its diagnostic ("" where it accepts the package), and the rule with which this check answers the same cells.
+EXPLAINED = {
+    ("", "013"): "users.csv without the files that annex A asks for; it only follows references that are filled",
+    ("", "015"): "files that make no roster: allowed by the standard, of no use to an import",
+    ("", "218"): "primary=true for a student: the standard has it for teachers only",
+    ("row.invalid_list", "213"): "subjects without subjectCodes: both are optional, so it is a warning here",
+    ("reference.duplicate_sourced_id", "162"): "a row repeated cell by cell loses nothing: a warning, and read once",
+    ("semantic.multiple_primary_roles_for_user_org", "162"): "the second primary role is that repeated row",
+    ("semantic.primary_org_missing_role", "229"): "nothing in the standard says must: a warning here",
+    ("reference.missing_target_record", "160"): "the row is set aside for its id: it needs no second reason",
+    ("table.missing_data_rows", "060"): "a header with one column: refused before its rows are counted",
+    ("table.row_width_mismatch", "060"): "a header with two columns: refused before its rows are counted",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """One diagnostic of the other library."""
+
+    code: str
+    file: str
+    field: str
+    row: int | None
+
+    def is_said_by(self, finding: Finding) -> bool:
+        if self.code.startswith("manifest.file_"):
+            return (finding.file, finding.column) == ("manifest.csv", f"file.{self.file.removesuffix('.csv')}")
+        lines = finding.places["line"].drop_nulls().to_list()
+        columns = VERSIONS["1.2"].tables[self.file[:-4]].header if self.file[:-4] in NORMAL else ()
+        same_column = finding.column not in columns or self.field not in columns or finding.column == self.field
+        return finding.file == self.file and same_column and (not self.row or not lines or self.row in lines)
+
+
+def diagnostics(verdicts: Any) -> set[Said]:
+    """What the other library says of the rostering part, semantics included."""
+    said = [d for part in ("package", "rostering", "full") for d in verdicts[part].get("diagnostics", ())]
+    found = {Said(d["code"], d.get("fileName", ""), d.get("field", ""), d.get("rowNumber")) for d in said}
+    return {d for d in found if in_rostering(d.file)}
+
+
+def in_rostering(file: str) -> bool:
+    return file in ("", "manifest.csv") or file.removesuffix(".csv") in NORMAL
+
+
+def compared(verdicts: Any, checked: Checked) -> Iterator[tuple[str, str]]:
+    """Everything about one package that the two see differently: (its diagnostic, our rule)."""
+    said = diagnostics(verdicts)
+    errors = [f for f in checked.findings if f.severity in ("fatal", "error") and in_rostering(f.file)]
+    for diagnostic in said:
+        same = [f"OR-CSV-{code}" for code in SAME[diagnostic.code].split()]
+        if not any(f.code in same and diagnostic.is_said_by(f) for f in errors):
+            instead = {f.code[-3:] for f in checked.findings if f.file == diagnostic.file}
+            known = [code for other, code in EXPLAINED if other == diagnostic.code and code in instead]
+            yield diagnostic.code, known[0] if known else "nothing"
+    if not said:
+        yield from {("", finding.code[-3:]) for finding in errors}
+
+
+def test_another_library_says_the_same_of_its_own_packages_or_we_know_why_not() -> None:
+    expected = json.loads((SAMPLES / "longsight" / "expected.json").read_text())
+    different: Counter[tuple[str, str]] = Counter()
+    same_verdict = 0
+    for name, verdicts in expected.items():
+        _, _, checked = checked_set(SAMPLES / "longsight" / "zips" / name)
+        found = list(compared(verdicts, checked))
+        different.update(found)
+        same_verdict += not any(other == "" for other, _ in found)
+    assert set(different) == set(EXPLAINED)
+    assert len(expected) - same_verdict == 4
