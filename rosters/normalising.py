@@ -16,7 +16,7 @@ from typing import Final
 import polars as pl
 
 from rosters.diffing import ID, frame_of
-from rosters.frames import Checked, Frames
+from rosters.frames import Checked, CheckedTable, Delivered, Frames
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.normal import METADATA, NORMAL, REFERENCES, TABLES
 
@@ -34,6 +34,14 @@ _LISTED_REFERENCES: Final[dict[str, dict[str, str]]] = {
 
 
 # ------------------------------------------------------------------------------------------------------ the normal form
+
+
+def taken_as_read(delivered: Delivered) -> Checked:
+    """A delivery as if no rule had anything to say of it: to be compared with what is live, never to be applied."""
+    ids = pl.DataFrame(schema={"sourcedId": pl.String})
+    cells = pl.DataFrame(schema={"sourcedId": pl.String, "column": pl.String})
+    tables = {n: CheckedTable(n, t.mode, t.frame, ids, cells, 0) for n, t in delivered.tables.items()}
+    return Checked(delivered.version, tables, delivered.findings)
 
 
 def normalise(checked: Checked) -> dict[str, pl.DataFrame]:
