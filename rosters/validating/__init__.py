@@ -25,7 +25,7 @@ def check(
     findings = Findings(overrides=dict(options.overrides))
     findings.extend(delivered.findings)
     if not delivered.readable or findings.fatal:
-        reasons = tuple(("ROSTER-UNREADABLE", f.message) for f in findings if f.severity == "fatal")
+        reasons = tuple(dict.fromkeys(("ROSTER-UNREADABLE", f.message) for f in findings if f.severity == "fatal"))
         return Checked(delivered.version, {}, findings, reasons[:3] or (("ROSTER-UNREADABLE", "It cannot be read."),))
     ctx = Context(delivered, base or {}, options, findings)
     for name, table in delivered.tables.items():

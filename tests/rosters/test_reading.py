@@ -12,7 +12,6 @@ from tests.rosters.reading.sets import ORG, found, ids, manifest, orgs_set, pack
 
 ORGS = table("orgs", ORG)
 HEADER = VERSIONS["1.1"].tables["orgs"].header
-SAMPLES = Path("/work/shared/samples")
 
 
 def with_header(*names: str) -> str:
@@ -217,19 +216,3 @@ def test_a_rule_that_is_off_takes_no_bad_row(tmp_path: Path) -> None:
     assert not found(delivered, "OR-CSV-045")
     assert ids(delivered) == ["school-1"]
     assert len(delivered.tables["orgs"].unread) == 1
-
-
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the public sample sets are not on this machine")
-def test_another_format_with_the_same_file_names_is_refused() -> None:
-    delivered = read(SAMPLES / "lookalike" / "SDS v2.1")
-    assert not delivered.readable
-    assert any("School Data Sync" in finding.message for finding in delivered.findings)
-
-
-@pytest.mark.skipif(not SAMPLES.is_dir(), reason="the public sample sets are not on this machine")
-def test_every_row_of_the_public_sets_is_read() -> None:
-    for folder in ("generated", "legertom", "moodle"):
-        for path in sorted((SAMPLES / folder).glob("*.zip")):
-            delivered = read(path)
-            assert delivered.readable, path.name
-            assert all(table.unread.is_empty() and len(table.frame) for table in delivered.tables.values())

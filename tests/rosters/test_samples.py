@@ -56,8 +56,6 @@ SETS = {
     "oat-sa/OneRosterv1p1BaseCSV": Expected("1.1", "015 049 062 063 067 070 084 085 100 104 068"),
     "lookalike/SDS v2.1": Expected("", "009 060", readable=False),
 }
-#: What is wrong with these sets, but costs an import nothing.
-HARMLESS = ("080", "081", "104", "105")
 
 
 def checked_set(path: Path) -> tuple[str, bool, Checked]:
