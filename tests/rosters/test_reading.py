@@ -1,4 +1,4 @@
-"""Packages, manifests and headers: one test per rule, and the real sets that we know."""
+"""Packages, manifests and headers: one test per rule."""
 
 from __future__ import annotations
 
@@ -216,3 +216,15 @@ def test_a_rule_that_is_off_takes_no_bad_row(tmp_path: Path) -> None:
     assert not found(delivered, "OR-CSV-045")
     assert ids(delivered) == ["school-1"]
     assert len(delivered.tables["orgs"].unread) == 1
+
+
+@pytest.mark.parametrize("with_a_manifest", [False, True])
+def test_another_format_with_the_same_file_names_is_refused_by_its_name(tmp_path: Path, with_a_manifest: bool) -> None:
+    files = {"users.csv": "sourcedId,username,givenName,familyName,activeDirectoryMatchId\r\nu1,u,A,B,x\r\n"}
+    if with_a_manifest:
+        files["manifest.csv"] = manifest("users")
+    delivered = read(packed(tmp_path / "set.zip", files))
+    assert not delivered.readable
+    (finding,) = [f for f in delivered.findings if f.code == "OR-CSV-060"]
+    assert (finding.file, finding.severity) == ("users.csv", "fatal")
+    assert "School Data Sync" in finding.message
