@@ -1,0 +1,310 @@
+"""Whole trips: what arrives, what goes live, what is taken back; after each, live equals the accepted snapshot."""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from rosters import making, syncs
+from rosters.models import AuditEvent, District, Enrollment, Sync, User
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def tables() -> making.Tables:
+    return making.make_roster(users=90, seed=8, today=timezone.localdate(), name="Cedar Grove")
+
+
+class Trip:
+    """A district and the hand that sends, approves and verifies."""
+
+    def __init__(self, folder: Path, by: Staff) -> None:
+        self.folder, self.by = folder, by
+        self.district = District.objects.create(name="Cedar Grove", site_code="1001")
+
+    def send(self, tables: making.Tables, version: str = "1.1") -> Sync:
+        path = self.folder / "sent.zip"
+        making.write_zip(path, tables, version=version)
+        return self.send_file(path)
+
+    def send_file(self, path: Path) -> Sync:
+        sync = syncs.receive(self.district, path, origin="staff", name=path.name, by=self.by)
+        return syncs.prepare(sync.pk) or sync
+
+    def go(self, sync: Sync) -> Sync:
+        syncs.approve(sync, by=self.by, plan_digest=sync.plan_digest)
+        done = syncs.apply(sync.pk)
+        assert done is not None
+        assert done.status == "applied", done.error
+        self.verify()
+        return done
+
+    def undo(self, sync: Sync) -> Sync:
+        return syncs.prepare(syncs.undo(sync, by=self.by).pk) or sync
+
+    def verify(self) -> None:
+        told = StringIO()
+        with pytest.raises(SystemExit) as left:
+            call_command("verify_rosters", stdout=told)
+        assert left.value.code == 0, told.getvalue()
+        self.district.refresh_from_db()
+
+
+@pytest.fixture
+def trip(data_dir: Path, tmp_path: Path, alice: Staff) -> Trip:
+    folder = tmp_path / "sent"
+    folder.mkdir()
+    return Trip(folder, alice)
+
+
+def digest(sync: Sync) -> str:
+    assert sync.result is not None
+    return sync.result.digest
+
+
+def test_the_first_roster_waits_then_lives_and_the_same_again_changes_nothing(
+    trip: Trip, tables: making.Tables
+) -> None:
+    first = trip.send(tables)
+    assert first.status == "awaiting_review"
+    assert [h.code for h in first.holds.all()] == ["FIRST_DELIVERY"]
+    trip.go(first)
+    assert User.objects.filter(status="active").count() == len(tables["users"])
+    assert Enrollment.objects.filter(status="active").count() == len(tables["enrollments"])
+    assert trip.send(tables).status == "unchanged"
+    shuffled = {name: frame.reverse() for name, frame in reversed(list(tables.items()))}
+    assert trip.send(shuffled).status == "unchanged"
+    trip.verify()
+
+
+def test_a_day_is_applied_and_undone_to_the_very_digest(trip: Trip, tables: making.Tables) -> None:
+    first = trip.go(trip.send(tables))
+    day_two, _ = making.next_day(tables, change=0.1, seed=3)
+    second = trip.go(trip.send(day_two))
+    assert second.added + second.updated + second.removed > 0
+    assert User.objects.filter(status="active").count() == len(day_two["users"])
+    back = trip.go(trip.undo(second))
+    assert digest(back) == digest(first)
+    forth = trip.go(trip.undo(back))
+    assert digest(forth) == digest(second)
+
+
+def test_who_left_and_comes_back_keeps_the_same_key(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    person = User.objects.filter(role="student").earliest("pk")
+    gone = {name: _without(frame, person.sourced_id) for name, frame in tables.items()}
+    trip.go(trip.send(gone))
+    person.refresh_from_db()
+    assert person.status == "tobedeleted"
+    trip.go(trip.send(tables))
+    again = User.objects.get(sourced_id=person.sourced_id)
+    assert (again.pk, again.status) == (person.pk, "active")
+
+
+def _without(frame: pl.DataFrame, who: str) -> pl.DataFrame:
+    for column in ("userSourcedId", "sourcedId"):
+        if column in frame.columns:
+            frame = frame.filter(pl.col(column) != who)
+    if "agentSourcedIds" in frame.columns:
+        frame = frame.with_columns(
+            pl.when(pl.col("agentSourcedIds").str.contains(who, literal=True))
+            .then(pl.lit(""))
+            .otherwise(pl.col("agentSourcedIds"))
+            .alias("agentSourcedIds")
+        )
+    return frame
+
+
+def test_an_undo_after_a_later_change_leaves_that_alone_and_lists_it(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    who = tables["users"]["sourcedId"][0]
+    second = trip.go(trip.send(_renamed(tables, who, "Second", "Second")))
+    trip.go(trip.send(_renamed(tables, who, "Third", "Second")))
+    undoing = trip.undo(second)
+    conflicts = syncs.undo_conflicts(second)
+    assert [(c.table, c.sourced_id, c.column) for c in conflicts] == [("users", who, "familyName")]
+    trip.go(undoing)
+    person = User.objects.get(sourced_id=who)
+    assert person.family_name == "Third"
+    assert person.middle_name == tables["users"]["middleName"][0]
+
+
+def _renamed(tables: making.Tables, who: str, family: str, middle: str) -> making.Tables:
+    mine = pl.col("sourcedId") == who
+    users = tables["users"].with_columns(
+        familyName=pl.when(mine).then(pl.lit(family)).otherwise(pl.col("familyName")),
+        middleName=pl.when(mine).then(pl.lit(middle)).otherwise(pl.col("middleName")),
+    )
+    return {**tables, "users": users}
+
+
+def test_a_bad_row_keeps_its_last_values_and_never_counts_as_removed(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    who = tables["classes"]["sourcedId"][0]
+    bad = tables["classes"].with_columns(
+        classType=pl.when(pl.col("sourcedId") == who).then(pl.lit("lunch")).otherwise(pl.col("classType"))
+    )
+    sync = trip.send({**tables, "classes": bad})
+    assert sync.status == "unchanged", sync.verdict
+    assert sync.quarantined == 1
+    trip.verify()
+
+
+def test_a_missing_column_empties_nothing(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    sync = trip.send({**tables, "users": tables["users"].drop("email")})
+    assert sync.status == "unchanged", sync.verdict
+    assert "OR-CSV-063" in {f.code for f in sync.findings.all()}
+
+
+def test_missing_files_and_header_only_files_remove_nothing(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    without = trip.send({name: frame for name, frame in tables.items() if name != "enrollments"})
+    assert (without.status, without.removed) in (("unchanged", 0), ("awaiting_review", 0))
+    empty = trip.send({**tables, "enrollments": tables["enrollments"].head(0)})
+    assert empty.removed == 0
+    trip.verify()
+
+
+def test_a_cut_off_file_is_refused_and_yesterdays_roster_stays(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    path = trip.folder / "cut.zip"
+    making.write_zip(path, tables)
+    path.write_bytes(path.read_bytes()[:-200])
+    sync = trip.send_file(path)
+    assert (sync.status, sync.error_code) == ("rejected", "ROSTER-UNREADABLE")
+    assert "stays as it was" in sync.verdict
+    trip.verify()
+
+
+def test_1_2_arrives_and_serves_the_same_people(trip: Trip) -> None:
+    made = making.make_roster(users=70, seed=2, today=timezone.localdate(), name="Cedar Grove", version="1.2")
+    sync = trip.go(trip.send(made, version="1.2"))
+    assert sync.oneroster_version == "1.2"
+    assert User.objects.filter(role="student").exists()
+    assert trip.send(made, version="1.2").status == "unchanged"
+
+
+def test_an_old_page_approves_nothing(trip: Trip, tables: making.Tables) -> None:
+    sync = trip.send(tables)
+    with pytest.raises(syncs.StalePlan):
+        syncs.approve(sync, by=trip.by, plan_digest="0" * 64)
+    sync.refresh_from_db()
+    assert (sync.status, sync.decision) == ("awaiting_review", "")
+
+
+def test_a_newer_delivery_takes_the_place_of_one_that_waits(trip: Trip, tables: making.Tables) -> None:
+    first = trip.send(tables)
+    trip.send(making.without_school(tables, 0))
+    first.refresh_from_db()
+    assert first.status == "superseded"
+    with pytest.raises(syncs.DecisionRefused):
+        syncs.approve(first, by=trip.by, plan_digest=first.plan_digest)
+
+
+def test_an_empty_roster_and_another_districts_cannot_be_approved(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    other = making.make_roster(users=95, seed=77, today=timezone.localdate(), name="Elsewhere")
+    foreign = trip.send(other)
+    assert "WRONG_DISTRICT" in {h.code for h in foreign.holds.all()}
+    with pytest.raises(syncs.NotApprovable):
+        syncs.approve(foreign, by=trip.by, plan_digest=foreign.plan_digest)
+    names = set(other["users"]["familyName"]) - {""}
+    assert not syncs.store().difference(trip.district.pk, foreign.pk).tables
+    assert not any(name in str(list(foreign.tallies.values())) for name in names if len(name) > 4)
+
+
+def test_the_first_roster_cannot_be_undone_and_old_syncs_neither(trip: Trip, tables: making.Tables) -> None:
+
+    first = trip.go(trip.send(tables))
+    with pytest.raises(syncs.DecisionRefused):
+        syncs.undo(first, by=trip.by)
+    second = trip.go(trip.send(making.next_day(tables, change=0.05, seed=1)[0]))
+    with pytest.raises(syncs.DecisionRefused):
+        syncs.undo(second, by=trip.by, now=timezone.now() + timedelta(days=91))
+
+
+def test_tasks_delivered_twice_do_nothing_twice(trip: Trip, tables: making.Tables) -> None:
+    sync = trip.send(tables)
+    assert syncs.prepare(sync.pk) is None
+    trip.go(sync)
+    assert syncs.apply(sync.pk) is None
+    trip.district.refresh_from_db()
+    assert trip.district.version == 1
+
+
+def test_what_a_dead_worker_left_is_picked_up_and_given_up_after_three_times(trip: Trip, tables: making.Tables) -> None:
+    sync = trip.send(tables)
+    Sync.objects.filter(pk=sync.pk).update(
+        status="preparing", claimed_until=timezone.now() - timedelta(seconds=1), attempts=1
+    )
+    assert syncs.recover() == ([sync.pk], [])
+    assert (syncs.prepare(sync.pk) or sync).status == "awaiting_review"
+    Sync.objects.filter(pk=sync.pk).update(
+        status="preparing", claimed_until=timezone.now() - timedelta(seconds=1), attempts=3
+    )
+    assert syncs.recover() == ([], [])
+    sync.refresh_from_db()
+    assert (sync.status, sync.error_code) == ("failed", "WORKER-LOST")
+
+
+def test_every_step_leaves_an_audit_row(trip: Trip, tables: making.Tables) -> None:
+    sync = trip.go(trip.send(tables))
+    actions = list(AuditEvent.objects.filter(sync=sync).order_by("pk").values_list("action", flat=True))
+    assert actions == ["delivery.received", "sync.approved", "sync.applied"]
+
+
+def test_a_changed_live_row_is_found_by_verify(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    User.objects.filter(pk=User.objects.earliest("pk").pk).update(family_name="Tampered")
+    with pytest.raises(SystemExit) as left:
+        call_command("verify_rosters", stdout=StringIO())
+    assert left.value.code == 1
+
+
+def test_after_any_walk_live_is_what_was_accepted(trip: Trip, tables: making.Tables) -> None:
+    """Twenty random steps; `Trip.go` verifies after each apply."""
+    dice = random.Random(20261124)
+    now = tables
+    trip.go(trip.send(now))
+    for step in range(20):
+        choice = dice.choice(["day", "day", "undo", "decline", "same", "corrupt", "school"])
+        if choice == "day":
+            now, _ = making.next_day(now, change=dice.choice([0.02, 0.2]), seed=step)
+            sync = trip.send(now)
+            if sync.status in ("ready", "awaiting_review") and all(h.approvable for h in sync.holds.all()):
+                trip.go(sync)
+        elif choice == "undo":
+            latest = Sync.objects.filter(status="applied", base_version__gt=0).order_by("-applied_at").first()
+            if latest is not None and not latest.undone_by.exists():
+                undoing = trip.undo(latest)
+                if undoing.status == "awaiting_review":
+                    trip.go(undoing)
+        elif choice == "decline":
+            sync = trip.send(making.next_day(now, change=0.1, seed=1000 + step)[0])
+            if sync.status in ("ready", "awaiting_review"):
+                syncs.decline(sync, by=trip.by, reason="no")
+        elif choice == "corrupt":
+            path = trip.folder / "corrupt.zip"
+            making.write_zip(path, now)
+            data = bytearray(path.read_bytes())
+            data[dice.randrange(len(data))] ^= 0xFF
+            path.write_bytes(bytes(data))
+            trip.send_file(path)
+        elif choice == "school":
+            trip.send(making.without_school(now, 0))
+        else:
+            trip.send(now)
+        trip.verify()
