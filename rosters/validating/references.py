@@ -254,9 +254,26 @@ def check_complete(ctx: Context) -> list[tuple[str, str]]:
     return incomplete
 
 
+def _told_before(ctx: Context, name: str) -> None:
+    """091: references of a delta that only an earlier delivery answers."""
+    for column in ctx.table(name).columns:
+        if column.refers_to and not column.listed:
+            ids = ctx.frames[name][column.name].filter(ctx.row_of(name, column.name).is_null())
+            known = ids.filter((ids != "") & ids.is_in(ctx.base_ids(column.refers_to).implode()))
+            if len(known):
+                ctx.findings.add("OR-CSV-091", f"{name}.csv", column.name, count=len(known))
+        elif column.refers_to:
+            items = ctx.items(name, column.name)["item"]
+            strange = items.filter(ctx.rows_named(items, column.refers_to).is_null())
+            known = strange.filter(strange.is_in(ctx.base_ids(column.refers_to).implode()))
+            if len(known):
+                ctx.findings.add("OR-CSV-091", f"{name}.csv", column.name, count=len(known))
+
+
 def check_deltas(ctx: Context) -> None:
     """087, 090, 091: deletions and references of a delta, held against what was accepted before."""
     for name in [n for n in ctx.frames if ctx.mode(n) == "delta" and ctx.rostering(n)]:
+        _told_before(ctx, name)
         frame = ctx.frames[name]
         deleted = frame["status"].is_in(["tobedeleted", "inactive"])
         if ctx.base:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -13,8 +15,10 @@ from rosters.findings import Findings
 from rosters.frames import LINE, Checked, CheckOptions, Delivered, DeliveredTable, Frames
 from rosters.normalising import target
 from rosters.oneroster import VERSIONS
+from rosters.oneroster.rules import RULES
 from rosters.validating import check
 
+ROOT = Path(__file__).parents[2]
 TODAY = date(2026, 11, 24)
 Tables = dict[str, pl.DataFrame]
 Edit = Callable[[Tables], Tables | None]
@@ -413,3 +417,97 @@ def test_a_missing_core_file_refuses_a_first_delivery_but_not_a_later_one() -> N
     edited = drop("courses")(dict(OLD)) or OLD
     assert "ROSTER-INCOMPLETE" in {code for code, _ in judged(edited).rejections}
     assert not judged(edited, base=_accepted()).rejections
+
+
+# ------------------------------------------------------------------------------------ gradebook, resources and profiles
+
+
+def _small(**columns: str) -> pl.DataFrame:
+    return pl.DataFrame({"sourcedId": ["one"], **{name: [value] for name, value in columns.items()}})
+
+
+SMALL_CASES: list[tuple[str, str, pl.DataFrame]] = [
+    ("OR-CSV-108", "results", _small(score="ninety")),
+    ("OR-CSV-113", "scoreScales", _small(scoreScaleValue="A=90")),
+    ("OR-CSV-114", "lineItemLearningObjectiveIds", _small(source="case", learningObjectiveId="7")),
+    ("OR-CSV-137", "resources", _small(importance="middling")),
+    ("OR-CSV-138", "results", _small(scoreStatus="done")),
+    ("OR-CSV-139", "lineItemLearningObjectiveIds", _small(source="somewhere")),
+    ("OR-CSV-176", "classResources", _small(classSourcedId="nowhere")),
+    ("OR-CSV-177", "lineItems", _small(classSourcedId="nowhere")),
+    ("OR-CSV-178", "results", _small(studentSourcedId="nowhere")),
+    (
+        "OR-CSV-181",
+        "userProfiles",
+        _small(userSourcedId="nowhere", profileType="p", vendorId="v", credentialType="c", username="u"),
+    ),
+    ("OR-CSV-182", "scoreScales", _small(orgSourcedId="nowhere")),
+]
+
+
+@pytest.mark.parametrize(("code", "table", "frame"), SMALL_CASES, ids=[case[0] for case in SMALL_CASES])
+def test_rule_of_other_files(code: str, table: str, frame: pl.DataFrame) -> None:
+    checked = judged({**NEW, table: frame}, "1.2")
+    assert code in codes(checked)
+    if table != "userProfiles":  # gradebook and resources never cost the roster anything
+        assert not checked.rejections
+        assert not any(len(checked.tables[name].quarantined) for name in NEW)
+
+
+def test_rule_OR_CSV_183_a_link_of_the_gradebook_leads_nowhere() -> None:
+    items = _small(classSourcedId=NEW["classes"]["sourcedId"][0])
+    link = _small(lineItemSourcedId="nowhere")
+    assert "OR-CSV-183" in codes(judged({**NEW, "lineItems": items, "lineItemScoreScales": link}, "1.2"))
+
+
+def test_rule_OR_CSV_230_a_role_uses_another_users_profile() -> None:
+    profile = _small(
+        userSourcedId=NEW["users"]["sourcedId"][1], profileType="p", vendorId="v", credentialType="c", username="u"
+    )
+    mine = {**NEW, "userProfiles": profile}
+    owner = NEW["roles"]["userSourcedId"].to_list().index(NEW["users"]["sourcedId"][1])
+    other = NEW["roles"]["userSourcedId"].to_list().index(NEW["users"]["sourcedId"][2])
+    right = put("roles", "userProfileSourcedId", "one", owner)(dict(mine)) or mine
+    wrong = put("roles", "userProfileSourcedId", "one", other)(dict(mine)) or mine
+    assert "OR-CSV-230" not in codes(judged(right, "1.2"))
+    assert "OR-CSV-230" in codes(judged(wrong, "1.2"))
+
+
+def test_rule_OR_CSV_263_as_many_courses_as_classes() -> None:
+    classes = OLD["classes"].head(30)
+    courses = pl.concat([OLD["courses"].head(1).with_columns(sourcedId=pl.lit(f"c{n}")) for n in range(40)])
+    assert "OR-CSV-263" in codes(judged({**OLD, "classes": classes, "courses": courses}))
+
+
+def test_rule_OR_CSV_091_a_delta_refers_to_what_came_before() -> None:
+    checked = judged(_delta(), modes={"users": "delta"}, base=_accepted())
+    assert "OR-CSV-091" in codes(checked)
+    assert "OR-CSV-091" not in codes(judged(OLD))
+
+
+def test_rule_PR_003_a_file_that_the_product_does_not_read() -> None:
+    assert "PR-003" in codes(judged({**OLD, "categories": _small(title="Homework")}, product="math"))
+
+
+def test_rule_PR_020_a_header_that_the_product_cannot_read() -> None:
+    read = delivered(OLD)
+    read.findings.add("OR-CSV-062", "users.csv")
+    assert "PR-020" in codes(check(read, options=CheckOptions(today=TODAY, product="math")))
+
+
+#: Rules of the catalogue that no check looks for; docs/rules-left-out.md gives the reasons.
+LEFT_OUT = (
+    {"OR-CSV-016", "OR-CSV-092", "OR-CSV-260", "OR-CSV-261", "OR-CSV-265", "OR-CSV-267", "OR-CSV-271", "OR-CSV-275"}
+    | {f"OR-CSV-{number}" for number in range(240, 248)}
+    | {f"OR-CSV-{number}" for number in range(300, 306)}
+)
+
+
+def test_every_rule_is_looked_for_or_listed_as_left_out() -> None:
+    rooms = [*ROOT.glob("rosters/reading/*.py"), *ROOT.glob("rosters/validating/*.py")]
+    code = "".join(path.read_text() for path in rooms)
+    missing = {rule for rule in RULES if f'"{rule}"' not in code}
+    assert missing == LEFT_OUT
+    page = (ROOT / "docs/rules-left-out.md").read_text()
+    listed = {rule for cell in re.findall(r"^\| (.*?) \|", page, re.MULTILINE) for rule in cell.split() if "-" in rule}
+    assert listed - {"---"} == LEFT_OUT
