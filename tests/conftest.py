@@ -107,6 +107,19 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         terminalreporter.write_line(f"{count} test{'s' if count > 1 else ''}: {reason}")
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
+    """On SQLite, tests that commit are cleaned up with DELETE, which the audit trail refuses: so its guard is lifted
+    here, and put back by the tests that are about it."""
+    from django.db import connection
+
+    with django_db_blocker.unblock():
+        if connection.vendor == "sqlite":
+            with connection.cursor() as cursor:
+                cursor.execute("DROP TRIGGER IF EXISTS audit_no_update")
+                cursor.execute("DROP TRIGGER IF EXISTS audit_no_delete")
+
+
 @pytest.fixture
 def data_dir(tmp_path: Path, settings: Settings) -> Path:
     """A data folder for this test alone."""
