@@ -32,6 +32,10 @@ class PlanMoved(Exception):
     """The roster is no longer the one that the plan was made for. Nothing was written."""
 
 
+class Fenced(Exception):
+    """Another worker has taken this sync over meanwhile. Nothing was written by this one."""
+
+
 class PlanBroken(Exception):
     """What was written, or would be, is not what the plan says. Nothing was written."""
 
@@ -103,8 +107,10 @@ def _finish(sync: Sync, district: District, facts: dict[str, dict[str, object]],
     moved = District.objects.filter(pk=district.pk, version=sync.base_version).update(
         version=F("version") + 1, snapshot=snapshot
     )
-    if not moved or not sync.mark_applied(now, snapshot, sync.seconds):
+    if not moved:
         raise PlanMoved
+    if not sync.mark_applied(now, snapshot, sync.seconds):
+        raise Fenced
     AuditEvent.objects.create(
         at=now,
         by=sync.decided_by,
@@ -320,23 +326,34 @@ def _resolved(table: str, rows: pl.DataFrame, known: _Keys, self_keys: pl.DataFr
 
 
 def _insert(model: type[Record], rows: pl.DataFrame, table: str, district_id: int, now: datetime) -> None:
-    values = [name for _, name in _stored_columns(table)]
-    columns = ["id", "district_id", "sourced_id", "status", "date_last_modified", *values]
-    frame = rows.select(
-        pl.col("pk").alias("id"),
-        pl.lit(district_id).alias("district_id"),
-        "sourced_id",
-        pl.lit("active").alias("status"),
-        pl.lit(_stamp(now)).alias("date_last_modified"),
-        *values,
-    )
     name = model._meta.db_table
-    quoted = ",".join(f'"{c}"' for c in columns)
+    constant = {"district_id": district_id, "status": "active", "date_last_modified": _stamp(now)}
+    values = [column for _, column in _stored_columns(table)]
     with connection.cursor() as cursor:
         if connection.vendor == "postgresql":
+            fixed = [pl.lit(value).alias(column) for column, value in constant.items()]
+            frame = rows.select(pl.col("pk").alias("id"), "sourced_id", *fixed, *values)
+            quoted = ",".join(f'"{c}"' for c in frame.columns)
             _copy(cursor, f"COPY {name} ({quoted}) FROM STDIN (FORMAT csv, NULL '')", frame)
         else:
-            _execute_many(f"INSERT INTO {name} ({quoted}) VALUES ({','.join('?' * len(columns))})", frame)
+            _insert_many(name, rows.select(pl.col("pk").alias("id"), "sourced_id", *values), constant)
+
+
+def _insert_many(name: str, frame: pl.DataFrame, constant: dict[str, Any]) -> None:
+    """What is the same in every row, such as a column that the district never fills, stands in the statement itself:
+    sqlite3 binds each parameter of each row one by one."""
+    texts = [c for c, dtype in frame.schema.items() if dtype == pl.String]
+    empty = [c for c, bare in frame.select((pl.col(texts) == "").all()).row(0, named=True).items() if bare]
+    frame = frame.drop(empty)
+    fixed = {**constant, **dict.fromkeys(empty, "")}
+    columns = ",".join(f'"{c}"' for c in (*frame.columns, *fixed))
+    marks = ",".join([*("?" * frame.width), *(_literal(value) for value in fixed.values())])
+    _execute_many(f"INSERT INTO {name} ({columns}) VALUES ({marks})", frame)
+
+
+def _literal(value: int | str) -> str:
+    """A number, or a text that we made ourselves, as SQL."""
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
 
 
 def _update(model: type[Record], rows: pl.DataFrame, constant: dict[str, Any], values: list[str]) -> int:

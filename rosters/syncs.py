@@ -9,6 +9,7 @@ somebody can see. Roster values are never logged nor put into errors.
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -41,6 +42,7 @@ logger = logging.getLogger(__name__)
 PLACES_KEPT = 10
 TALLIES_KEPT = 20_000
 PAST_KEPT = 400
+BEAT_SECONDS = 5.0
 LOST_AFTER = timedelta(seconds=60)
 
 
@@ -114,6 +116,7 @@ class _Work:
         self.watch = watch
         self.seconds: dict[str, float] = dict(sync.seconds)
         self._beaten = time.monotonic()
+        self.told: tuple[str, float, int] = ("", 0.0, 0)
 
     @property
     def now(self) -> datetime:
@@ -129,6 +132,7 @@ class _Work:
             self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 3)
 
     def tell(self, phase: str, fraction: float, rows: int, *, force: bool = False) -> None:
+        self.told = (phase, fraction, rows)
         if self.watch:
             self.watch(phase, fraction, rows)
         if force or time.monotonic() - self._beaten >= 1:
@@ -621,31 +625,57 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
 # applying
 
 
+@contextmanager
+def _kept_alive(work: _Work) -> Iterator[None]:
+    """Renew the lease while one long transaction runs, from a thread with a connection of its own.
+
+    On SQLite nobody else could write meanwhile: neither this thread nor a worker who wants to take over.
+    """
+    if connection.vendor == "sqlite":
+        yield
+        return
+    over = threading.Event()
+
+    def beat() -> None:
+        try:
+            while not over.wait(BEAT_SECONDS):
+                work.sync.beat(timezone.now(), *work.told)
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=beat, name=f"lease of sync {work.sync.pk}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 def apply(
     sync_id: int, *, now: datetime | None = None, progress: Callable[[str, float, int], None] | None = None
 ) -> Sync | None:
     """Write an approved sync. None if another worker has it. If the roster moved, the plan is made anew and the
-    decision
-    withdrawn: nothing is ever applied to another version than was shown."""
+    decision withdrawn: nothing is ever applied to another version than was shown."""
     sync = Sync.objects.get(pk=sync_id)
     if not sync.start_applying(timezone.now()):
         return None
     sync = Sync.objects.select_related("district", "base", "decided_by").get(pk=sync_id)
     work = _Work(sync, now, progress)
-    with _faults(sync):
+    with _faults(sync), _kept_alive(work):
         started = time.perf_counter()
         difference = store().difference(sync.district_id, sync.pk).load()
         base = store().frames(sync.district_id, sync.base.tables) if sync.base else {}
         work.tell("applying", 0.0, 0, force=True)
-        sync.seconds = work.seconds
+
+        def told(fraction: float, rows: int) -> None:
+            work.tell("applying", fraction, rows)
+            sync.seconds = {**work.seconds, "applying": round(time.perf_counter() - started, 3)}
+
         try:
-            with transaction.atomic():
-
-                def told(fraction: float, rows: int) -> None:
-                    work.tell("applying", fraction, rows)
-                    sync.seconds = {**work.seconds, "applying": round(time.perf_counter() - started, 3)}
-
-                applying.apply(sync, difference, base, store(), now=work.now, progress=told)
+            applying.apply(sync, difference, base, store(), now=work.now, progress=told)
+        except applying.Fenced:
+            raise ClaimLost from None
         except applying.PlanMoved:
             sync.mark_stale(timezone.now())
             _audit(timezone.now(), None, "sync.stale", sync)
