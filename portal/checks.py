@@ -164,8 +164,8 @@ def database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[Che
 def refuse_to_open_if_wrong() -> None:
     """Run these checks as commands do, for a web server that starts without one.
 
-    Raises ImproperlyConfigured with every error and its hint.
+    Raises ImproperlyConfigured with every error and its hint, in the order of their ids.
     """
-    errors = [found for found in run_checks(tags=[TAG]) if found.is_serious()]
+    errors = sorted((found for found in run_checks(tags=[TAG]) if found.is_serious()), key=lambda found: found.id or "")
     if errors:
         raise ImproperlyConfigured("\n".join(str(error) for error in errors))
