@@ -42,6 +42,10 @@ DEFAULT_LIMITS: Final[dict[str, Limit]] = {
     "known_ids": Limit(
         0.20, "share", "Refuse as another district's file if fewer of our ids than this are in it, and no org is ours."
     ),
+    "bad_share": Limit(
+        0.005, "share", "Refuse a delivery if more than this share, and more than bad_rows, of a table cannot be used."
+    ),
+    "bad_rows": Limit(50, "records", "Refuse a delivery only if more rows than this of one table cannot be used."),
     "headers_changed": Limit(1, "on", "Hold if a file's columns changed (1), or never (0)."),
 }
 
@@ -104,12 +108,17 @@ class HoldFound:
 Rule = Callable[[Situation, Mapping[str, float]], list[HoldFound]]
 
 
+def limit_of(limits: Mapping[str, float], name: str) -> float:
+    """The limit in force: the district's own, or the default."""
+    return float(limits.get(name, DEFAULT_LIMITS[name].default))
+
+
 def judge(situation: Situation, limits: Mapping[str, float]) -> list[HoldFound]:
     """Every rule that fires, gravest first. `limits` are the district's own; the rest is `DEFAULT_LIMITS`.
 
     Of another district's file nothing else is said: every further sentence could tell of that district.
     """
-    limit = {name: float(limits.get(name, known.default)) for name, known in DEFAULT_LIMITS.items()}
+    limit = {name: limit_of(limits, name) for name in DEFAULT_LIMITS}
     if foreign := _wrong_district(situation, limit):
         return foreign
     if not situation.base_version:

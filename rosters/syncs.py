@@ -229,8 +229,8 @@ def _prepare_delivery(work: _Work) -> None:
             product=(district.products or [""])[0],
             mappings=district.mappings,
             overrides=district.rule_overrides,
-            max_bad_share=float(district.hold_limits.get("bad_share", 0.005)),
-            max_bad_rows=int(district.hold_limits.get("bad_rows", 50)),
+            max_bad_share=holding.limit_of(district.hold_limits, "bad_share"),
+            max_bad_rows=int(holding.limit_of(district.hold_limits, "bad_rows")),
         )
         checked = validating.check(delivered, base=base, options=options, progress=work.tell)
     facts = _delivery_facts(delivered, checked)
