@@ -278,6 +278,9 @@ def _same_content(delivered: Delivered, base: Frames, district: District) -> boo
     whole = bool(base) and delivered.readable and not delivered.findings.fatal and not district.mappings
     if not whole or any(t.mode != "bulk" or len(t.unread) for t in tables.values()):
         return False
+    rows = {name: facts["rows"] for name, facts in district.snapshot.tables.items()} if district.snapshot else {}
+    if any(len(tables[name].frame) != number for name, number in rows.items() if name in tables):
+        return False
     frames = normalising.normalise(normalising.taken_as_read(delivered))
     if set(frames) != set(base) or any(len(frame) != len(base[table]) for table, frame in frames.items()):
         return False
