@@ -428,6 +428,7 @@ def _situation(
     district = sync.district
     previous = district.syncs.filter(status="applied", undoes=None).order_by("-applied_at").first()
     earlier = district.snapshots.filter(version__lt=district.version).order_by("version")
+    orgs = delivered_ids["orgs"] if "orgs" in delivered_ids else frame_of(target, "orgs")["sourcedId"]
     return holding.Situation(
         base=base,
         target=target,
@@ -444,7 +445,7 @@ def _situation(
         delivered_ids=delivered_ids,
         previous_last_modified=previous.last_modified if previous else "",
         history=_history(district),
-        other_districts=lambda: _other_districts(district),
+        other_districts=lambda: _other_districts(district, orgs),
         is_undo=sync.is_undo,
     )
 
@@ -463,11 +464,15 @@ def _history(district: District) -> list[holding.Past]:
     return [holding.Past(s.applied_at.date(), shares[pk]) for pk, s in recent.items() if s.applied_at]
 
 
-def _other_districts(district: District) -> dict[str, frozenset[str]]:
-    """Name of each other district to the sourcedIds of its live orgs."""
+def _other_districts(district: District, orgs: pl.Series) -> dict[str, frozenset[str]]:
+    """Name to the sourcedIds of the live orgs, of each other district that could have just these: it has the first."""
+    if not len(orgs):
+        return {}
+    others = District.objects.filter(version__gt=0).exclude(pk=district.pk).values_list("pk", flat=True)
+    like = Org.objects.filter(district__in=list(others), sourced_id=orgs.min(), status="active").values("district")
     found: dict[str, set[str]] = {}
-    rows = Org.objects.filter(status="active").exclude(district=district).values_list("district__name", "sourced_id")
-    for name, sourced_id in rows.iterator():
+    rows = Org.objects.filter(district__in=list(like.values_list("district", flat=True)), status="active")
+    for name, sourced_id in rows.values_list("district__name", "sourced_id").iterator():
         found.setdefault(name, set()).add(sourced_id)
     return {name: frozenset(ids) for name, ids in found.items()}
 

@@ -30,9 +30,9 @@ def tables() -> making.Tables:
 class Trip:
     """A district and the hand that sends, approves and verifies."""
 
-    def __init__(self, folder: Path, by: Staff) -> None:
+    def __init__(self, folder: Path, by: Staff, name: str = "Cedar Grove", site_code: str = "1001") -> None:
         self.folder, self.by = folder, by
-        self.district = District.objects.create(name="Cedar Grove", site_code="1001")
+        self.district = District.objects.create(name=name, site_code=site_code)
 
     def send(self, tables: making.Tables, version: str = "1.1") -> Sync:
         path = self.folder / "sent.zip"
@@ -308,3 +308,10 @@ def test_after_any_walk_live_is_what_was_accepted(trip: Trip, tables: making.Tab
         else:
             trip.send(now)
         trip.verify()
+
+
+def test_the_file_of_a_district_that_we_know_is_told_from_ones_own(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    twin = Trip(trip.folder, trip.by, name="Harbor City", site_code="1002")
+    first = twin.send(tables)
+    assert "Cedar Grove has the same orgs" in first.holds.get(code="FIRST_DELIVERY").usual
