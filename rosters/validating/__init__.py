@@ -52,10 +52,7 @@ def _checked(ctx: Context, name: str) -> CheckedTable:
     delivered = ctx.delivered.tables[name]
     ctx.blank_dropped(name)
     frame, bad = ctx.frames[name], ctx.bad[name]
-    unread = delivered.unread
-    named = unread["sourcedId"].drop_nulls()
-    # A broken row that claims an id nobody knows may be about any record: then nothing may be removed from this table.
-    strangers = int((~named.is_in(ctx.base_ids(name).implode())).sum()) if name in ctx.base else 0
+    named = delivered.unread["sourcedId"].drop_nulls()
     quarantined = pl.concat([frame.filter(bad)["sourcedId"], named]).unique()
     drops = [
         pl.DataFrame({"sourcedId": frame["sourcedId"].gather(pl.concat(parts).unique())}).with_columns(
@@ -67,14 +64,13 @@ def _checked(ctx: Context, name: str) -> CheckedTable:
         _without_column(frame, finding.column) for finding in ctx.findings if name in ctx.base and _lacks(finding, name)
     ]
     dropped = pl.concat(drops) if drops else pl.DataFrame(schema={"sourcedId": pl.String, "column": pl.String})
-    blank = int((frame.filter(bad)["sourcedId"] == "").sum())
     return CheckedTable(
         name=name,
         mode=delivered.mode,
         frame=frame.filter(~bad) if bad.any() else frame,
         quarantined=quarantined.filter(quarantined != "").to_frame("sourcedId"),
         dropped=dropped,
-        nameless=int(unread["sourcedId"].is_null().sum()) + strangers + blank,
+        nameless=ctx.nameless(name),
     )
 
 

@@ -20,11 +20,12 @@ import polars as pl
 from rosters.findings import Effect
 from rosters.oneroster.spec import Column, Table, Vocabulary
 from rosters.oneroster.vocabularies import CEDS_GRADES, GRADE_VARIANTS
-from rosters.validating.context import Context, indices
+from rosters.validating.context import GUID, Context, indices
 
-_GUID = r"^[0-9A-Za-z.\-_/@]+$"
-_DATE_TIME = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\.\d{3}Z$"
-_DATE_TIME_SHORT = r"^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}Z$"
+# Digits are spelled out: \d would take those of every script.
+_DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
+_DATE_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
+_DATE_TIME_SHORT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
 _NULLS = ("NULL", "null", "Null", "N/A", "n/a", "#N/A", "none", "None", "#REF!", "#VALUE!", "#NAME?")
 _INVISIBLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00a0\u200b-\u200f\u2028-\u202e\u2060\ufeff\ufffd]"
 _MOJIBAKE = r"Ã[\u0080-\u00bf©¨±¼³¡­]|â€|Â[\u00a0-\u00bf]"
@@ -32,7 +33,7 @@ _FORMULA = ("=", "+", "@", "\t")
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 _PHONE = r"^[0-9+()./\-\s]{5,}(?:\s*(?:x|ext\.?)\s*\d+)?$"
 _SPREADSHEET = r"^\d(?:\.\d+)?E\+\d+$"
-_TWO_YEARS = re.compile(r"(\d{4})\s*[-/]\s*(\d{4}|\d{2})")
+_TWO_YEARS = re.compile(r"([0-9]{4})\s*[-/]\s*([0-9]{4}|[0-9]{2})")
 
 #: The rule of each vocabulary, and of a column where the vocabulary serves several.
 _VOCABULARY_RULES = {
@@ -238,19 +239,20 @@ def _of_column(ctx: Context, table: Table, column: Column) -> Iterator[Test]:
     if column.required:
         yield Test("OR-CSV-100", name, ~given)
     if column.kind in ("guid", "guidref") and not column.listed:
-        yield Test("OR-CSV-101", name, given & ~cell.str.contains(_GUID))
+        yield Test("OR-CSV-101", name, given & ~cell.str.contains(GUID))
         yield Test("OR-CSV-102", name, cell.str.len_bytes() > 255)
         if column.kind == "guid":
             yield Test("OR-CSV-115", name, cell.str.contains(_SPREADSHEET))
     elif column.kind == "date":
-        right = (cell.str.len_bytes() == 10) & cell.str.to_date("%Y-%m-%d", strict=False).is_not_null()
+        # The form by itself: the parser also takes blanks and signs in place of digits.
+        right = cell.str.contains(_DATE) & cell.str.to_date("%Y-%m-%d", strict=False).is_not_null()
         yield Test("OR-CSV-103", name, given & ~right)
     elif column.kind == "year":
-        yield Test("OR-CSV-105", name, given & ~cell.str.contains(r"^\d{4}$"))
+        yield Test("OR-CSV-105", name, given & ~cell.str.contains(r"^[0-9]{4}$"))
     elif column.kind == "int":
-        yield Test("OR-CSV-107", name, given & ~cell.str.contains(r"^(?:100|[1-9]?\d)$"))
+        yield Test("OR-CSV-107", name, given & ~cell.str.contains(r"^(?:100|[1-9]?[0-9])$"))
     elif column.kind == "float":
-        yield Test("OR-CSV-108", name, given & ~cell.str.contains(r"^[+-]?\d+(?:\.\d+)?$"))
+        yield Test("OR-CSV-108", name, given & ~cell.str.contains(r"^[+-]?[0-9]+(?:\.[0-9]+)?$"))
     elif column.kind == "boolean":
         yield Test("OR-CSV-106", name, given & ~cell.is_in(["true", "false"]))
     elif column.kind == "enum" and not column.listed:

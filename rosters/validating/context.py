@@ -20,6 +20,8 @@ from rosters.oneroster.rules import RULES
 from rosters.oneroster.spec import Column, Table, Version
 
 _SHOWN = 80
+#: The characters of an id (CSV Binding, GUID); its length is a rule of its own.
+GUID = r"^[0-9A-Za-z.\-_/@]+$"
 #: Never shown, not even as the value of a finding.
 _SECRET = ("password",)
 
@@ -119,6 +121,17 @@ class Context:
             if known is None or not (known.listed and known.refers_to):
                 self.frames[table] = self.frames[table].with_columns(self.frames[table][column].scatter(rows, blank))
 
+    # -- records that nobody can name
+
+    def nameless(self, table: str) -> int:
+        """How many rows of `table` may be about any record: without an id, or set aside with one that was never
+        accepted and is no id, or is not proved to be read."""
+        unread = self.delivered.tables[table].unread["sourcedId"]
+        ids = self.frames[table]["sourcedId"].filter(self.bad[table])
+        broken = ids.filter(~ids.str.contains(GUID) | (ids.str.len_bytes() > 255))
+        claimed = pl.concat([unread.drop_nulls(), broken]) if table in self.base else broken.filter(broken == "")
+        return unread.null_count() + int((~claimed.is_in(self.base_ids(table).implode())).sum())
+
     # -- references
 
     def base_ids(self, table: str) -> pl.Series:
@@ -140,7 +153,8 @@ class Context:
             return pl.Series("row", [None], dtype=pl.UInt32).new_from_index(0, len(ids))
         index = self._index.get(target)
         if index is None:
-            index = self.frames[target].select("sourcedId").with_row_index("row")
+            # A blank id names nobody: otherwise every blank reference would lead to that row.
+            index = self.frames[target].select("sourcedId").with_row_index("row").filter(pl.col("sourcedId") != "")
             if index["sourcedId"].hash().n_unique() < len(index):
                 index = index.unique("sourcedId", keep="first")
             self._index[target] = index

@@ -1,0 +1,53 @@
+"""What is set aside is never taken for gone, and what leads nowhere is never taken for a record."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from rosters.normalising import target
+from tests.rosters.test_rules import OLD, SCHOOL, STUDENT, Tables, again, judged, put
+
+#: What spreadsheets and forms make of an id.
+BROKEN_IDS = ["1.23E+12", "a b", "#REF!", "é1", "x" * 300]
+
+
+@pytest.mark.parametrize("broken", BROKEN_IDS)
+def test_a_row_with_a_broken_id_may_be_about_anybody_so_nobody_is_removed(broken: str) -> None:
+    accepted = target(judged(OLD), {})
+    student = OLD["users"]["sourcedId"][STUDENT]
+    checked = judged(put("users", "sourcedId", broken, STUDENT)(dict(OLD)) or OLD, base=accepted)
+    assert checked.tables["users"].quarantined["sourcedId"].to_list() == [broken]
+    assert checked.tables["users"].nameless == 1
+    after = target(checked, accepted)
+    assert student in after["users"]["sourcedId"]
+    assert after["roles"].sort("sourcedId").equals(accepted["roles"].sort("sourcedId"))
+
+
+def test_a_row_with_a_good_id_that_is_set_aside_is_no_stranger() -> None:
+    accepted = target(judged(OLD), {})
+    checked = judged(put("users", "givenName", "", STUDENT)(dict(OLD)) or OLD, base=accepted)
+    assert len(checked.tables["users"].quarantined) == 1
+    assert checked.tables["users"].nameless == 0
+
+
+def test_a_blank_id_does_not_become_the_parent_of_whatever_has_none() -> None:
+    blank: Tables = again("orgs", sourcedId="", name="Nobody")(dict(OLD)) or OLD
+    checked = judged(blank)
+    assert {f.code for f in checked.findings if f.severity == "error"} == {"OR-CSV-100"}
+    assert not len(checked.tables["orgs"].dropped)
+    assert checked.tables["orgs"].frame["parentSourcedId"][SCHOOL] == OLD["orgs"]["parentSourcedId"][SCHOOL]
+
+
+@pytest.mark.parametrize("date", ["2026- 1-01", "2026-1- 01", "+026-01-01", " 026-01-01", "2026-\t1-01"])
+def test_a_date_is_ten_characters_of_digits_and_hyphens(date: str) -> None:
+    checked = judged(put("enrollments", "beginDate", date)(dict(OLD)) or OLD)
+    (found,) = [f for f in checked.findings if f.code == "OR-CSV-103"]
+    assert (found.count, found.effect, found.places.rows()) == (1, "value", [(2, date)])
+    assert checked.tables["enrollments"].frame["beginDate"][0] == ""
+
+
+def test_digits_of_other_scripts_are_no_year() -> None:
+    checked = judged(put("academicSessions", "schoolYear", "２０２７")(dict(OLD)) or OLD)
+    assert "OR-CSV-105" in {f.code for f in checked.findings}
+    assert checked.tables["academicSessions"].frame.filter(pl.col("schoolYear") == "２０２７").is_empty()
