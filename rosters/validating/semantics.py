@@ -1,6 +1,7 @@
 """Rostering semantics (OR-CSV-200 to 234): records that are well formed each by itself, but do not fit together.
 
-Everything compares row numbers and short columns gathered through them; no id is looked up twice.
+Everything compares row numbers and short columns gathered through them; no id is looked up twice. What only the whole
+roster can show (a class without a teacher, a user without a role) is asked of bulk files only.
 """
 
 from __future__ import annotations
@@ -13,37 +14,18 @@ from rosters.validating.context import Context, indices
 
 _ORG_LEVEL = {"national": 0, "state": 1, "local": 2, "district": 3, "school": 4}
 _SESSION_LEVEL = {"schoolYear": 0, "semester": 1, "term": 1, "gradingPeriod": 2}
-_AGENTS = ("parent", "guardian", "relative")
+_HIGH_ORGS = ("district", "local", "state", "national")
+_FAMILY = ("parent", "guardian", "relative")
+_LEADERS = ("administrator", "principal", "districtAdministrator", "siteAdministrator")
 #: Roles of a user (1.1 and 1.2) that go with each role of an enrollment.
 _FITTING = {
     "student": ("student",),
-    "teacher": (
-        "teacher",
-        "aide",
-        "administrator",
-        "principal",
-        "districtAdministrator",
-        "siteAdministrator",
-        "counselor",
-    ),
-    "administrator": (
-        "administrator",
-        "principal",
-        "districtAdministrator",
-        "siteAdministrator",
-        "systemAdministrator",
-        "teacher",
-    ),
-    "proctor": (
-        "proctor",
-        "teacher",
-        "aide",
-        "administrator",
-        "principal",
-        "siteAdministrator",
-        "districtAdministrator",
-    ),
+    "teacher": ("teacher", "aide", "counselor", *_LEADERS),
+    "administrator": ("teacher", "systemAdministrator", *_LEADERS),
+    "proctor": ("proctor", "teacher", "aide", *_LEADERS),
 }
+#: Orgs above one another that are looked at; nobody has more than a handful, except in a circle.
+_DEEPEST = 16
 
 
 def check(ctx: Context) -> None:
@@ -63,105 +45,100 @@ def check(ctx: Context) -> None:
     _unreferenced(ctx)
 
 
-# --------------------------------------------------------------------------------------------------------- orgs and
-# sessions
+def _whole(ctx: Context, *tables: str) -> bool:
+    """These tables are here, and hold everything."""
+    return ctx.has(*tables) and all(ctx.mode(table) == "bulk" for table in tables)
+
+
+def _numbers(rows: int) -> pl.Series:
+    return pl.int_range(rows, dtype=pl.UInt32, eager=True).alias("row")
+
+
+def _living(ctx: Context, table: str) -> pl.Series:
+    """False for the rows of a delta that only say that their record is gone."""
+    return ~ctx.frames[table]["status"].is_in(["tobedeleted", "inactive"])
+
+
+def _comparable(ctx: Context, table: str, rows: pl.Series, *columns: str) -> pl.Series:
+    """Those of `rows` whose cells in `columns` are what they should be; the others have been reported for that."""
+    for column in columns:
+        for dropped in ctx.drops.get(table, {}).get(column, ()):
+            rows = rows.filter(~rows.is_in(dropped.implode()))
+    return rows
+
+
+# --------------------------------------------------------------------------------------------------- orgs and sessions
 
 
 def _cycles(ctx: Context, table: str, code: str) -> None:
-    """Follow every parent until it ends; whoever is still going after as many steps as there are rows goes in
-    circles."""
-    parent = ctx.row_of(table, "parentSourcedId")
-    start = pl.Series("row", range(len(parent)), dtype=pl.UInt32)
-    here, steps = start, 0
-    going = start
-    while len(going) and steps <= min(len(parent), 64):
-        here = parent.gather(here)
-        keep = here.is_not_null()
-        here, going, steps = here.filter(keep), going.filter(keep), steps + 1
-    if len(going):
-        ctx.flag(code, table, "parentSourcedId", going, effect="value")
+    """200 and 203. After more steps upwards than there are rows one can only be in a circle: these rows are flagged,
+    not what hangs below them."""
+    steps = ctx.row_of(table, "parentSourcedId")
+    for _ in range(len(steps).bit_length()):
+        steps = steps.gather(steps)  # twice as many steps at once
+    ctx.flag(code, table, "parentSourcedId", steps.drop_nulls().unique().sort(), effect="value")
 
 
-def _parents(ctx: Context, table: str, kind: str) -> pl.DataFrame:
-    """``row``, ``own``, ``parent_row``, ``above``: each record with a parent here, and the kinds of both."""
-    parent = ctx.row_of(table, "parentSourcedId")
-    return (
-        pl.DataFrame({"own": ctx.frames[table][kind], "parent_row": parent, "above": ctx.value_at(table, kind, parent)})
-        .with_row_index("row")
-        .filter(pl.col("parent_row").is_not_null())
-    )
+def _lineage(ctx: Context) -> pl.DataFrame:
+    """``org`` and ``above``, row numbers: each org with itself and with every org over it."""
+    parent = ctx.row_of("orgs", "parentSourcedId")
+    org = above = _numbers(len(parent))
+    steps: list[pl.DataFrame] = []
+    while len(org) and len(steps) < _DEEPEST:
+        steps.append(pl.DataFrame({"org": org, "above": above}))
+        higher = parent.gather(above)
+        org, above = org.filter(higher.is_not_null()), higher.drop_nulls()
+    return pl.concat(steps).unique()
+
+
+def _levels(kinds: pl.Series, levels: dict[str, int]) -> pl.Series:
+    """How high each kind stands, 0 the highest; null for a word without a rank."""
+    return kinds.replace_strict(levels, default=None, return_dtype=pl.Int8)
 
 
 def _orgs(ctx: Context) -> None:
     _cycles(ctx, "orgs", "OR-CSV-200")
-    pairs = _parents(ctx, "orgs", "type")
-    level = {k: str(v) for k, v in _ORG_LEVEL.items()}
-    ranked = pairs.with_columns(
-        a=pl.col("own").replace_strict(level, default=None).cast(pl.Int8, strict=False),
-        b=pl.col("above").replace_strict(level, default=None).cast(pl.Int8, strict=False),
-    )
-    ctx.flag("OR-CSV-201", "orgs", "parentSourcedId", ranked.filter(pl.col("a") < pl.col("b"))["row"])
-    types = ctx.frames["orgs"]["type"]
-    if not (types == "school").any() and ctx.mode("orgs") == "bulk":
+    types, parent = ctx.frames["orgs"]["type"], ctx.row_of("orgs", "parentSourcedId")
+    above = _levels(ctx.value_at("orgs", "type", parent), _ORG_LEVEL)
+    ctx.flag("OR-CSV-201", "orgs", "parentSourcedId", indices(_levels(types, _ORG_LEVEL) < above))
+    schools = indices(types == "school")
+    if not len(schools) and _whole(ctx, "orgs"):
         ctx.findings.add("OR-CSV-202", "orgs.csv", "type", detail="There is no school.")
-        return
-    parent = ctx.row_of("orgs", "parentSourcedId")
-    row = pl.Series("row", range(len(types)), dtype=pl.UInt32)
-    reached = types.is_in(["district", "local", "state", "national"])
-    above = parent
-    for _ in range(6):
-        reached |= (
-            ctx.value_at("orgs", "type", above).is_in(["district", "local", "state", "national"]).fill_null(False)
-        )
-        above = parent.gather(above.fill_null(0)).zip_with(above.is_not_null(), above)
-    ctx.flag("OR-CSV-202", "orgs", "parentSourcedId", row.filter((types == "school") & ~reached))
+    # Where the way up leaves this file (to an org accepted before, or to none, which is reported), nobody can tell.
+    leaving = parent.is_null() & (ctx.frames["orgs"]["parentSourcedId"] != "")
+    ends = indices(types.is_in(_HIGH_ORGS) | leaving)
+    reaching = _lineage(ctx).filter(pl.col("above").is_in(ends.implode()))["org"]
+    ctx.flag("OR-CSV-202", "orgs", "parentSourcedId", schools.filter(~schools.is_in(reaching.implode())))
+
+
+def _session_dates(ctx: Context) -> pl.DataFrame:
+    """``begin`` and ``end`` of every session; null where the cell is no date, which has been reported."""
+    return ctx.frames["academicSessions"].select(
+        pl.col(column).str.to_date("%Y-%m-%d", strict=False).alias(name)
+        for name, column in (("begin", "startDate"), ("end", "endDate"))
+    )
 
 
 def _sessions(ctx: Context) -> None:
-    _cycles(ctx, "academicSessions", "OR-CSV-203")
-    frame = ctx.frames["academicSessions"]
-    pairs = _parents(ctx, "academicSessions", "type")
-    if len(pairs):
-        dates = pairs.with_columns(
-            begin=frame["startDate"].gather(pairs["row"]),
-            end=frame["endDate"].gather(pairs["row"]),
-            parent_begin=frame["startDate"].gather(pairs["parent_row"]),
-            parent_end=frame["endDate"].gather(pairs["parent_row"]),
-            year=frame["schoolYear"].gather(pairs["row"]),
-            parent_year=frame["schoolYear"].gather(pairs["parent_row"]),
-            a=pairs["own"]
-            .replace_strict({k: str(v) for k, v in _SESSION_LEVEL.items()}, default=None)
-            .cast(pl.Int8, strict=False),
-            b=pairs["above"]
-            .replace_strict({k: str(v) for k, v in _SESSION_LEVEL.items()}, default=None)
-            .cast(pl.Int8, strict=False),
-        )
-        outside = (pl.col("begin") < pl.col("parent_begin")) | (pl.col("end") > pl.col("parent_end"))
-        ctx.flag("OR-CSV-204", "academicSessions", "startDate", dates.filter(outside)["row"])
-        ctx.flag(
-            "OR-CSV-205",
-            "academicSessions",
-            "parentSourcedId",
-            dates.filter((pl.col("a") < pl.col("b")) | (pl.col("a") == pl.col("b")) & (pl.col("a") != 1))["row"],
-        )
-        ctx.flag(
-            "OR-CSV-206",
-            "academicSessions",
-            "schoolYear",
-            dates.filter(pl.col("year") != pl.col("parent_year"))["row"],
-            detail="It differs from the parent's.",
-        )
-    year = frame["type"] == "schoolYear"
-    ctx.flag(
-        "OR-CSV-206",
-        "academicSessions",
-        "schoolYear",
-        indices(year & (frame["endDate"] != "") & (frame["endDate"].str.head(4) != frame["schoolYear"])),
-    )
+    table = "academicSessions"
+    _cycles(ctx, table, "OR-CSV-203")
+    frame, parent, dates = ctx.frames[table], ctx.row_of(table, "parentSourcedId"), _session_dates(ctx)
+    over = dates.select(pl.all().gather(parent))
+    outside = (dates["begin"] < over["begin"]) | (dates["end"] > over["end"])
+    ctx.flag("OR-CSV-204", table, "startDate", indices(outside))
+    level = _levels(frame["type"], _SESSION_LEVEL)
+    above = _levels(ctx.value_at(table, "type", parent), _SESSION_LEVEL)
+    wide = (level < above) | (level == above) & (level != _SESSION_LEVEL["term"])
+    ctx.flag("OR-CSV-205", table, "parentSourcedId", indices(wide))
+    other = frame["schoolYear"] != ctx.value_at(table, "schoolYear", parent)
+    ctx.flag("OR-CSV-206", table, "schoolYear", indices(other), detail="It differs from the parent's.")
+    # endDate is the first day that is no longer part: a calendar year ends in the year before.
+    closing = dates["end"].dt.offset_by("-1d").dt.year().cast(pl.String)
+    wrong = (frame["type"] == "schoolYear") & (closing != frame["schoolYear"])
+    ctx.flag("OR-CSV-206", table, "schoolYear", indices(wrong))
 
 
-# -------------------------------------------------------------------------------------------------------- courses and
-# classes
+# ------------------------------------------------------------------------------------------------- courses and classes
 
 
 def _wrong_type(ctx: Context, code: str, table: str, column: str, wanted: str, effect: Effect) -> None:
@@ -189,51 +166,44 @@ def _classes(ctx: Context) -> None:
     if ctx.has("academicSessions"):
         terms = ctx.items("classes", "termSourcedIds")
         kinds = ctx.value_at("academicSessions", "type", ctx.rows_named(terms["item"], "academicSessions"))
+        whole_years = terms["row"].filter((kinds == "schoolYear").fill_null(False)).unique()
+        ctx.flag("OR-CSV-210", "classes", "termSourcedIds", whole_years)
+    if ctx.has("courses") and _whole(ctx, "orgs"):
+        _foreign_courses(ctx)
+    if _whole(ctx, "classes", "enrollments"):
+        _lonely_classes(ctx)
+
+
+def _foreign_courses(ctx: Context) -> None:
+    """211: courses of an org that is neither the school of the class nor above it."""
+    owner = ctx.row_of("courses", "orgSourcedId").gather(ctx.row_of("classes", "courseSourcedId"))
+    pairs = pl.DataFrame({"org": ctx.row_of("classes", "schoolSourcedId"), "above": owner}).with_row_index("row")
+    foreign = pairs.drop_nulls().join(_lineage(ctx), on=["org", "above"], how="anti")
+    ctx.flag("OR-CSV-211", "classes", "courseSourcedId", foreign["row"].sort())
+
+
+def _lonely_classes(ctx: Context) -> None:
+    """222: classes without a teacher, and without a student."""
+    of_class, roles = ctx.row_of("enrollments", "classSourcedId"), ctx.frames["enrollments"]["role"]
+    every = _numbers(len(ctx.frames["classes"]))
+    for role in ("teacher", "student"):
+        having = of_class.filter((roles == role) & of_class.is_not_null()).unique()
         ctx.flag(
-            "OR-CSV-210",
-            "classes",
-            "termSourcedIds",
-            terms["row"].filter((kinds == "schoolYear").fill_null(False)).unique(),
+            "OR-CSV-222", "classes", "sourcedId", every.filter(~every.is_in(having.implode())), detail=f"No {role}."
         )
-    if ctx.has("courses", "orgs"):
-        course = ctx.row_of("classes", "courseSourcedId")
-        org_of_course = ctx.value_at("courses", "orgSourcedId", course)
-        kind = ctx.value_at("orgs", "type", ctx.rows_named(org_of_course.fill_null(""), "orgs"))
-        ctx.flag(
-            "OR-CSV-211",
-            "classes",
-            "courseSourcedId",
-            indices((kind == "school") & (org_of_course != frame["schoolSourcedId"])),
-        )
-    if ctx.has("enrollments") and ctx.mode("classes") == ctx.mode("enrollments") == "bulk":
-        row = ctx.row_of("enrollments", "classSourcedId")
-        roles = ctx.frames["enrollments"]["role"]
-        all_rows = pl.Series("row", range(len(frame)), dtype=pl.UInt32)
-        for role in ("teacher", "student"):
-            having = row.filter((roles == role) & row.is_not_null()).unique()
-            ctx.flag(
-                "OR-CSV-222",
-                "classes",
-                "sourcedId",
-                all_rows.filter(~all_rows.is_in(having.implode())),
-                detail=f"No {role}.",
-            )
 
 
-# --------------------------------------------------------------------------------------------------------------------
-# users
+# --------------------------------------------------------------------------------------------------------------- users
 
 
-def _shared(ctx: Context, table: str, column: str, *also: str) -> pl.Series:
-    """Rows whose `column` is given and shared with a record that differs in one of `also`."""
-    frame = ctx.frames[table]
-    cells = frame[column]
-    given = cells != ""
-    if cells.filter(given).hash().n_unique() == int(given.sum()):
+def _shared(ctx: Context, column: str, *also: str) -> pl.Series:
+    """Users whose `column` is given and shared, in whatever case, with one who differs in one of `also`."""
+    frame = ctx.frames["users"]
+    key = frame[column].str.to_lowercase()
+    given = key.filter(key != "")
+    if given.hash().n_unique() == len(given):
         return pl.Series("row", [], dtype=pl.UInt32)
-    named = frame.select(
-        key=pl.col(column).str.to_lowercase(), who=pl.concat_str(*also, separator="\n") if also else pl.col("sourcedId")
-    ).with_row_index("row")
+    named = frame.select(who=pl.concat_str(*also, separator="\n")).with_columns(key=key).with_row_index("row")
     counted = named.filter(pl.col("key") != "").with_columns(people=pl.col("who").n_unique().over("key"))
     return counted.filter(pl.col("people") > 1)["row"]
 
@@ -244,60 +214,67 @@ def _users(ctx: Context) -> None:
         empty = (frame["orgSourcedIds"].str.strip_chars(" ,") == "") & (frame["orgSourcedIds"] != "")
         ctx.flag("OR-CSV-223", "users", "orgSourcedIds", indices(empty), effect="row")
     if (frame["agentSourcedIds"] != "").any():
-        links = ctx.items("users", "agentSourcedIds")
-        to = ctx.rows_named(links["item"], "users")
-        ctx.flag(
-            "OR-CSV-224",
-            "users",
-            "agentSourcedIds",
-            links["row"].filter((to == links["row"]).fill_null(False)).unique(),
-            detail="It is the user itself.",
-        )
-        if "role" in frame.columns:
-            student = frame["role"].gather(links["row"]) == "student"
-            odd = student & ~ctx.value_at("users", "role", to).is_in(list(_AGENTS)) & to.is_not_null()
-            ctx.flag("OR-CSV-224", "users", "agentSourcedIds", links["row"].filter(odd.fill_null(False)).unique())
-    ctx.flag("OR-CSV-225", "users", "username", _shared(ctx, "users", "username", "givenName", "familyName"))
-    for column in ("email", "identifier"):
-        ctx.flag("OR-CSV-226", "users", column, _shared(ctx, "users", column, "givenName", "familyName"))
+        _agents(ctx)
+    for code, column in (("OR-CSV-225", "username"), ("OR-CSV-226", "email"), ("OR-CSV-226", "identifier")):
+        ctx.flag(code, "users", column, _shared(ctx, column, "givenName", "familyName"))
     if ctx.delivered.version == "1.2":
-        ctx.flag("OR-CSV-231", "users", "userMasterIdentifier", _shared(ctx, "users", "userMasterIdentifier"))
+        ctx.flag("OR-CSV-231", "users", "userMasterIdentifier", _shared(ctx, "userMasterIdentifier", "sourcedId"))
+
+
+def _agents(ctx: Context) -> None:
+    """224: a user as an agent of their own, and a student with an agent who is known to be something else than family
+    (1.2 says who is what in roles.csv)."""
+    items = ctx.items("users", "agentSourcedIds")
+    links = items.select("row", agent=ctx.rows_named(items["item"], "users")).drop_nulls()
+    own = links.filter(pl.col("agent") == pl.col("row"))["row"]
+    ctx.flag("OR-CSV-224", "users", "agentSourcedIds", own.unique().sort(), detail="It is the user itself.")
+    held = _held_roles(ctx)
+    if held is None:
+        return
+    students = held.filter(pl.col("role") == "student")["user"].implode()
+    family = held.filter(pl.col("role").is_in(_FAMILY))["user"].implode()
+    odd = links.filter(pl.col("row").is_in(students) & ~pl.col("agent").is_in(family))
+    ctx.flag("OR-CSV-224", "users", "agentSourcedIds", odd["row"].unique().sort())
+
+
+def _held_roles(ctx: Context) -> pl.DataFrame | None:
+    """``user`` (row number) and ``role`` of everybody; None where this delivery does not tell all of them."""
+    if ctx.delivered.version == "1.1":
+        return ctx.frames["users"].select("role").with_row_index("user")
+    if not _whole(ctx, "roles"):
+        return None
+    return ctx.frames["roles"].select("role", user=ctx.row_of("roles", "userSourcedId")).drop_nulls().unique()
+
+
+def _held_orgs(ctx: Context) -> pl.DataFrame | None:
+    """``user`` and ``org`` (row numbers) of everybody; None where this delivery does not tell all of them."""
+    if ctx.delivered.version == "1.1":
+        items = ctx.items("users", "orgSourcedIds")
+        return items.select(user="row", org=ctx.rows_named(items["item"], "orgs")).drop_nulls().unique()
+    if not _whole(ctx, "roles"):
+        return None
+    org, user = ctx.row_of("roles", "orgSourcedId"), ctx.row_of("roles", "userSourcedId")
+    return pl.DataFrame({"user": user, "org": org}).drop_nulls().unique()
 
 
 def _roles(ctx: Context) -> None:
     """227 to 230, of 1.2: everyone has a role, at most one primary per org, and uses only their own profiles."""
     users, roles = ctx.frames["users"], ctx.frames["roles"]
-    owner = ctx.row_of("roles", "userSourcedId")
-    if ctx.mode("users") == ctx.mode("roles") == "bulk":
-        everyone = pl.Series("row", range(len(users)), dtype=pl.UInt32)
-        ctx.flag(
-            "OR-CSV-227",
-            "users",
-            "sourcedId",
-            everyone.filter(~everyone.is_in(owner.drop_nulls().unique().implode())),
-            effect="none",
-        )
-    primary = roles.with_row_index("row").filter(pl.col("roleType") == "primary")
+    if _whole(ctx, "users", "roles"):
+        every, having = _numbers(len(users)), ctx.row_of("roles", "userSourcedId").drop_nulls().unique()
+        ctx.flag("OR-CSV-227", "users", "sourcedId", every.filter(~every.is_in(having.implode())), effect="none")
+    primary = roles.with_row_index("row").filter((pl.col("roleType") == "primary") & _living(ctx, "roles"))
     twice = primary.filter(pl.struct("userSourcedId", "orgSourcedId").is_duplicated())
     ctx.flag("OR-CSV-228", "roles", "roleType", twice["row"], effect="none")
-    named = (
-        users.select("sourcedId", "primaryOrgSourcedId")
-        .with_row_index("row")
-        .filter(pl.col("primaryOrgSourcedId") != "")
-    )
-    held = roles.select(sourcedId="userSourcedId", primaryOrgSourcedId="orgSourcedId").unique()
-    if ctx.mode("roles") == "bulk":
-        ctx.flag(
-            "OR-CSV-229",
-            "users",
-            "primaryOrgSourcedId",
-            named.join(held, on=["sourcedId", "primaryOrgSourcedId"], how="anti")["row"],
-        )
+    if _whole(ctx, "roles"):
+        named = users.with_row_index("row").filter(pl.col("primaryOrgSourcedId") != "")
+        held = roles.select(sourcedId="userSourcedId", primaryOrgSourcedId="orgSourcedId")
+        nowhere = named.join(held, on=["sourcedId", "primaryOrgSourcedId"], how="anti")
+        ctx.flag("OR-CSV-229", "users", "primaryOrgSourcedId", nowhere["row"])
     if ctx.has("userProfiles"):
         whose = ctx.value_at("userProfiles", "userSourcedId", ctx.row_of("roles", "userProfileSourcedId"))
-        ctx.flag(
-            "OR-CSV-230", "roles", "userProfileSourcedId", indices(whose != roles["userSourcedId"]), effect="value"
-        )
+        others = indices(whose != roles["userSourcedId"])
+        ctx.flag("OR-CSV-230", "roles", "userProfileSourcedId", others, effect="value")
 
 
 _RACES = (
@@ -321,15 +298,14 @@ def _demographics(ctx: Context) -> None:
     )
 
 
-# --------------------------------------------------------------------------------------------------------------
-# enrollments
+# --------------------------------------------------------------------------------------------------------- enrollments
 
 
 def _enrollments(ctx: Context) -> None:
     frame = ctx.frames["enrollments"]
     _wrong_type(ctx, "OR-CSV-214", "enrollments", "schoolSourcedId", "school", "row")
-    role, primary = frame["role"], frame["primary"]
-    ctx.flag("OR-CSV-218", "enrollments", "primary", indices((primary == "true") & (role != "teacher")), effect="value")
+    leading = (frame["primary"] == "true") & (frame["role"] != "teacher")
+    ctx.flag("OR-CSV-218", "enrollments", "primary", indices(leading), effect="value")
     if ctx.has("classes"):
         of_class = ctx.row_of("enrollments", "classSourcedId")
         school = ctx.value_at("classes", "schoolSourcedId", of_class)
@@ -339,138 +315,114 @@ def _enrollments(ctx: Context) -> None:
         _teachers(ctx, of_class)
     if ctx.has("users"):
         user = ctx.row_of("enrollments", "userSourcedId")
-        _belonging(ctx, user)
-        _twice(ctx, user)
-        enabled = ctx.value_at("users", "enabledUser", user)
-        off = user.filter((enabled == "false").fill_null(False)).unique()
-        ctx.flag("OR-CSV-234", "users", "enabledUser", off)
+        _own_school(ctx, user)
+        _own_role(ctx, user)
+        _switched_off(ctx, user)
+        if ctx.has("classes"):
+            _twice(ctx, user)
 
 
 def _within_terms(ctx: Context, of_class: pl.Series) -> None:
-    """221: dates within the span of all terms of the class."""
+    """221: dates within the span of all terms of the class, where all of them are known."""
     terms = ctx.items("classes", "termSourcedIds")
     to = ctx.rows_named(terms["item"], "academicSessions")
-    spans = (
-        terms.with_columns(
-            begin=ctx.value_at("academicSessions", "startDate", to), end=ctx.value_at("academicSessions", "endDate", to)
-        )
-        .group_by("row")
-        .agg(pl.col("begin").min(), pl.col("end").max())
-    )
-    place = pl.DataFrame({"row": pl.Series(range(len(ctx.frames["classes"])), dtype=pl.UInt32)}).join(
-        spans, on="row", how="left", maintain_order="left"
-    )
-    safe = of_class.fill_null(0)
-    first, last = place["begin"].gather(safe), place["end"].gather(safe)
+    dates = _session_dates(ctx).select(pl.all().dt.to_string("%Y-%m-%d").gather(to))
+    known = pl.all_horizontal(pl.col("begin", "end").is_not_null()).all()
+    spans = terms.with_columns(dates.get_columns()).group_by("row").agg(pl.min("begin"), pl.max("end"), known=known)
+    every = _numbers(len(ctx.frames["classes"])).to_frame()
+    span = every.join(spans.filter("known"), on="row", how="left", maintain_order="left")
+    first, last = span["begin"].gather(of_class), span["end"].gather(of_class)
     frame = ctx.frames["enrollments"]
-    begin, end = frame["beginDate"], frame["endDate"]
-    early = (begin != "") & (begin < first)
-    late = (end != "") & (end > last)
-    ctx.flag("OR-CSV-221", "enrollments", "beginDate", indices((early | late) & of_class.is_not_null()))
+    for column in ("beginDate", "endDate"):
+        cells = frame[column]
+        outside = indices((cells != "") & ((cells < first) | (cells > last)))
+        ctx.flag("OR-CSV-221", "enrollments", column, _comparable(ctx, "enrollments", outside, column))
+
+
+def _overlapping(rows: pl.DataFrame, *key: str) -> pl.Series:
+    """``row`` of those that begin before an earlier one of the same `key` has ended. ``begin`` and ``end`` are dates as
+    text; without a date, that side is open."""
+    until = pl.when(pl.col("end") == "").then(pl.lit("9999")).otherwise(pl.col("end"))
+    ordered = rows.sort(*key, "begin")
+    return ordered.filter(until.cum_max().shift(1).over(key) > pl.col("begin"))["row"].sort()
 
 
 def _teachers(ctx: Context, of_class: pl.Series) -> None:
     """219: one primary teacher at a time."""
     frame = ctx.frames["enrollments"]
-    teaching = (
-        pl.DataFrame(
-            {
-                "class": of_class,
-                "primary": frame["primary"] == "true",
-                "begin": frame["beginDate"],
-                "end": frame["endDate"],
-                "role": frame["role"],
-            }
-        )
-        .with_row_index("row")
-        .filter((pl.col("role") == "teacher") & pl.col("class").is_not_null())
-    )
-    per_class = teaching.group_by("class").agg(n=pl.len(), p=pl.col("primary").sum())
-    many = per_class.filter(pl.col("p") > 1)["class"]
-    if len(many):
-        rows = teaching.filter(pl.col("primary") & pl.col("class").is_in(many.implode())).sort("class", "begin")
-        after = (
-            pl.when(pl.col("end").shift(1).over("class") == "")
-            .then(pl.lit("9999"))
-            .otherwise(pl.col("end").shift(1).over("class"))
-        )
-        ctx.flag("OR-CSV-219", "enrollments", "primary", rows.filter(after > pl.col("begin"))["row"])
-    nobody = per_class.filter((pl.col("p") == 0) & (pl.col("n") > 1))["class"]
-    if len(nobody):
-        ctx.flag(
-            "OR-CSV-219",
-            "enrollments",
-            "primary",
-            teaching.filter(pl.col("class").is_in(nobody.implode()))["row"],
-            detail="No teacher is marked.",
-        )
+    rows = indices((frame["role"] == "teacher") & of_class.is_not_null() & _living(ctx, "enrollments"))
+    teaching = frame.select(primary=pl.col("primary") == "true", begin="beginDate", end="endDate")
+    teaching = teaching.with_columns(of_class.alias("class")).with_row_index("row").select(pl.all().gather(rows))
+    several = _overlapping(teaching.filter("primary"), "class")
+    ctx.flag("OR-CSV-219", "enrollments", "primary", _comparable(ctx, "enrollments", several, "beginDate", "endDate"))
+    if _whole(ctx, "enrollments"):
+        unmarked = teaching.filter((~pl.col("primary").any() & (pl.len() > 1)).over("class"))["row"]
+        ctx.flag("OR-CSV-219", "enrollments", "primary", unmarked, detail="No teacher is marked.")
 
 
-def _belonging(ctx: Context, user: pl.Series) -> None:
-    """216 and 217: at a school, and in a role, that are the user's own."""
-    frame = ctx.frames["enrollments"]
-    if ctx.delivered.version == "1.1":
-        orgs = ctx.items("users", "orgSourcedIds").rename({"row": "user", "item": "org"})
-        roles = ctx.frames["users"]["role"].to_frame("role").with_row_index("user")
-    elif ctx.has("roles"):
-        owner = ctx.row_of("roles", "userSourcedId")
-        held = (
-            ctx.frames["roles"]
-            .select("role", org="orgSourcedId")
-            .with_columns(owner.alias("user"))
-            .filter(pl.col("user").is_not_null())
-        )
-        orgs, roles = held.select("user", "org"), held.select("user", "role")
-    else:
+def _own_school(ctx: Context, user: pl.Series) -> None:
+    """216: enrolled at a school of one's own: the school, an org above it, or a department of it."""
+    held = _held_orgs(ctx)
+    if held is None or not _whole(ctx, "orgs"):
         return
-    asked = (
-        pl.DataFrame({"user": user, "org": frame["schoolSourcedId"], "role": frame["role"]})
-        .with_row_index("row")
-        .filter(pl.col("user").is_not_null())
+    asked = pl.DataFrame({"user": user, "school": ctx.row_of("enrollments", "schoolSourcedId")}).with_row_index("row")
+    strangers = asked.drop_nulls().join(held, left_on=["user", "school"], right_on=["user", "org"], how="anti")
+    if not len(strangers):
+        return
+    lineage, pairs = _lineage(ctx), strangers.join(held, on="user")
+    over = pairs.join(lineage, left_on=["school", "org"], right_on=["org", "above"], how="semi")
+    under = pairs.join(lineage, left_on=["org", "school"], right_on=["org", "above"], how="semi")
+    own = pl.concat([over["row"], under["row"]]).implode()
+    ctx.flag(
+        "OR-CSV-216", "enrollments", "schoolSourcedId", strangers["row"].filter(~strangers["row"].is_in(own)).sort()
     )
-    school = ctx.rows_named(orgs["org"], "orgs") if ctx.has("orgs") else None
-    above = (
-        orgs.filter((ctx.value_at("orgs", "type", school) != "school").fill_null(False))["user"].unique()
-        if school is not None
-        else None
-    )
-    strangers = asked.join(orgs.unique(), on=["user", "org"], how="anti")
-    if above is not None and len(above):
-        strangers = strangers.filter(~pl.col("user").is_in(above.implode()))
-    ctx.flag("OR-CSV-216", "enrollments", "schoolSourcedId", strangers["row"])
+
+
+def _own_role(ctx: Context, user: pl.Series) -> None:
+    """217: enrolled in a role that goes with one's own. Words of one's own (``ext:``) are not judged."""
+    held = _held_roles(ctx)
+    if held is None:
+        return
+    words = ctx.version.vocabularies["userRole" if ctx.delivered.version == "1.1" else "role"].values
+    own_words = held.filter(~pl.col("role").is_in(words))["user"]
+    asked = ctx.frames["enrollments"].select("role").with_columns(user.alias("user")).with_row_index("row")
+    asked = asked.filter(user.is_not_null() & pl.col("role").is_in(_FITTING) & _living(ctx, "enrollments"))
     fitting = pl.DataFrame(
-        [(own, enrolled) for enrolled, owns in _FITTING.items() for own in owns], schema=["own", "role"], orient="row"
+        [(held, role) for role, own in _FITTING.items() for held in own], ["own", "role"], orient="row"
     )
-    allowed = (
-        roles.unique().join(fitting, left_on="role", right_on="own", how="inner").select("user", role="role_right")
-    )
-    odd = asked.filter(pl.col("role").is_in(list(_FITTING))).join(allowed.unique(), on=["user", "role"], how="anti")
-    ctx.flag("OR-CSV-217", "enrollments", "role", odd["row"])
+    allowed = held.join(fitting, left_on="role", right_on="own").select("user", role="role_right").unique()
+    odd = asked.join(allowed, on=["user", "role"], how="anti").filter(~pl.col("user").is_in(own_words.implode()))
+    ctx.flag("OR-CSV-217", "enrollments", "role", odd["row"].sort())
+
+
+def _switched_off(ctx: Context, user: pl.Series) -> None:
+    """234: users who may not log in, though an enrollment of theirs has not ended."""
+    disabled = indices(ctx.frames["users"]["enabledUser"] == "false")
+    if not len(disabled):
+        return
+    end = ctx.frames["enrollments"]["endDate"]
+    lasting = ((end == "") | (end > ctx.options.today.isoformat())) & _living(ctx, "enrollments")
+    enrolled = user.filter(lasting & user.is_not_null()).unique()
+    ctx.flag("OR-CSV-234", "users", "enabledUser", disabled.filter(disabled.is_in(enrolled.implode())))
 
 
 def _twice(ctx: Context, user: pl.Series) -> None:
     """220: the same user, class and role with overlapping dates."""
-    frame = ctx.frames["enrollments"]
-    if not ctx.has("classes"):
-        return
-    keyed = pl.DataFrame({"u": user, "c": ctx.row_of("enrollments", "classSourcedId"), "r": frame["role"]})
+    frame, of_class = ctx.frames["enrollments"], ctx.row_of("enrollments", "classSourcedId")
+    keyed = pl.DataFrame({"user": user, "class": of_class, "role": frame["role"]})
     if keyed.hash_rows().n_unique() == len(keyed):
         return
-    rows = (
-        keyed.with_columns(begin=frame["beginDate"], end=frame["endDate"])
-        .with_row_index("row")
-        .filter(pl.col("u").is_not_null() & pl.col("c").is_not_null())
-    )
-    again = rows.filter(pl.struct("u", "c", "r").is_duplicated()).sort("u", "c", "r", "begin")
-    before = pl.col("end").shift(1).over("u", "c", "r")
-    overlap = again.filter(pl.when(before == "").then(pl.lit("9999")).otherwise(before) > pl.col("begin"))
-    ctx.flag("OR-CSV-220", "enrollments", "userSourcedId", overlap["row"])
+    rows = keyed.with_columns(begin=frame["beginDate"], end=frame["endDate"]).with_row_index("row")
+    rows = rows.filter(user.is_not_null() & of_class.is_not_null() & _living(ctx, "enrollments"))
+    again = _overlapping(rows.filter(pl.struct("user", "class", "role").is_duplicated()), "user", "class", "role")
+    again = _comparable(ctx, "enrollments", again, "beginDate", "endDate")
+    ctx.flag("OR-CSV-220", "enrollments", "userSourcedId", again)
 
 
-# ------------------------------------------------------------------------------------------------------------
-# unreferenced
+# -------------------------------------------------------------------------------------------------------- unreferenced
 
 
+#: The files that use the records of each; without one of them, being unused means nothing.
 _USED_BY = {
     "orgs": ("classes", "courses", "users", "enrollments", "roles"),
     "courses": ("classes",),
@@ -478,6 +430,7 @@ _USED_BY = {
     "academicSessions": ("classes", "courses"),
     "users": ("enrollments",),
 }
+_LISTS = (("classes", "termSourcedIds"), ("users", "orgSourcedIds"), ("users", "agentSourcedIds"))
 
 
 def _unreferenced(ctx: Context) -> None:
@@ -485,21 +438,20 @@ def _unreferenced(ctx: Context) -> None:
     if not ctx.applies("OR-CSV-233"):
         return
     for name, users in _USED_BY.items():
-        if name not in ctx.frames or not any(u in ctx.frames for u in users) or ctx.mode(name) != "bulk":
-            continue
-        used: list[pl.Series] = []
-        for other, columns in {**{t: dict(c) for t, c in REFERENCES.items()}}.items():
-            if other not in ctx.frames:
-                continue
-            for column, target in columns.items():
-                known = ctx.column(other, column)
-                if target == name and known is not None and known.refers_to and other != "demographics":
-                    used.append(ctx.row_of(other, column).drop_nulls().unique())
-        for other, column in (("classes", "termSourcedIds"), ("users", "orgSourcedIds"), ("users", "agentSourcedIds")):
-            known = ctx.column(other, column) if other in ctx.frames else None
-            if known is not None and known.refers_to == name:
-                used.append(ctx.rows_named(ctx.items(other, column)["item"], name).drop_nulls().unique())
-        seen = pl.concat(used).n_unique() if used else 0
-        idle = len(ctx.frames[name]) - seen
-        if idle and (name != "users" or "enrollments" in ctx.frames):
-            ctx.findings.add("OR-CSV-233", f"{name}.csv", "sourcedId", count=idle, severity="info")
+        if _whole(ctx, name) and any(ctx.has(table) for table in users):
+            used = [rows.drop_nulls().unique() for rows in _uses(ctx, name)]
+            idle = len(ctx.frames[name]) - (pl.concat(used).n_unique() if used else 0)
+            if idle:
+                ctx.findings.add("OR-CSV-233", f"{name}.csv", "sourcedId", count=idle, severity="info")
+
+
+def _uses(ctx: Context, name: str) -> list[pl.Series]:
+    """Row numbers of `name` to which something refers; demographics are a part of their user, not a use of it."""
+    single = [(table, column) for table, columns in REFERENCES.items() for column in columns if table != "demographics"]
+    uses = []
+    for table, column in [*single, *_LISTS]:
+        known = ctx.column(table, column) if ctx.has(table) else None
+        if known is not None and known.refers_to == name:
+            listed = known.listed
+            uses.append(ctx.rows_named(ctx.items(table, column)["item"], name) if listed else ctx.row_of(table, column))
+    return uses
