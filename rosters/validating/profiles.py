@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import polars as pl
 
+from rosters.findings import Severity
 from rosters.oneroster.products import PRODUCTS, Product, Requirement
 from rosters.validating.context import Context, indices
+from rosters.validating.semantics import in_role, living
 
 _STRICT = ("OR-CSV-061", "OR-CSV-062", "OR-CSV-063", "OR-CSV-071")
 
 
 def check(ctx: Context) -> None:
     """The chosen product's requirements; nothing without one. They are reported, and never cost a value: the roster
-    is right
-    by the standard, and other products may use it."""
+    is right by the standard, and other products may use it."""
     product = PRODUCTS.get(ctx.options.product)
     if product is None:
         return
     if ctx.delivered.version not in product.versions:
         ctx.findings.add("PR-002", detail=f"{product.name} takes {', '.join(product.versions)}.")
+    changes = all(table.mode == "delta" for table in ctx.delivered.tables.values())
     for name in product.required_files:
         if name not in ctx.delivered.tables and name not in ctx.base:
-            ctx.findings.add("PR-001", f"{name}.csv", detail=f"{product.name} needs it.")
+            severity: Severity | None = "warning" if changes else None  # it may have come before
+            ctx.findings.add("PR-001", f"{name}.csv", detail=f"{product.name} needs it.", severity=severity)
     for name in product.ignored_files:
         if name in ctx.delivered.tables:
             ctx.findings.add("PR-003", f"{name}.csv")
@@ -37,9 +40,10 @@ def check(ctx: Context) -> None:
 
 
 def _those(ctx: Context, requirement: Requirement) -> pl.Series:
-    frame = ctx.frames[requirement.table]
-    everyone = pl.Series(values=[True]).new_from_index(0, len(frame))
-    return frame["role"].is_in(list(requirement.roles)) if requirement.roles and "role" in frame.columns else everyone
+    """The rows of which it is asked; never those that only say that their record is gone."""
+    if requirement.roles:
+        return in_role(ctx, *requirement.roles)
+    return living(ctx, requirement.table)
 
 
 def _requirement(ctx: Context, product: Product, requirement: Requirement) -> None:
@@ -69,17 +73,23 @@ def _requirement(ctx: Context, product: Product, requirement: Requirement) -> No
 
 
 def _grades(ctx: Context, product: Product) -> None:
-    if "users" not in ctx.frames or "role" not in ctx.frames["users"].columns:
-        return
-    users = ctx.frames["users"]
-    odd = (users["role"] == "student") & (users["grades"] != "") & ~users["grades"].is_in(list(product.grades))
-    single = odd & ~users["grades"].str.contains(",", literal=True)
-    ctx.flag("PR-014", "users", "grades", indices(single), effect="none", detail=f"In {product.name}.")
+    """014: grades that the product does not have. Several grades in a cell are 015's."""
+    if ctx.has("users"):
+        cells = ctx.frames["users"]["grades"]
+        strange = (cells != "") & ~cells.str.contains(",", literal=True) & ~cells.is_in(list(product.grades))
+        ctx.flag(
+            "PR-014",
+            "users",
+            "grades",
+            indices(in_role(ctx, "student") & strange),
+            effect="none",
+            detail=f"In {product.name}.",
+        )
 
 
 def _roles(ctx: Context, product: Product) -> None:
-    if "users" in ctx.frames and "role" in ctx.frames["users"].columns:
-        others = ~ctx.frames["users"]["role"].is_in(list(product.loaded_roles)) & (ctx.frames["users"]["role"] != "")
-        number = int(others.sum())
+    """016: how many people the product does not load."""
+    if ctx.has("users") and ctx.delivered.version in product.versions:
+        number = int(in_role(ctx, *product.ignored_roles).sum())
         if number:
             ctx.findings.add("PR-016", "users.csv", "role", count=number)

@@ -45,7 +45,7 @@ def check(ctx: Context) -> None:
     _unreferenced(ctx)
 
 
-def _whole(ctx: Context, *tables: str) -> bool:
+def whole(ctx: Context, *tables: str) -> bool:
     """These tables are here, and hold everything."""
     return ctx.has(*tables) and all(ctx.mode(table) == "bulk" for table in tables)
 
@@ -54,9 +54,21 @@ def _numbers(rows: int) -> pl.Series:
     return pl.int_range(rows, dtype=pl.UInt32, eager=True).alias("row")
 
 
-def _living(ctx: Context, table: str) -> pl.Series:
+def living(ctx: Context, table: str) -> pl.Series:
     """False for the rows of a delta that only say that their record is gone."""
     return ~ctx.frames[table]["status"].is_in(["tobedeleted", "inactive"])
+
+
+def in_role(ctx: Context, *roles: str) -> pl.Series:
+    """For each user, whether this delivery says that they are there and hold one of these roles (1.1: users.role; 1.2:
+    roles.csv)."""
+    users = ctx.frames["users"]
+    if "role" in users.columns:
+        return users["role"].is_in(roles) & living(ctx, "users")
+    if not ctx.has("roles"):
+        return pl.repeat(False, len(users), eager=True)
+    holding = ctx.row_of("roles", "userSourcedId").filter(ctx.frames["roles"]["role"].is_in(roles)).drop_nulls()
+    return _numbers(len(users)).is_in(holding.implode()) & living(ctx, "users")
 
 
 def _comparable(ctx: Context, table: str, rows: pl.Series, *columns: str) -> pl.Series:
@@ -102,7 +114,7 @@ def _orgs(ctx: Context) -> None:
     above = _levels(ctx.value_at("orgs", "type", parent), _ORG_LEVEL)
     ctx.flag("OR-CSV-201", "orgs", "parentSourcedId", indices(_levels(types, _ORG_LEVEL) < above))
     schools = indices(types == "school")
-    if not len(schools) and _whole(ctx, "orgs"):
+    if not len(schools) and whole(ctx, "orgs"):
         ctx.findings.add("OR-CSV-202", "orgs.csv", "type", detail="There is no school.")
     # Where the way up leaves this file (to an org accepted before, or to none, which is reported), nobody can tell.
     leaving = parent.is_null() & (ctx.frames["orgs"]["parentSourcedId"] != "")
@@ -168,9 +180,9 @@ def _classes(ctx: Context) -> None:
         kinds = ctx.value_at("academicSessions", "type", ctx.rows_named(terms["item"], "academicSessions"))
         whole_years = terms["row"].filter((kinds == "schoolYear").fill_null(False)).unique()
         ctx.flag("OR-CSV-210", "classes", "termSourcedIds", whole_years)
-    if ctx.has("courses") and _whole(ctx, "orgs"):
+    if ctx.has("courses") and whole(ctx, "orgs"):
         _foreign_courses(ctx)
-    if _whole(ctx, "classes", "enrollments"):
+    if whole(ctx, "classes", "enrollments"):
         _lonely_classes(ctx)
 
 
@@ -241,7 +253,7 @@ def _held_roles(ctx: Context) -> pl.DataFrame | None:
     """``user`` (row number) and ``role`` of everybody; None where this delivery does not tell all of them."""
     if ctx.delivered.version == "1.1":
         return ctx.frames["users"].select("role").with_row_index("user")
-    if not _whole(ctx, "roles"):
+    if not whole(ctx, "roles"):
         return None
     return ctx.frames["roles"].select("role", user=ctx.row_of("roles", "userSourcedId")).drop_nulls().unique()
 
@@ -251,7 +263,7 @@ def _held_orgs(ctx: Context) -> pl.DataFrame | None:
     if ctx.delivered.version == "1.1":
         items = ctx.items("users", "orgSourcedIds")
         return items.select(user="row", org=ctx.rows_named(items["item"], "orgs")).drop_nulls().unique()
-    if not _whole(ctx, "roles"):
+    if not whole(ctx, "roles"):
         return None
     org, user = ctx.row_of("roles", "orgSourcedId"), ctx.row_of("roles", "userSourcedId")
     return pl.DataFrame({"user": user, "org": org}).drop_nulls().unique()
@@ -260,13 +272,13 @@ def _held_orgs(ctx: Context) -> pl.DataFrame | None:
 def _roles(ctx: Context) -> None:
     """227 to 230, of 1.2: everyone has a role, at most one primary per org, and uses only their own profiles."""
     users, roles = ctx.frames["users"], ctx.frames["roles"]
-    if _whole(ctx, "users", "roles"):
+    if whole(ctx, "users", "roles"):
         every, having = _numbers(len(users)), ctx.row_of("roles", "userSourcedId").drop_nulls().unique()
         ctx.flag("OR-CSV-227", "users", "sourcedId", every.filter(~every.is_in(having.implode())), effect="none")
-    primary = roles.with_row_index("row").filter((pl.col("roleType") == "primary") & _living(ctx, "roles"))
+    primary = roles.with_row_index("row").filter((pl.col("roleType") == "primary") & living(ctx, "roles"))
     twice = primary.filter(pl.struct("userSourcedId", "orgSourcedId").is_duplicated())
     ctx.flag("OR-CSV-228", "roles", "roleType", twice["row"], effect="none")
-    if _whole(ctx, "roles"):
+    if whole(ctx, "roles"):
         named = users.with_row_index("row").filter(pl.col("primaryOrgSourcedId") != "")
         held = roles.select(sourcedId="userSourcedId", primaryOrgSourcedId="orgSourcedId")
         nowhere = named.join(held, on=["sourcedId", "primaryOrgSourcedId"], how="anti")
@@ -304,7 +316,7 @@ def _demographics(ctx: Context) -> None:
 def _enrollments(ctx: Context) -> None:
     frame = ctx.frames["enrollments"]
     _wrong_type(ctx, "OR-CSV-214", "enrollments", "schoolSourcedId", "school", "row")
-    leading = (frame["primary"] == "true") & (frame["role"] != "teacher")
+    leading = (frame["primary"] == "true") & (frame["role"] != "teacher") & ~ctx.bad["enrollments"]
     ctx.flag("OR-CSV-218", "enrollments", "primary", indices(leading), effect="value")
     if ctx.has("classes"):
         of_class = ctx.row_of("enrollments", "classSourcedId")
@@ -350,12 +362,12 @@ def _overlapping(rows: pl.DataFrame, *key: str) -> pl.Series:
 def _teachers(ctx: Context, of_class: pl.Series) -> None:
     """219: one primary teacher at a time."""
     frame = ctx.frames["enrollments"]
-    rows = indices((frame["role"] == "teacher") & of_class.is_not_null() & _living(ctx, "enrollments"))
+    rows = indices((frame["role"] == "teacher") & of_class.is_not_null() & living(ctx, "enrollments"))
     teaching = frame.select(primary=pl.col("primary") == "true", begin="beginDate", end="endDate")
     teaching = teaching.with_columns(of_class.alias("class")).with_row_index("row").select(pl.all().gather(rows))
     several = _overlapping(teaching.filter("primary"), "class")
     ctx.flag("OR-CSV-219", "enrollments", "primary", _comparable(ctx, "enrollments", several, "beginDate", "endDate"))
-    if _whole(ctx, "enrollments"):
+    if whole(ctx, "enrollments"):
         unmarked = teaching.filter((~pl.col("primary").any() & (pl.len() > 1)).over("class"))["row"]
         ctx.flag("OR-CSV-219", "enrollments", "primary", unmarked, detail="No teacher is marked.")
 
@@ -363,7 +375,7 @@ def _teachers(ctx: Context, of_class: pl.Series) -> None:
 def _own_school(ctx: Context, user: pl.Series) -> None:
     """216: enrolled at a school of one's own: the school, an org above it, or a department of it."""
     held = _held_orgs(ctx)
-    if held is None or not _whole(ctx, "orgs"):
+    if held is None or not whole(ctx, "orgs"):
         return
     asked = pl.DataFrame({"user": user, "school": ctx.row_of("enrollments", "schoolSourcedId")}).with_row_index("row")
     strangers = asked.drop_nulls().join(held, left_on=["user", "school"], right_on=["user", "org"], how="anti")
@@ -386,7 +398,7 @@ def _own_role(ctx: Context, user: pl.Series) -> None:
     words = ctx.version.vocabularies["userRole" if ctx.delivered.version == "1.1" else "role"].values
     own_words = held.filter(~pl.col("role").is_in(words))["user"]
     asked = ctx.frames["enrollments"].select("role").with_columns(user.alias("user")).with_row_index("row")
-    asked = asked.filter(user.is_not_null() & pl.col("role").is_in(_FITTING) & _living(ctx, "enrollments"))
+    asked = asked.filter(user.is_not_null() & pl.col("role").is_in(_FITTING) & living(ctx, "enrollments"))
     fitting = pl.DataFrame(
         [(held, role) for role, own in _FITTING.items() for held in own], ["own", "role"], orient="row"
     )
@@ -401,7 +413,7 @@ def _switched_off(ctx: Context, user: pl.Series) -> None:
     if not len(disabled):
         return
     end = ctx.frames["enrollments"]["endDate"]
-    lasting = ((end == "") | (end > ctx.options.today.isoformat())) & _living(ctx, "enrollments")
+    lasting = ((end == "") | (end > ctx.options.today.isoformat())) & living(ctx, "enrollments")
     enrolled = user.filter(lasting & user.is_not_null()).unique()
     ctx.flag("OR-CSV-234", "users", "enabledUser", disabled.filter(disabled.is_in(enrolled.implode())))
 
@@ -413,7 +425,7 @@ def _twice(ctx: Context, user: pl.Series) -> None:
     if keyed.hash_rows().n_unique() == len(keyed):
         return
     rows = keyed.with_columns(begin=frame["beginDate"], end=frame["endDate"]).with_row_index("row")
-    rows = rows.filter(user.is_not_null() & of_class.is_not_null() & _living(ctx, "enrollments"))
+    rows = rows.filter(user.is_not_null() & of_class.is_not_null() & living(ctx, "enrollments"))
     again = _overlapping(rows.filter(pl.struct("user", "class", "role").is_duplicated()), "user", "class", "role")
     again = _comparable(ctx, "enrollments", again, "beginDate", "endDate")
     ctx.flag("OR-CSV-220", "enrollments", "userSourcedId", again)
@@ -438,7 +450,7 @@ def _unreferenced(ctx: Context) -> None:
     if not ctx.applies("OR-CSV-233"):
         return
     for name, users in _USED_BY.items():
-        if _whole(ctx, name) and any(ctx.has(table) for table in users):
+        if whole(ctx, name) and any(ctx.has(table) for table in users):
             used = [rows.drop_nulls().unique() for rows in _uses(ctx, name)]
             idle = len(ctx.frames[name]) - (pl.concat(used).n_unique() if used else 0)
             if idle:

@@ -1,0 +1,80 @@
+"""What a product asks (PR-001 to PR-020): the harder cases of each rule. Its plain case is in test_rules.py."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from rosters.frames import Checked
+from rosters.normalising import target
+from rosters.oneroster.products import PRODUCTS
+from tests.rosters.test_rules import NEW, OLD, STUDENT, TEACHER, codes, drop, judged, put
+from tests.rosters.validating.test_practice import changed
+from tests.rosters.validating.test_semantics import edited, places
+
+TEACHER_IDS = NEW["roles"].filter(pl.col("role") == "teacher")["userSourcedId"]
+NEW_TEACHER = NEW["users"]["sourcedId"].to_list().index(TEACHER_IDS[0])
+
+
+def severities(checked: Checked, code: str) -> set[str]:
+    return {finding.severity for finding in checked.findings if finding.code == code}
+
+
+@pytest.mark.parametrize("product", sorted(PRODUCTS))
+def test_without_a_product_nothing_is_asked(product: str) -> None:
+    bare = drop("demographics")(dict(OLD)) or OLD
+    assert "PR-001" in codes(judged(bare, product=product))
+    assert not any(code.startswith("PR-") for code in codes(judged(bare)))
+
+
+@pytest.mark.parametrize("product", sorted(PRODUCTS))
+def test_what_a_product_asks_costs_the_roster_nothing(product: str) -> None:
+    nothing = edited(put("users", "grades", "", STUDENT), put("users", "email", "", TEACHER))
+    checked = judged(nothing, product=product)
+    assert {"PR-010"} <= codes(checked)
+    assert {f.effect for f in checked.findings if f.code.startswith("PR-")} == {"none"}
+    assert not any(len(table.quarantined) + len(table.dropped) for table in checked.tables.values())
+
+
+def test_rule_PR_001_what_came_before_is_there_and_changes_alone_are_only_warned_of() -> None:
+    accepted = target(judged(OLD), {})
+    delta = {"users": changed(OLD["users"].head(1))}
+    assert "PR-001" not in codes(judged(delta, modes={"users": "delta"}, base=accepted, product="math"))
+    assert severities(judged(delta, modes={"users": "delta"}, product="math"), "PR-001") == {"warning"}
+    assert severities(judged({"users": OLD["users"]}, product="math"), "PR-001") == {"error"}
+
+
+def test_rule_PR_010_asks_each_role_for_its_own_and_in_1_2_by_roles_csv() -> None:
+    assert "PR-010" not in codes(judged(edited(put("users", "grades", "", TEACHER)), product="math"))
+    assert "PR-010" not in codes(judged(NEW, "1.2", product="math"))
+    without = edited(put("users", "email", "", NEW_TEACHER), of=NEW)
+    assert places(judged(without, "1.2", product="math"), "PR-010") == [NEW_TEACHER + 2]
+
+
+def test_rule_PR_010_asks_nothing_of_those_who_leave() -> None:
+    leaving = changed(OLD["users"][STUDENT], status="tobedeleted", grades="")
+    accepted = target(judged(OLD), {})
+    assert "PR-010" not in codes(judged({"users": leaving}, modes={"users": "delta"}, base=accepted, product="math"))
+
+
+def test_rule_PR_013_never_shows_a_password() -> None:
+    checked = judged(edited(put("users", "password", "abc", STUDENT)), product="literacy")
+    shown = [f.places["value"].to_list() for f in checked.findings if f.column == "password"]
+    assert "PR-013" in codes(checked)
+    assert shown
+    assert all(values == [""] for values in shown)
+
+
+@pytest.mark.parametrize(("product", "grade", "fires"), [("math", "09", True), ("literacy", "09", False)])
+def test_rule_PR_014_each_product_has_grades_of_its_own(product: str, grade: str, fires: bool) -> None:
+    others = OLD["users"].with_columns(
+        pl.when(pl.col("grades") != "").then(pl.lit("03")).otherwise(pl.col("grades")).alias("grades")
+    )
+    one = edited(put("users", "grades", grade, STUDENT), of={**OLD, "users": others})
+    assert ("PR-014" in codes(judged(one, product=product))) is fires
+
+
+def test_rules_PR_014_and_015_several_grades_are_one_complaint() -> None:
+    found = codes(judged(edited(put("users", "grades", "01,PS", STUDENT)), product="literacy"))
+    clean = codes(judged(OLD, product="literacy"))
+    assert {"PR-014", "PR-015"} & (found - clean) == {"PR-015"}
