@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
+import os
 import sys
-from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, NoReturn, TextIO
 
 from django.core.management.base import BaseCommand, CommandParser
 
@@ -44,33 +45,45 @@ class Command(BaseCommand):
         parser.add_argument("--csv", metavar="FILE", help="Write every place of every finding as CSV.")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter gets its code
         path: Path = options["path"]
         if not path.exists():
-            self.stderr.write(f"There is nothing at {path}.")
-            sys.exit(UNREADABLE)
+            self._stop(f"There is nothing at {path}.")
         meter = Meter(sys.stderr)
         delivered = read(path, version=options["version"], progress=meter)
-        rows = {name: len(table.frame) for name, table in delivered.tables.items()}
-        modes: set[str] = {table.mode for table in delivered.tables.values()}
         checked = check(delivered, options=CheckOptions(today=date.today(), product=options["product"]), progress=meter)
         meter.done()
-        result = _as_json(delivered, checked, rows, modes)
-        if options["csv"]:
-            with Path(options["csv"]).open("w", newline="", encoding="utf-8") as file:
-                _write_csv(file, checked.findings)
-        if options["json"] == "-":
-            self.stdout.write(json.dumps(result, indent=2, ensure_ascii=False))
-        else:
-            if options["json"]:
-                Path(options["json"]).write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
-            self._tell(result, checked)
+        result = _as_json(delivered, checked.findings)
+        try:
+            self._write(result, checked.findings, options["json"], options["csv"])
+        except OSError as reason:
+            self._stop(f"The result cannot be written to {reason.filename}: {reason.strerror}.")
+        try:
+            if options["json"] == "-":
+                self.stdout.write(json.dumps(result, indent=2))
+            else:
+                self._tell(_verdict(result, delivered, checked), result["tables"], checked.findings)
+        except BrokenPipeError:  # whoever reads has seen enough; Python must not try again when it ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UNREADABLE if not delivered.readable else ERRORS if result["errors"] else NO_ERRORS)
 
-    def _tell(self, result: dict[str, Any], checked: Checked) -> None:
-        self.stdout.write(_verdict(result, checked))
-        for table, rows in result["tables"].items():
+    def _stop(self, why: str) -> NoReturn:
+        self.stderr.write(why)
+        sys.exit(UNREADABLE)
+
+    def _write(self, result: dict[str, Any], findings: Findings, as_json: str | None, as_csv: str | None) -> None:
+        if as_csv:
+            with Path(as_csv).open("w", newline="", encoding="utf-8") as file:
+                _write_csv(file, findings)
+        if as_json and as_json != "-":
+            Path(as_json).write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
+
+    def _tell(self, verdict: str, tables: dict[str, int], findings: Findings) -> None:
+        self.stdout.write(verdict)
+        for table, rows in tables.items():
             self.stdout.write(f"  {table:20} {rows:>10,} rows")
-        for finding in checked.findings:
+        for finding in findings:
             self._tell_finding(finding)
 
     def _tell_finding(self, finding: Finding) -> None:
@@ -83,32 +96,37 @@ class Command(BaseCommand):
         self.stdout.write(f"  What to do: {finding.next_step}")
 
 
-def _as_json(delivered: Delivered, checked: Checked, rows: dict[str, int], modes: set[str]) -> dict[str, Any]:
+def _as_json(delivered: Delivered, findings: Findings) -> dict[str, Any]:
+    modes = {table.mode for table in delivered.tables.values()}
     return {
         "readable": delivered.readable,
         "version": delivered.version or None,
-        "mode": modes.pop() if len(modes) == 1 else "mixed" if modes else None,
-        "tables": rows,
-        "errors": checked.findings.count("fatal", "error"),
-        "warnings": checked.findings.count("warning"),
-        "findings": [finding.as_json() for finding in checked.findings],
-        "import": {"refused": bool(checked.rejections), "reasons": [words for _, words in checked.rejections]},
+        "mode": "mixed" if len(modes) > 1 else next(iter(modes), None),
+        "tables": {name: len(table.frame) for name, table in delivered.tables.items()},
+        "errors": findings.count("fatal", "error"),
+        "warnings": findings.count("warning"),
+        "findings": [finding.as_json() for finding in findings],
     }
 
 
-def _verdict(result: dict[str, Any], checked: Checked) -> str:
+def _verdict(result: dict[str, Any], delivered: Delivered, checked: Checked) -> str:
     if not result["readable"]:
         return "This cannot be read as a OneRoster delivery."
-    words = f"OneRoster {result['version']}: {result['errors']:,} errors, {result['warnings']:,} warnings."
+    found = f"{_number(result['errors'], 'error')}, {_number(result['warnings'], 'warning')}"
+    words = f"OneRoster {result['version']}: {found}."
     if checked.rejections:
         return f"{words} An import would refuse it: {checked.rejections[0][1]}"
-    unused = sum(len(t.quarantined) + t.nameless for t in checked.tables.values())
-    return (
-        f"{words} An import would leave out {unused:,} rows." if unused else f"{words} An import would use every row."
-    )
+    sent = sum(len(table.frame) + len(table.unread) for table in delivered.tables.values())
+    unused = sent - sum(len(table.frame) for table in checked.tables.values())
+    left = f"leave out {_number(unused, 'row')}" if unused else "use every row"
+    return f"{words} An import would {left}."
 
 
-def _write_csv(file: TextIO, findings: Iterable[Finding] | Findings) -> None:
+def _number(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
+def _write_csv(file: TextIO, findings: Findings) -> None:
     writer = csv.writer(file)
     writer.writerow(("file", "line", "column", "value", "code", "severity", "message", "next_step"))
     for f in findings:
