@@ -137,6 +137,16 @@ class Context:
     def base_ids(self, table: str) -> pl.Series:
         return self.base[table]["sourcedId"] if table in self.base else pl.Series("sourcedId", [], pl.String)
 
+    def standing_ids(self, table: str) -> pl.Series:
+        """Accepted ids that stay, though no delivered row bears them: those of an absent table, of a delta, of rows
+        that could not be read. A complete table without a record says that it is gone."""
+        accepted = self.base_ids(table)
+        if table not in self.frames or self.mode(table) == "delta" or self.nameless(table) or not len(accepted):
+            return accepted
+        if self.frames[table].is_empty():
+            return accepted  # a header without rows says nothing
+        return accepted.filter(accepted.is_in(self.delivered.tables[table].unread["sourcedId"].implode()))
+
     def row_of(self, table: str, column: str) -> pl.Series:
         """For each row, the number of the row that its (single) reference points to in the target's frame; null if
         none."""

@@ -1,7 +1,8 @@
 """Identity and references (OR-CSV-160 to 185): every id once, every reference to a record that is there.
 
 A record that is quarantined and already accepted stays, so what refers to it stands; one that is new does not exist, so
-what hangs on it is quarantined too, until nothing changes any more.
+what hangs on it is quarantined too, until nothing changes any more. A record that was accepted and that a complete
+table leaves out is gone, so what still refers to it leads nowhere.
 """
 
 from __future__ import annotations
@@ -147,9 +148,9 @@ class _Reference:
     def dangling(self, ctx: Context) -> pl.DataFrame:
         """``row``, ``item``, ``to`` of the links that lead nowhere now and were not reported before."""
         lost = self.unknown
-        target = ctx.bad.get(self.column.refers_to)
-        if target is not None and bool(target.any()):
-            lost = lost | target.gather(self.to.fill_null(0)) & self.to.is_not_null()
+        aside = ctx.bad.get(self.column.refers_to)
+        if aside is not None and bool(aside.any()):
+            lost = lost | aside.gather(self.to.fill_null(0)) & self.to.is_not_null()
         if len(self.reported):
             lost = lost & ~self.reported
         if not lost.any():
@@ -159,8 +160,13 @@ class _Reference:
         found = pl.DataFrame(
             {"place": places, "row": row, "item": self.item.gather(places), "to": self.to.gather(places)}
         )
-        # What was accepted before stays as a target; rows that are set aside already need no second reason.
-        found = found.filter(~pl.col("item").is_in(ctx.base_ids(self.column.refers_to).implode()))
+        # What was accepted before and is set aside, or not spoken of, stays as a target; what a complete table leaves
+        # out does not. Rows that are set aside already need no second reason.
+        target = self.column.refers_to
+        missing = pl.col("to").is_null()
+        stands = pl.col("item").is_in(ctx.base_ids(target).implode()) & ~missing
+        stands |= pl.col("item").is_in(ctx.standing_ids(target).implode()) & missing
+        found = found.filter(~stands)
         found = found.filter(~ctx.bad[self.name].gather(found["row"]))
         known = self.reported if len(self.reported) else pl.repeat(False, len(lost), eager=True)
         self.reported = known.scatter(found["place"], pl.repeat(True, len(found), eager=True)) if len(found) else known

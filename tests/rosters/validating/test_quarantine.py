@@ -5,8 +5,22 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from rosters.frames import CheckOptions
 from rosters.normalising import target
-from tests.rosters.test_rules import OLD, SCHOOL, STUDENT, Tables, again, judged, put
+from rosters.validating import check
+from tests.rosters.test_rules import (
+    LEARNT,
+    OLD,
+    SCHOOL,
+    STUDENT,
+    TODAY,
+    Tables,
+    again,
+    codes,
+    delivered,
+    judged,
+    put,
+)
 
 #: What spreadsheets and forms make of an id.
 BROKEN_IDS = ["1.23E+12", "a b", "#REF!", "é1", "x" * 300]
@@ -51,3 +65,37 @@ def test_digits_of_other_scripts_are_no_year() -> None:
     checked = judged(put("academicSessions", "schoolYear", "２０２７")(dict(OLD)) or OLD)
     assert "OR-CSV-105" in {f.code for f in checked.findings}
     assert checked.tables["academicSessions"].frame.filter(pl.col("schoolYear") == "２０２７").is_empty()
+
+
+def _without(who: str) -> Tables:
+    return {**OLD, "users": OLD["users"].filter(pl.col("sourcedId") != who)}
+
+
+def test_what_a_complete_file_leaves_out_is_no_target_though_it_was_accepted() -> None:
+    accepted = target(judged(OLD), {})
+    who = OLD["enrollments"]["userSourcedId"][LEARNT]
+    links = OLD["enrollments"].filter(pl.col("userSourcedId") == who)["sourcedId"]
+    first, later = judged(_without(who)), judged(_without(who), base=accepted)
+    for checked in (first, later):
+        (found,) = [f for f in checked.findings if f.code == "OR-CSV-174"]
+        assert (found.count, found.effect) == (len(links), "row")
+        assert set(checked.tables["enrollments"].quarantined["sourcedId"]) == set(links)
+    after = target(later, accepted)
+    assert set(after["enrollments"]["userSourcedId"]) <= set(after["users"]["sourcedId"])
+
+
+def test_what_was_accepted_stays_a_target_where_the_delivery_does_not_speak_of_it() -> None:
+    accepted = target(judged(OLD), {})
+    who = OLD["enrollments"]["userSourcedId"][LEARNT]
+    absent = {name: frame for name, frame in OLD.items() if name != "users"}
+    assert "OR-CSV-174" not in codes(judged(absent, base=accepted))
+    changes = {**_without(who), "users": OLD["users"].head(0)}
+    assert "OR-CSV-174" not in codes(judged(changes, modes={"users": "delta"}, base=accepted))
+    unread = delivered(_without(who))
+    lines = {"line": [2], "sourcedId": [who]}
+    unread.tables["users"].unread = pl.DataFrame(lines, schema={"line": pl.UInt32, "sourcedId": pl.String})
+    assert "OR-CSV-174" not in codes(check(unread, base=accepted, options=CheckOptions(today=TODAY)))
+    unread.tables["users"].unread = pl.DataFrame(
+        {**lines, "sourcedId": [None]}, schema=unread.tables["users"].unread.schema
+    )
+    assert "OR-CSV-174" not in codes(check(unread, base=accepted, options=CheckOptions(today=TODAY)))
