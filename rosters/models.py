@@ -392,6 +392,7 @@ class Sync(models.Model):
             now,
             (self.Status.READY, self.Status.AWAITING_REVIEW, self.Status.APPROVED, self.Status.APPLYING),
             self.Status.RECEIVED,
+            only_if={"claim": self.claim},
             decision="",
             decided_by=None,
             decided_automatically=False,
@@ -410,11 +411,13 @@ class Sync(models.Model):
         )
 
     def mark_failed(self, now: datetime, code: str, error: str) -> bool:
-        """Give up: nothing was written. The decision, if there was one, stays on record."""
+        """Give up: nothing was written. The decision, if there was one, stays on record. Not if another worker has
+        it."""
         return self._move(
             now,
             self.RUNNING,
             self.Status.FAILED,
+            only_if={"claim": self.claim},
             error_code=code,
             error=error,
             claim=None,

@@ -31,7 +31,7 @@ from rosters.diffing import WAS, Difference, compare, frame_of, plan_digest, tal
 from rosters.findings import Findings
 from rosters.frames import Checked, CheckOptions, Delivered, Frames
 from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Org, Snapshot, Sync, Tally
-from rosters.oneroster.normal import NORMAL, TABLES
+from rosters.oneroster.normal import NORMAL, REFERENCES, TABLES
 from rosters.storing import Store
 
 if TYPE_CHECKING:
@@ -159,7 +159,19 @@ def prepare(
         else:
             _prepare_delivery(work)
     sync.refresh_from_db()
+    _give_way(sync, work.now)
     return sync
+
+
+def _give_way(sync: Sync, now: datetime) -> None:
+    """A newer delivery that came while this one was prepared could not supersede it then; so it is done now."""
+    newer = Q(received_at__gt=sync.received_at) | Q(received_at=sync.received_at, pk__gt=sync.pk)
+    waits = sync.undoes_id is None and sync.status in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)
+    latest = Sync.objects.filter(newer, district=sync.district_id, undoes=None).order_by("-received_at", "-pk").first()
+    if waits and latest is not None:
+        with transaction.atomic():
+            if sync.mark_superseded(now):
+                _audit(now, None, "sync.superseded", sync, after={"by": latest.pk})
 
 
 @contextmanager
@@ -184,9 +196,14 @@ def _faults(sync: Sync) -> Iterator[None]:
             raise
 
 
+def _ours(moved: bool) -> None:
+    """Within the transaction of a result: without the claim nothing of it is written."""
+    if not moved:
+        raise ClaimLost
+
+
 def _try_again(sync: Sync, fault: str) -> None:
     moment = timezone.now()
-    sync.refresh_from_db()
     if sync.attempts >= Sync.MAX_ATTEMPTS:
         sync.mark_failed(
             moment,
@@ -238,13 +255,15 @@ def _prepare_delivery(work: _Work) -> None:
         with work.phase("storing"), transaction.atomic():
             _write_findings(sync, checked.findings)
             reasons = [words for _, words in checked.rejections]
-            sync.mark_rejected(
-                work.now,
-                explaining.rejection(reasons, live=district.version > 0),
-                error_code=checked.rejections[0][0],
-                seconds=work.seconds,
-                **facts,
-                **_base_facts(district),
+            _ours(
+                sync.mark_rejected(
+                    work.now,
+                    explaining.rejection(reasons, live=district.version > 0),
+                    error_code=checked.rejections[0][0],
+                    seconds=work.seconds,
+                    **facts,
+                    **_base_facts(district),
+                )
             )
             _audit(
                 work.now,
@@ -276,7 +295,7 @@ def _same_content(delivered: Delivered, base: Frames, district: District) -> boo
     """
     tables = delivered.tables
     whole = bool(base) and delivered.readable and not delivered.findings.fatal and not district.mappings
-    if not whole or any(t.mode != "bulk" or len(t.unread) for t in tables.values()):
+    if not whole or _made_live(district) is None or any(t.mode != "bulk" or len(t.unread) for t in tables.values()):
         return False
     rows = {name: facts["rows"] for name, facts in district.snapshot.tables.items()} if district.snapshot else {}
     if any(len(tables[name].frame) != number for name, number in rows.items() if name in tables):
@@ -290,7 +309,7 @@ def _same_content(delivered: Delivered, base: Frames, district: District) -> boo
 def _finish_unchanged(work: _Work, delivered: Delivered) -> None:
     """Close a delivery whose content is live already; what there is to say of it was said then."""
     sync = work.sync
-    made = Sync.objects.filter(district=sync.district, status="applied", undoes=None).order_by("-applied_at").first()
+    made = _made_live(sync.district)
     facts: dict[str, Any] = {
         "oneroster_version": delivered.version,
         "modes": {name: table.mode for name, table in delivered.tables.items()},
@@ -300,13 +319,15 @@ def _finish_unchanged(work: _Work, delivered: Delivered) -> None:
     }
     with transaction.atomic():
         _write_findings(sync, delivered.findings)
-        sync.mark_unchanged(
-            work.now,
-            "Nothing changed: the roster in this file is the one that is live, and so are its findings.",
-            target_digest=sync.district.snapshot.digest if sync.district.snapshot else "",
-            seconds=work.seconds,
-            **facts,
-            **_base_facts(sync.district),
+        _ours(
+            sync.mark_unchanged(
+                work.now,
+                "Nothing changed: the roster in this file is the one that is live, and so are its findings.",
+                target_digest=sync.district.snapshot.digest if sync.district.snapshot else "",
+                seconds=work.seconds,
+                **facts,
+                **_base_facts(sync.district),
+            )
         )
 
 
@@ -321,16 +342,29 @@ def _named(path: Path, name: str) -> Path:
     return link
 
 
-def _same_as_live(sync: Sync) -> bool:
-    """The bytes are those of the delivery that made the live roster, and it was read whole and by today's settings."""
-    district = sync.district
-    if district.snapshot is None or sync.delivery is None:
-        return False
-    made = Sync.objects.filter(result=district.snapshot, undoes=None, quarantined=0).select_related("delivery").first()
-    if made is None or made.delivery is None or made.delivery.sha256 != sync.delivery.sha256:
-        return False
+def _made_live(district: District) -> Sync | None:
+    """The latest delivery whose content is what is live, if it was read whole and no setting has changed since; then
+    what
+    was found in it still holds."""
+    if district.snapshot is None:
+        return None
+    made = (
+        Sync.objects.filter(district=district, status="applied", undoes=None, quarantined=0)
+        .filter(target_digest=district.snapshot.digest)
+        .select_related("delivery")
+        .order_by("-applied_at")
+        .first()
+    )
+    if made is None:
+        return None
     changed = AuditEvent.objects.filter(district=district, action="district.changed", at__gte=made.received_at)
-    return not changed.exists()
+    return None if changed.exists() else made
+
+
+def _same_as_live(sync: Sync) -> bool:
+    """The bytes are those of the delivery whose content is live."""
+    made = _made_live(sync.district)
+    return made is not None and made.delivery is not None and made.delivery.sha256 == sync.delivery.sha256  # type: ignore[union-attr]
 
 
 def _base_frames(district: District) -> Frames:
@@ -368,13 +402,15 @@ def _finish_preparing(
     if difference.empty and (district.version or not facts.get("modes")):
         with work.phase("storing"), transaction.atomic():
             _write_findings(sync, findings)
-            sync.mark_unchanged(
-                work.now,
-                "Nothing changed: the roster in this file is the one that is live.",
-                target_digest=digest,
-                seconds=work.seconds,
-                **facts,
-                **_base_facts(district),
+            _ours(
+                sync.mark_unchanged(
+                    work.now,
+                    "Nothing changed: the roster in this file is the one that is live.",
+                    target_digest=digest,
+                    seconds=work.seconds,
+                    **facts,
+                    **_base_facts(district),
+                )
             )
         return
     with work.phase("judging"):
@@ -404,7 +440,7 @@ def _finish_preparing(
             _write_tallies(sync, lines)
             _write_holds(sync, holds)
         mark = sync.mark_ready if not holds and not sync.undoes_id else sync.mark_awaiting_review
-        mark(work.now, verdict, seconds=work.seconds, **values)
+        _ours(mark(work.now, verdict, seconds=work.seconds, **values))
 
 
 def _verdict(
@@ -556,8 +592,7 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
                 f"This sync is not waiting for a decision any more: {sync.get_status_display().lower()}."
             )
         if sync.base_version != district.version:
-            sync.mark_stale(moment)
-            stale = True
+            stale = _withdraw(sync, moment)
         elif sync.holds.filter(approvable=False).exists():
             raise NotApprovable(
                 "A rule that nobody may overrule holds this sync. Decline it and ask for the right file."
@@ -585,6 +620,16 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
         raise StalePlan(
             "The roster has moved since this plan was made. Nothing was approved; the plan is being made anew."
         )
+
+
+def _withdraw(sync: Sync, now: datetime) -> bool:
+    """The base moved: the plan is to be made anew. False if another worker has the sync or it is past that."""
+    plan = sync.plan_digest
+    with transaction.atomic():
+        moved = sync.mark_stale(now)
+        if moved:
+            _audit(now, None, "sync.stale", sync, before={"plan": plan})
+    return moved
 
 
 def _newer_was_applied(sync: Sync) -> bool:
@@ -685,8 +730,7 @@ def apply(
         except applying.Fenced:
             raise ClaimLost from None
         except applying.PlanMoved:
-            sync.mark_stale(timezone.now())
-            _audit(timezone.now(), None, "sync.stale", sync)
+            _withdraw(sync, timezone.now())
         except applying.PlanBroken as broken:
             logger.error("sync %s: %s", sync.pk, broken)
             sync.mark_failed(
@@ -733,10 +777,8 @@ def undo_conflicts(sync: Sync, limit: int = 200) -> list[Conflict]:
     """What an undo of `sync` would leave alone because it changed again since."""
     district = District.objects.select_related("snapshot").get(pk=sync.district_id)
     difference = store().difference(sync.district_id, sync.pk).load()
-    conflicts: list[Conflict] = []
-    for table, (_, clashes) in _taken_back(difference, _base_frames(district)).items():
-        conflicts += [Conflict(table, r[0], r[1]) for r in clashes.head(limit).iter_rows()]
-    return conflicts[:limit]
+    _, conflicts = _taken_back(difference, _base_frames(district))
+    return [Conflict(*row) for row in conflicts.head(limit).iter_rows()]
 
 
 def _prepare_undo(work: _Work) -> None:
@@ -745,21 +787,53 @@ def _prepare_undo(work: _Work) -> None:
     live = _base_frames(district)
     with work.phase("comparing"):
         done = store().difference(district.pk, sync.undoes_id).load()  # type: ignore[arg-type]
-        target = {table: frame_of(live, table) for table in TABLES if table in live}
-        for table, (frame, _) in _taken_back(done, live).items():
-            target[table] = frame
+        target, _ = _taken_back(done, live)
         target = {table: frame for table, frame in target.items() if len(frame)}
         difference = compare(live, target)
     _finish_preparing(work, live, target, difference, Findings(), {}, {})
 
 
-def _taken_back(done: Difference, live: Frames) -> dict[str, tuple[pl.DataFrame, pl.DataFrame]]:
-    """Per table of `done`: the live table with those changes taken back value by value, and (sourcedId, column) of what
-    has changed again since and so is left alone."""
-    result = {}
+def _taken_back(done: Difference, live: Frames) -> tuple[dict[str, pl.DataFrame], pl.DataFrame]:
+    """The live roster with the changes of `done` taken back value by value; and ``table``, ``sourcedId``, ``column`` of
+    what is left alone, because it changed again since or because something that stays hangs on it."""
+    target = {table: frame_of(live, table) for table in TABLES}
+    conflicts = [pl.DataFrame(schema=dict.fromkeys(("table", "sourcedId", "column"), pl.String))]
     for table, changes in done.tables.items():
-        result[table] = _taken_back_table(table, changes, frame_of(live, table))
-    return result
+        target[table], clashes = _taken_back_table(table, changes, target[table])
+        conflicts.append(clashes.select(pl.lit(table).alias("table"), "sourcedId", "column"))
+    while clashes_now := [c for t, columns in REFERENCES.items() for c in _held_together(t, columns, target, live)]:
+        conflicts += clashes_now
+    return target, pl.concat(conflicts).unique(maintain_order=True)
+
+
+def _held_together(
+    table: str, columns: Mapping[str, str], target: dict[str, pl.DataFrame], live: Frames
+) -> list[pl.DataFrame]:
+    """Put right, in `target`, the records of `table` that taking back has left hanging on nothing: what they refer to
+    stays if it is live; else they stay as they are live, or away. Returns what was put right, as conflicts."""
+    found = []
+    for column, to in columns.items():
+        rows = target[table]
+        hanging = rows.filter((pl.col(column) != "") & ~pl.col(column).is_in(target[to]["sourcedId"].implode()))
+        names = list(dict.fromkeys(("sourcedId", column)))
+        lived = frame_of(live, table).select(names).unique()
+        before = frame_of(live, to)
+        kept = before.filter(pl.col("sourcedId").is_in(hanging[column].implode()))
+        if len(kept):
+            target[to] = pl.concat([target[to], kept.select(target[to].columns)])
+            found.append(kept.select(pl.lit(to).alias("table"), "sourcedId", pl.lit("sourcedId").alias("column")))
+            hanging = hanging.filter(~pl.col(column).is_in(kept["sourcedId"].implode()))
+        ours = hanging.select(names).unique().join(lived, on=names, how="anti")["sourcedId"]
+        if len(ours):
+            as_live = frame_of(live, table).filter(pl.col("sourcedId").is_in(ours.implode()))
+            staying = target[table].filter(~pl.col("sourcedId").is_in(ours.implode()))
+            target[table] = pl.concat([staying, as_live.select(staying.columns)])
+            found.append(
+                pl.DataFrame({"sourcedId": ours}).select(
+                    pl.lit(table).alias("table"), "sourcedId", pl.lit(column).alias("column")
+                )
+            )
+    return found
 
 
 def _taken_back_table(table: str, changes: pl.DataFrame, live: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:

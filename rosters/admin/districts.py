@@ -25,6 +25,10 @@ from rosters.templatetags.roster_pages import status as status_tag
 from rosters.words import DISTRICT_SETTING_UP, SYNC_WORDS, district_words
 
 SYNCS_SHOWN = 10
+#: Required values, unique ids and required references: a roster without them could not be compared nor written.
+STANDS_ON = {
+    f"OR-CSV-{n}" for n in ("089", "100", "160", "166", "167", "168", "172", "173", "174", "175", "179", "181")
+}
 
 
 class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -91,6 +95,8 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
                 raise ValidationError(f"There is no rule {code}.")
             if severity not in ("error", "warning", "info", "off"):
                 raise ValidationError(f"{code}: use error, warning, info or off.")
+            if code in STANDS_ON and severity != "error":
+                raise ValidationError(f"{code} cannot be lowered: without it records could not be told apart.")
             if RULES[code].severity == "fatal":
                 raise ValidationError(f"{code} cannot be changed: without it the delivery cannot be read safely.")
         return dict(overrides)

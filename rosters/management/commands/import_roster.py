@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from django.contrib.auth.models import User as Staff
+from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from rosters import syncs
@@ -70,7 +71,10 @@ class Command(BaseCommand):
         if not name:
             raise CommandError(f"There is no district {site_code}. Give it a name with --create NAME.", returncode=2)
         made = District(site_code=site_code, name=name)
-        made.full_clean()
+        try:
+            made.full_clean()
+        except ValidationError as problem:
+            raise CommandError(" ".join(problem.messages), returncode=2) from None
         made.save()
         AuditEvent.objects.create(
             action="district.added", district=made, subject=f"district {made.pk}", after={"site_code": site_code}
