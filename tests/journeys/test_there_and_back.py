@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from datetime import timedelta
 from io import StringIO
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
@@ -14,59 +12,10 @@ from django.core.management import call_command
 from django.utils import timezone
 
 from rosters import making, syncs
-from rosters.models import AuditEvent, District, Enrollment, Sync, User
-
-if TYPE_CHECKING:
-    from django.contrib.auth.models import User as Staff
+from rosters.models import AuditEvent, Enrollment, Sync, User
+from tests.journeys.trip import Trip
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def tables() -> making.Tables:
-    return making.make_roster(users=90, seed=8, today=timezone.localdate(), name="Cedar Grove")
-
-
-class Trip:
-    """A district and the hand that sends, approves and verifies."""
-
-    def __init__(self, folder: Path, by: Staff, name: str = "Cedar Grove", site_code: str = "1001") -> None:
-        self.folder, self.by = folder, by
-        self.district = District.objects.create(name=name, site_code=site_code)
-
-    def send(self, tables: making.Tables, version: str = "1.1") -> Sync:
-        path = self.folder / "sent.zip"
-        making.write_zip(path, tables, version=version)
-        return self.send_file(path)
-
-    def send_file(self, path: Path) -> Sync:
-        sync = syncs.receive(self.district, path, origin="staff", name=path.name, by=self.by)
-        return syncs.prepare(sync.pk) or sync
-
-    def go(self, sync: Sync) -> Sync:
-        syncs.approve(sync, by=self.by, plan_digest=sync.plan_digest)
-        done = syncs.apply(sync.pk)
-        assert done is not None
-        assert done.status == "applied", done.error
-        self.verify()
-        return done
-
-    def undo(self, sync: Sync) -> Sync:
-        return syncs.prepare(syncs.undo(sync, by=self.by).pk) or sync
-
-    def verify(self) -> None:
-        told = StringIO()
-        with pytest.raises(SystemExit) as left:
-            call_command("verify_rosters", stdout=told)
-        assert left.value.code == 0, told.getvalue()
-        self.district.refresh_from_db()
-
-
-@pytest.fixture
-def trip(data_dir: Path, tmp_path: Path, alice: Staff) -> Trip:
-    folder = tmp_path / "sent"
-    folder.mkdir()
-    return Trip(folder, alice)
 
 
 def digest(sync: Sync) -> str:

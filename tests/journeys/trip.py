@@ -1,0 +1,51 @@
+"""A district and the hand that sends, approves and verifies: what the journeys share."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from django.core.management import call_command
+
+from rosters import making, syncs
+from rosters.models import District, Sync
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+
+class Trip:
+    """A district and the hand that sends, approves and verifies."""
+
+    def __init__(self, folder: Path, by: Staff, name: str = "Cedar Grove", site_code: str = "1001") -> None:
+        self.folder, self.by = folder, by
+        self.district = District.objects.create(name=name, site_code=site_code)
+
+    def send(self, tables: making.Tables, version: str = "1.1") -> Sync:
+        path = self.folder / "sent.zip"
+        making.write_zip(path, tables, version=version)
+        return self.send_file(path)
+
+    def send_file(self, path: Path) -> Sync:
+        sync = syncs.receive(self.district, path, origin="staff", name=path.name, by=self.by)
+        return syncs.prepare(sync.pk) or sync
+
+    def go(self, sync: Sync) -> Sync:
+        syncs.approve(sync, by=self.by, plan_digest=sync.plan_digest)
+        done = syncs.apply(sync.pk)
+        assert done is not None
+        assert done.status == "applied", done.error
+        self.verify()
+        return done
+
+    def undo(self, sync: Sync) -> Sync:
+        return syncs.prepare(syncs.undo(sync, by=self.by).pk) or sync
+
+    def verify(self) -> None:
+        told = StringIO()
+        with pytest.raises(SystemExit) as left:
+            call_command("verify_rosters", stdout=told)
+        assert left.value.code == 0, told.getvalue()
+        self.district.refresh_from_db()
