@@ -344,8 +344,7 @@ def _named(path: Path, name: str) -> Path:
 
 def _made_live(district: District) -> Sync | None:
     """The latest delivery whose content is what is live, if it was read whole and no setting has changed since; then
-    what
-    was found in it still holds."""
+    what was found in it still holds."""
     if district.snapshot is None:
         return None
     made = (
