@@ -19,16 +19,12 @@ from rosters import syncs, tasks
 from rosters.holding import DEFAULT_LIMITS
 from rosters.models import AuditEvent, Delivery, District, Org, Sync
 from rosters.oneroster.products import PRODUCTS
-from rosters.oneroster.rules import RULES
+from rosters.oneroster.rules import RULES, STANDS_ON
 from rosters.staff import UPLOAD, acting
 from rosters.templatetags.roster_pages import status as status_tag
 from rosters.words import DISTRICT_SETTING_UP, SYNC_WORDS, district_words
 
 SYNCS_SHOWN = 10
-#: Required values, unique ids and required references: a roster without them could not be compared nor written.
-STANDS_ON = {
-    f"OR-CSV-{n}" for n in ("089", "100", "160", "166", "167", "168", "172", "173", "174", "175", "179", "181")
-}
 
 
 class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
