@@ -411,8 +411,7 @@ class Sync(models.Model):
         )
 
     def mark_failed(self, now: datetime, code: str, error: str) -> bool:
-        """Give up: nothing was written. The decision, if there was one, stays on record. Not if another worker has
-        it."""
+        """Give up, unless another worker has it: nothing was written. A decision that was taken stays on record."""
         return self._move(
             now,
             self.RUNNING,

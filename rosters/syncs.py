@@ -158,20 +158,17 @@ def prepare(
             _prepare_undo(work)
         else:
             _prepare_delivery(work)
+    _give_way(sync.district_id, work.now)
     sync.refresh_from_db()
-    _give_way(sync, work.now)
     return sync
 
 
-def _give_way(sync: Sync, now: datetime) -> None:
+def _give_way(district_id: int, now: datetime) -> None:
     """A newer delivery that came while this one was prepared could not supersede it then; so it is done now."""
-    newer = Q(received_at__gt=sync.received_at) | Q(received_at=sync.received_at, pk__gt=sync.pk)
-    waits = sync.undoes_id is None and sync.status in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)
-    latest = Sync.objects.filter(newer, district=sync.district_id, undoes=None).order_by("-received_at", "-pk").first()
-    if waits and latest is not None:
+    latest = Sync.objects.filter(district=district_id, undoes=None).order_by("-received_at", "-pk").first()
+    if latest is not None:
         with transaction.atomic():
-            if sync.mark_superseded(now):
-                _audit(now, None, "sync.superseded", sync, after={"by": latest.pk})
+            _supersede_older(latest, now)
 
 
 @contextmanager
@@ -404,7 +401,9 @@ def _finish_preparing(
             _ours(
                 sync.mark_unchanged(
                     work.now,
-                    "Nothing changed: the roster in this file is the one that is live.",
+                    "Nothing is left to undo: what that sync changed has changed again since, or is needed now."
+                    if sync.undoes_id
+                    else "Nothing changed: the roster in this file is the one that is live.",
                     target_digest=digest,
                     seconds=work.seconds,
                     **facts,
@@ -591,7 +590,8 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
                 f"This sync is not waiting for a decision any more: {sync.get_status_display().lower()}."
             )
         if sync.base_version != district.version:
-            stale = _withdraw(sync, moment)
+            _withdraw(sync, moment)
+            stale = True
         elif sync.holds.filter(approvable=False).exists():
             raise NotApprovable(
                 "A rule that nobody may overrule holds this sync. Decline it and ask for the right file."
@@ -621,14 +621,12 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
         )
 
 
-def _withdraw(sync: Sync, now: datetime) -> bool:
-    """The base moved: the plan is to be made anew. False if another worker has the sync or it is past that."""
+def _withdraw(sync: Sync, now: datetime) -> None:
+    """The base moved: the plan is to be made anew, unless another worker has the sync or it is past that."""
     plan = sync.plan_digest
     with transaction.atomic():
-        moved = sync.mark_stale(now)
-        if moved:
+        if sync.mark_stale(now):
             _audit(now, None, "sync.stale", sync, before={"plan": plan})
-    return moved
 
 
 def _newer_was_applied(sync: Sync) -> bool:
@@ -814,6 +812,8 @@ def _held_together(
     for column, to in columns.items():
         rows = target[table]
         hanging = rows.filter((pl.col(column) != "") & ~pl.col(column).is_in(target[to]["sourcedId"].implode()))
+        if hanging.is_empty():
+            continue
         names = list(dict.fromkeys(("sourcedId", column)))
         lived = frame_of(live, table).select(names).unique()
         before = frame_of(live, to)

@@ -270,7 +270,9 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "findings": _findings(sync),
         "undo_until": _undo_until(sync),
         "undoing": Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"]).first(),
-        "conflicts": syncs.undo_conflicts(sync.undoes) if sync.undoes and sync.status == "awaiting_review" else [],
+        "conflicts": syncs.undo_conflicts(sync.undoes)
+        if sync.undoes and sync.status in ("awaiting_review", "unchanged")
+        else [],
         "audit": sync.audit_events.select_related("by").order_by("at", "id"),
         "changes_in_all": sync.added + sync.updated + sync.removed,
     }

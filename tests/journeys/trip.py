@@ -44,8 +44,14 @@ class Trip:
         return syncs.prepare(syncs.undo(sync, by=self.by).pk) or sync
 
     def verify(self) -> None:
-        told = StringIO()
-        with pytest.raises(SystemExit) as left:
-            call_command("verify_rosters", stdout=told)
-        assert left.value.code == 0, told.getvalue()
+        code, told = verified()
+        assert code == 0, told
         self.district.refresh_from_db()
+
+
+def verified() -> tuple[object, str]:
+    """What `verify_rosters` leaves with, and what it says."""
+    told = StringIO()
+    with pytest.raises(SystemExit) as left:
+        call_command("verify_rosters", stdout=told)
+    return left.value.code, told.getvalue()
