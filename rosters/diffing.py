@@ -17,6 +17,7 @@ from functools import cached_property
 from typing import Final
 
 import polars as pl
+import polars_hash
 
 from rosters.frames import Frames
 from rosters.oneroster.normal import NORMAL, TABLES
@@ -369,9 +370,12 @@ def _before(cell: str) -> pl.Expr:
 
 
 def _sum_of(frame: pl.DataFrame) -> int:
-    texts = frame.select(pl.concat_str(pl.all(), separator="\n")).to_series()
-    sha256, number = hashlib.sha256, int.from_bytes
-    return sum(number(sha256(text.encode()).digest(), "big") for text in texts)
+    """Word by word: eight sums of 32 bits each cannot overflow 64 bits. Streamed: the texts are never held whole."""
+    digest = polars_hash.col("row").chash.sha2_256()
+    words = [digest.str.slice(8 * n, 8).str.to_integer(base=16, dtype=pl.UInt64).sum().alias(str(n)) for n in range(8)]
+    row = pl.concat_str(pl.all(), separator="\n").alias("row")
+    sums = frame.lazy().select(row).select(words).collect(engine="streaming").row(0)
+    return sum(word << 32 * (7 - n) for n, word in enumerate(sums))
 
 
 def _moved(digest: str, come: int, gone: int) -> str:
