@@ -371,10 +371,11 @@ def _before(cell: str) -> pl.Expr:
 
 def _sum_of(frame: pl.DataFrame) -> int:
     """Word by word: eight sums of 32 bits each cannot overflow 64 bits. Streamed: the texts are never held whole."""
-    digest = polars_hash.col("row").chash.sha2_256()
-    words = [digest.str.slice(8 * n, 8).str.to_integer(base=16, dtype=pl.UInt64).sum().alias(str(n)) for n in range(8)]
     row = pl.concat_str(pl.all(), separator="\n").alias("row")
-    sums = frame.lazy().select(row).select(words).collect(engine="streaming").row(0)
+    digest = polars_hash.col("row").chash.sha2_256()
+    words = [pl.col("row").str.slice(8 * n, 8).str.to_integer(base=16, dtype=pl.UInt64).sum() for n in range(8)]
+    named = [word.alias(str(n)) for n, word in enumerate(words)]
+    sums = frame.lazy().select(row).select(digest).select(named).collect(engine="streaming").row(0)
     return sum(word << 32 * (7 - n) for n, word in enumerate(sums))
 
 

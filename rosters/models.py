@@ -220,6 +220,8 @@ class Sync(models.Model):
     base = models.ForeignKey(Snapshot, null=True, on_delete=models.PROTECT, related_name="+")
     base_version = models.PositiveIntegerField(default=0)
     target_digest = models.CharField(max_length=64, blank=True, default="")
+    target_tables = models.JSONField(default=dict, help_text="As `Snapshot.tables`, of the roster it leads to.")
+    plan_files = models.JSONField(default=dict, help_text="Table to the SHA-256 of its stored difference.")
     plan_digest = models.CharField(
         max_length=64, blank=True, default="", help_text="Of base version and difference: what an approval is bound to."
     )
@@ -588,7 +590,8 @@ class Record(models.Model):
     class Meta:
         abstract = True
         constraints = [
-            models.UniqueConstraint(fields=["district", "sourced_id"], name="%(class)s_identity"),
+            # Given as expressions it is an index of its own, which a first load can build late (`rosters.applying`).
+            models.UniqueConstraint("district", "sourced_id", name="%(class)s_identity"),
         ]
 
     def __str__(self) -> str:

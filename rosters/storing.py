@@ -25,7 +25,7 @@ from typing import Any, BinaryIO, Final
 
 import polars as pl
 
-from rosters.diffing import KIND, Difference, columns
+from rosters.diffing import KIND, Difference, columns, counts_of
 from rosters.findings import Findings
 from rosters.oneroster.normal import NORMAL, TABLES
 
@@ -93,6 +93,14 @@ class StoredDifference:
 
     def frame(self, table: str) -> pl.DataFrame:
         return pl.read_parquet(self._path(table))
+
+    def counts(self, table: str) -> dict[str, int]:
+        """{"added": n, "updated": n, "removed": n}, zeros included."""
+        return counts_of(self.scan(table).select("kind").collect())
+
+    def seals(self) -> dict[str, str]:
+        """Table to the SHA-256 of its file: whether the stored plan is still the one that was made."""
+        return {table: _sha256(self._path(table)) for table in self.tables}
 
     def load(self) -> Difference:
         return Difference({table: self.frame(table) for table in self.tables})
@@ -203,13 +211,14 @@ class Store:
     def sync_folder(self, district_id: int, sync_id: int) -> Path:
         return self.root / "syncs" / str(district_id) / str(sync_id)
 
-    def write_difference(self, district_id: int, sync_id: int, difference: Difference) -> None:
+    def write_difference(self, district_id: int, sync_id: int, difference: Difference) -> StoredDifference:
         """Replace the stored difference of a sync (a rebuilt plan has another one)."""
         folder = self.sync_folder(district_id, sync_id)
         for old in folder.glob("*.parquet"):
             old.unlink()
         for table, frame in difference.tables.items():
             _write_parquet(frame, folder / f"{table}.parquet")
+        return self.difference(district_id, sync_id)
 
     def difference(self, district_id: int, sync_id: int) -> StoredDifference:
         return StoredDifference(self.sync_folder(district_id, sync_id))
@@ -318,6 +327,11 @@ def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
         _publish(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _publish(draft: Path, path: Path) -> None:

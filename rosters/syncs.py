@@ -181,7 +181,7 @@ def _faults(sync: Sync) -> Iterator[None]:
     except (OperationalError, InterfaceError, OSError) as fault:
         logger.warning("sync %s: %s", sync.pk, type(fault).__name__)
         _try_again(sync, type(fault).__name__)
-    except Exception as fault:
+    except (Exception, pl.exceptions.PanicException) as fault:  # a panic of polars is no Exception
         logger.error("sync %s: %s", sync.pk, type(fault).__name__, exc_info=settings.DEBUG or settings.RAISE_FAULTS)
         sync.mark_failed(
             timezone.now(),
@@ -394,7 +394,8 @@ def _finish_preparing(
 ) -> None:
     sync, district = work.sync, work.sync.district
     base_tables = district.snapshot.tables if district.snapshot else {}
-    digest = applying.digest_of(applying.facts_after(base_tables, difference))
+    tables = applying.facts_after(base_tables, difference)
+    digest = applying.digest_of(tables)
     if difference.empty and (district.version or not facts.get("modes")):
         with work.phase("storing"), transaction.atomic():
             _write_findings(sync, findings)
@@ -420,7 +421,7 @@ def _finish_preparing(
         foreign = any(h.code == "WRONG_DISTRICT" for h in holds)
         if foreign:  # another district's names are kept nowhere that somebody of this one may look
             lines, findings = lines.filter(pl.col("dimension") == ""), findings.without_places()
-        store().write_difference(district.pk, sync.pk, Difference() if foreign else difference)
+        stored = store().write_difference(district.pk, sync.pk, Difference() if foreign else difference)
         plan = plan_digest(district.version, difference)
         verdict = _verdict(sync, counts, holds, district.version == 0)
         totals = {kind: sum(c[kind] for c in counts.values()) for kind in ("added", "updated", "removed")}
@@ -429,7 +430,9 @@ def _finish_preparing(
             **_base_facts(district),
             **totals,
             "target_digest": digest,
+            "target_tables": tables,
             "plan_digest": plan,
+            "plan_files": stored.seals(),
             "people_affected": explaining.people_affected(difference),
         }
     with transaction.atomic():
@@ -714,8 +717,8 @@ def apply(
     work = _Work(sync, now, progress)
     with _faults(sync), _kept_alive(work):
         started = time.perf_counter()
-        difference = store().difference(sync.district_id, sync.pk).load()
-        base = store().frames(sync.district_id, sync.base.tables) if sync.base else {}
+        plan = store().difference(sync.district_id, sync.pk)
+        base = store().frames(sync.district_id, sync.base.tables if sync.base else {})
         work.tell("applying", 0.0, 0, force=True)
 
         def told(fraction: float, rows: int) -> None:
@@ -723,7 +726,7 @@ def apply(
             sync.seconds = {**work.seconds, "applying": round(time.perf_counter() - started, 3)}
 
         try:
-            applying.apply(sync, difference, base, store(), now=work.now, progress=told)
+            applying.apply(sync, plan, base, store(), now=work.now, progress=told)
         except applying.Fenced:
             raise ClaimLost from None
         except applying.PlanMoved:

@@ -1,0 +1,101 @@
+"""One table of a plan at a time: what is removed, what comes (again), what changes; references as primary keys."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from rosters.applying.indexes import built_late
+from rosters.applying.keys import PAIRS, Keys
+from rosters.applying.rows import IDENTITY, insert, look_up, update
+from rosters.models import FIELDS, LIVE
+from rosters.oneroster.normal import NORMAL, REFERENCES
+from rosters.storing import StoredDifference
+
+_ID = pl.col("sourcedId")
+
+
+class PlanBroken(Exception):
+    """What was written, or would be, is not what the plan says. Nothing was written."""
+
+
+def remove(table: str, district_id: int, plan: StoredDifference, now: datetime) -> int:
+    """Mark the records that leave; returns how many."""
+    leaving = plan.scan(table).filter(pl.col("kind") == "removed").select(_ID.alias(IDENTITY)).sort(IDENTITY).collect()
+    if len(leaving):
+        changed = update(LIVE[table], district_id, leaving, {"status": "tobedeleted", "date_last_modified": now})
+        if changed != len(leaving):
+            raise PlanBroken(f"{table}: {len(leaving)} records were to be removed, {changed} were found")
+    return len(leaving)
+
+
+def write(table: str, district_id: int, plan: StoredDifference, keys: Keys, lived: int, now: datetime) -> int:
+    """Write the records that come or change; returns how many. `lived`: how many the base had."""
+    rows = plan.scan(table).filter(pl.col("kind") != "removed").select("kind", *NORMAL[table]).sort("sourcedId")
+    live = rows.collect()
+    if not len(live):
+        return 0
+    model, constant = LIVE[table], {"status": "active", "date_last_modified": now}
+    added = live["kind"] == "added"
+    fresh = live.filter(added)
+    back = _there_already(table, district_id, fresh["sourcedId"], lived)
+    if len(back):
+        added &= ~live["sourcedId"].is_in(back["sourcedId"].implode())
+        fresh = live.filter(added)
+    existing = live.filter(~added)
+    del live
+    if len(fresh):
+        first = keys.first[table]
+        pairs = fresh.select("sourcedId", pk=pl.int_range(first, first + len(fresh), dtype=pl.Int64))
+        keys.tell(table, pairs)
+        ready = pl.concat([pairs.select(id="pk"), _resolved(table, fresh, keys)], how="horizontal")
+        del fresh
+        with built_late(model, len(ready)):
+            insert(model, ready, {"district_id": district_id, **constant})
+    if len(existing):
+        changed = update(model, district_id, _resolved(table, existing, keys), constant)
+        if changed != len(existing):
+            raise PlanBroken(f"{table}: {len(existing)} records were to be changed, {changed} were")
+    return len(added)
+
+
+def _there_already(table: str, district_id: int, coming: pl.Series, lived: int) -> pl.DataFrame:
+    """`PAIRS` of new records that were there before and are marked as removed. Nothing is looked up where the district
+    has no more records than were live."""
+    if LIVE[table]._base_manager.filter(district_id=district_id).count() <= lived:
+        return pl.DataFrame(schema=PAIRS)
+    return look_up(LIVE[table], district_id, coming)
+
+
+def columns_of(table: str) -> list[tuple[str, str]]:
+    """(column of the normal form, column of the database) of everything but key, district, status and date."""
+    fields = {field.name: str(field.column) for field in LIVE[table]._meta.concrete_fields}
+    return [(c, fields[FIELDS[table].get(c, snake(c))]) for c in NORMAL[table][1:]]
+
+
+def snake(name: str) -> str:
+    """camelCase of the standard as the snake_case of Python."""
+    return "".join(f"_{c.lower()}" if c.isupper() else c for c in name)
+
+
+def _resolved(table: str, rows: pl.DataFrame, keys: Keys) -> pl.DataFrame:
+    """`rows` in the database's columns, references as primary keys, with what is derived for the database:
+    demographics' user and people's search name. Raises PlanBroken where a reference leads nowhere."""
+    found: dict[str, pl.Series] = {}
+    for column, to in REFERENCES[table].items():
+        found[column] = rows.select(column).join(
+            keys.of(to), left_on=column, right_on="sourcedId", how="left", maintain_order="left"
+        )["pk"]  # fmt: skip
+        lost = int(((rows[column] != "") & found[column].is_null()).sum())
+        if lost:
+            raise PlanBroken(f"{table}.{column}: {lost} references lead to records that are not there")
+    out: list[Any] = [_ID.alias(IDENTITY)]
+    for column, name in columns_of(table):
+        out.append(found[column].alias(name) if column in found else pl.col(column).alias(name))
+    if table == "demographics":
+        out.append(found["sourcedId"].alias("user_id"))
+    if table == "users":
+        out.append(pl.concat_str("familyName", "givenName", separator=" ").str.to_lowercase().alias("search_name"))
+    return rows.select(out)
