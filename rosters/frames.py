@@ -48,7 +48,6 @@ class DeliveredTable:
     mode: type_mode
     frame: pl.DataFrame
     header: tuple[str, ...]
-    sha256: str
     unread: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={LINE: pl.UInt32, "sourcedId": pl.String}))
 
 

@@ -13,10 +13,9 @@ standard wants it so, and nothing may be removed because an export came out empt
 
 from __future__ import annotations
 
-import hashlib
 from codecs import BOM_UTF8
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -233,8 +232,7 @@ class _Package:
 
     def _table(self, member: Member, table: Table, declared: str) -> DeliveredTable | None:
         """One file; None where it holds nothing. Raises `Damaged` where it cannot be read."""
-        digest = hashlib.sha256()
-        raw = ahead(_hashed(member.pieces(), digest.update))
+        raw = ahead(member.pieces())
         first = next(raw, b"")
         if seen := looks_like(first[:512]):
             raise Damaged("OR-CSV-011", f"It looks like {seen}.")
@@ -261,7 +259,7 @@ class _Package:
         self._judge_twins(header, rows.cells)
         frame = _named_columns(rows.cells, header, table)
         mode = self._mode(frame, table, declared)
-        return DeliveredTable(table.name, mode, frame, tuple(found), digest.hexdigest(), unread)
+        return DeliveredTable(table.name, mode, frame, tuple(found), unread)
 
     def _header_cells(self, line: bytes) -> list[str]:
         if len(line) > self.limits.line:
@@ -343,12 +341,6 @@ class _Package:
             detail = f"Declared bulk, but status or dateLastModified is filled. It was taken as {taken}."
             self.findings.add("OR-CSV-031", table.file, places=where, detail=detail)
         return "delta" if removes else "bulk"
-
-
-def _hashed(pieces: Iterator[bytes], update: Callable[[bytes], None]) -> Iterator[bytes]:
-    for piece in pieces:
-        update(piece)
-        yield piece
 
 
 def _fitting_version(found: dict[str, list[str]]) -> str:

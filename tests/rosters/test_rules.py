@@ -36,7 +36,7 @@ def delivered(tables: Tables, version: str = "1.1", modes: dict[str, str] | None
         full = frame.select(pl.col(c) if c in frame.columns else pl.lit("").alias(c) for c in (*header, *extra))
         full = full.with_columns(pl.int_range(2, len(full) + 2, dtype=pl.UInt32).alias(LINE))
         mode = (modes or {}).get(name, "bulk")
-        read[name] = DeliveredTable(name, mode, full, tuple(header), "0" * 64)  # type: ignore[arg-type]
+        read[name] = DeliveredTable(name, mode, full, tuple(header))  # type: ignore[arg-type]
     return Delivered(True, version, read, {}, Findings())
 
 
