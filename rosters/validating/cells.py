@@ -17,19 +17,20 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from rosters.findings import Effect
+from rosters.findings import Effect, Severity
 from rosters.oneroster.spec import Column, Table, Vocabulary
 from rosters.oneroster.vocabularies import CEDS_GRADES, GRADE_VARIANTS
 from rosters.validating.context import GUID, Context, indices
 
 # Digits are spelled out: \d would take those of every script.
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-_DATE_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{3}Z$"
-_DATE_TIME_SHORT = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z$"
+_DATE_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{3})?Z$"
 _NULLS = ("NULL", "null", "Null", "N/A", "n/a", "#N/A", "none", "None", "#REF!", "#VALUE!", "#NAME?")
 _INVISIBLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00a0\u200b-\u200f\u2028-\u202e\u2060\ufeff\ufffd]"
 _MOJIBAKE = r"Ã[\u0080-\u00bf©¨±¼³¡­]|â€|Â[\u00a0-\u00bf]"
-_FORMULA = ("=", "+", "@", "\t")
+_FORMULA = r"^[=+\-@\t]"
+#: Numbers, grades below zero and phone numbers: they begin like a formula and compute nothing.
+_NO_FORMULA = r"^[+-][0-9().,/\-\s]*(?:[eE][+-]?[0-9]+|%|\s*(?:x|ext\.?)\s*[0-9]+)?$"
 _EMAIL = r"^[^@\s]+@[^@\s]+\.[^@\s]+$"
 _PHONE = r"^[0-9+()./\-\s]{5,}(?:\s*(?:x|ext\.?)\s*\d+)?$"
 _SPREADSHEET = r"^\d(?:\.\d+)?E\+\d+$"
@@ -61,6 +62,7 @@ class Test:
     bad: pl.Expr
     detail: str = ""
     effect: Effect | None = None
+    severity: Severity | None = None
 
 
 def check(ctx: Context, name: str) -> None:
@@ -68,7 +70,9 @@ def check(ctx: Context, name: str) -> None:
     table = ctx.table(name)
     _heal(ctx, table)
     _modes(ctx, table)
-    run(ctx, name, [t for c in table.columns for t in _of_column(ctx, table, c)] + list(_of_row(ctx, table)))
+    private = [Column(c, "string") for c in ctx.frames[name].columns if c.startswith("metadata.")]
+    tests = [t for c in table.columns for t in _of_column(ctx, table, c)] + [t for c in private for t in _of_text(c)]
+    run(ctx, name, tests + list(_of_row(ctx, table)))
     _grades(ctx, table)
     _lists(ctx, table)
 
@@ -85,7 +89,7 @@ def run(ctx: Context, name: str, tests: list[Test]) -> None:
     for test, count in zip(tests, counts, strict=True):
         if count:
             rows = indices(frame.select(test.bad.alias("bad"))["bad"])
-            ctx.flag(test.code, name, test.column, rows, detail=test.detail, effect=test.effect)
+            ctx.flag(test.code, name, test.column, rows, detail=test.detail, effect=test.effect, severity=test.severity)
 
 
 # ------------------------------------------------------------------------------------------------------------------
@@ -233,8 +237,11 @@ def _of_column(ctx: Context, table: Table, column: Column) -> Iterator[Test]:
                 effect="row" if ctx.mode(table.name) == "delta" else "none",
             )
         else:
-            short = cell.str.contains(_DATE_TIME_SHORT)
-            yield Test("OR-CSV-104", name, given & ~cell.str.contains(_DATE_TIME) & ~short, effect="none")
+            day = cell.str.head(10).str.to_date("%Y-%m-%d", strict=False)
+            right = cell.str.contains(_DATE_TIME) & day.is_not_null()
+            yield Test("OR-CSV-104", name, given & ~right, effect="none")
+            short = given & right & (cell.str.len_bytes() == len("2026-11-24T10:00:00Z"))
+            yield Test("OR-CSV-104", name, short, "It has no milliseconds.", "none", "warning")
         return
     if column.required:
         yield Test("OR-CSV-100", name, ~given)
@@ -243,6 +250,9 @@ def _of_column(ctx: Context, table: Table, column: Column) -> Iterator[Test]:
         yield Test("OR-CSV-102", name, cell.str.len_bytes() > 255)
         if column.kind == "guid":
             yield Test("OR-CSV-115", name, cell.str.contains(_SPREADSHEET))
+            # What an id may not hold at all is 101's; these are legal in one; a reference only repeats it.
+            yield Test("OR-CSV-053", name, cell.is_in([w for w in _NULLS if "#" not in w]))
+            yield Test("OR-CSV-056", name, cell.str.contains("^[-@]") & ~cell.str.contains(_NO_FORMULA))
     elif column.kind == "date":
         # The form by itself: the parser also takes blanks and signs in place of digits.
         right = cell.str.contains(_DATE) & cell.str.to_date("%Y-%m-%d", strict=False).is_not_null()
@@ -286,11 +296,8 @@ def _of_text(column: Column) -> Iterator[Test]:
     yield Test("OR-CSV-055", column.name, cell.str.len_bytes() > 255)
     yield Test("OR-CSV-052", column.name, cell.str.starts_with(" ") | cell.str.ends_with(" "))
     yield Test("OR-CSV-053", column.name, cell.is_in(list(_NULLS)))
-    starts = pl.any_horizontal(cell.str.starts_with(mark) for mark in _FORMULA)
     phone = column.name in ("phone", "sms")
-    yield Test(
-        "OR-CSV-056", column.name, starts if not phone else cell.str.starts_with("=") | cell.str.starts_with("@")
-    )
+    yield Test("OR-CSV-056", column.name, cell.str.contains(_FORMULA) & ~cell.str.contains(_NO_FORMULA))
     odd = cell.str.len_bytes() != cell.str.len_chars()
     yield Test("OR-CSV-051", column.name, cell.str.contains(_INVISIBLE))
     yield Test("OR-CSV-054", column.name, odd & cell.str.contains(_MOJIBAKE))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from rosters.findings import Effect, Findings, places
+from rosters.findings import Effect, Findings, Severity, places
 from rosters.frames import LINE, CheckOptions, Delivered, Frames
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.normal import NORMAL
@@ -80,6 +80,7 @@ class Context:
         detail: str = "",
         effect: Effect | None = None,
         values: pl.Series | None = None,
+        severity: Severity | None = None,
     ) -> None:
         """Rule `code` fired in `rows` of `table`. `effect` None: by the column's need; `values` stand for the cells."""
         if not len(rows) or not self.applies(code):
@@ -90,7 +91,7 @@ class Context:
         if shown is None or column in _SECRET:
             shown = pl.Series("value", [""], dtype=pl.String).new_from_index(0, len(rows))
         found = places(frame[LINE].gather(rows), shown.str.slice(0, _SHOWN)).sort("line")
-        self.findings.add(code, f"{table}.csv", column, places=found, detail=detail, effect=chosen)
+        self.findings.add(code, f"{table}.csv", column, places=found, detail=detail, effect=chosen, severity=severity)
         if chosen == "row":
             self.quarantine(table, rows)
         elif chosen == "value":

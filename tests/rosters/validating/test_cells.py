@@ -1,0 +1,62 @@
+"""Cells by themselves (OR-CSV-051 to 056, 104): the harder cases of each rule. Its plain case is in test_rules.py."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rosters.test_rules import OLD, STUDENT, codes, judged, put
+from tests.rosters.validating.test_semantics import edited
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+cmd|x", "-cmd|x", "@SUM(A1)", "\tx", "-2+3+cmd|x"])
+@pytest.mark.parametrize("column", ["middleName", "phone", "metadata.x.note"])
+def test_rule_OR_CSV_056_what_a_spreadsheet_would_run(text: str, column: str) -> None:
+    assert "OR-CSV-056" in codes(judged(edited(put("users", column, text, STUDENT))))
+
+
+@pytest.mark.parametrize("text", ["-1", "+3.5", "-1.5E+10", "-5%", "+1 (555) 010-0199 x12", "-", "a-b", "a=b"])
+@pytest.mark.parametrize("column", ["middleName", "phone", "metadata.x.note"])
+def test_rule_OR_CSV_056_numbers_and_phones_are_none(text: str, column: str) -> None:
+    assert "OR-CSV-056" not in codes(judged(edited(put("users", column, text, STUDENT))))
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("OR-CSV-051", "a\u200bb"), ("OR-CSV-052", "a "), ("OR-CSV-053", "NULL"),
+        ("OR-CSV-054", "Garc\u00c3\u00ada"), ("OR-CSV-055", "x" * 300),
+    ],
+)  # fmt: skip
+def test_rules_OR_CSV_051_to_055_hold_for_columns_of_the_senders_own(code: str, text: str) -> None:
+    assert code in codes(judged(edited(put("users", "metadata.x.note", text))))
+    assert code not in codes(judged(edited(put("users", "metadata.x.note", "plain"))))
+
+
+@pytest.mark.parametrize(("code", "text"), [("OR-CSV-053", "NULL"), ("OR-CSV-056", "-a"), ("OR-CSV-056", "@a")])
+def test_rules_OR_CSV_053_and_056_in_an_id(code: str, text: str) -> None:
+    found = codes(judged(edited(put("courses", "sourcedId", text))))
+    assert code in found
+    assert "OR-CSV-101" not in found
+
+
+@pytest.mark.parametrize("text", ["=a", "a\u200b", " a", "#N/A"])
+def test_what_an_id_may_not_hold_is_said_once(text: str) -> None:
+    found = codes(judged(edited(put("courses", "sourcedId", text))))
+    assert "OR-CSV-101" in found
+    assert not {"OR-CSV-051", "OR-CSV-052", "OR-CSV-053", "OR-CSV-056"} & found
+
+
+@pytest.mark.parametrize(
+    ("text", "severity"),
+    [
+        ("2026-01-01T25:00:00.000Z", "error"), ("2026-01-01T10:61:00.000Z", "error"),
+        ("2026-01-01T10:00:61.000Z", "error"), ("2026-02-30T10:00:00.000Z", "error"),
+        ("2026-13-01T10:00:00.000Z", "error"), ("2026-01-01", "error"), ("2026-01-01T10:00:00.000+01:00", "error"),
+        ("2026-01-01T10:00:00Z", "warning"), ("2024-02-29T23:59:59.999Z", ""),
+    ],
+)  # fmt: skip
+def test_rule_OR_CSV_104_a_moment_that_exists(text: str, severity: str) -> None:
+    found = judged({**OLD, "users": OLD["users"]}, modes={"users": "delta"})
+    assert "OR-CSV-104" not in codes(found)
+    checked = judged(edited(put("users", "dateLastModified", text)), modes={"users": "delta"})
+    assert [f.severity for f in checked.findings if f.code == "OR-CSV-104"] == ([severity] if severity else [])
