@@ -92,7 +92,9 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
             if severity not in ("error", "warning", "info", "off"):
                 raise ValidationError(f"{code}: use error, warning, info or off.")
             if code in STANDS_ON and severity != "error":
-                raise ValidationError(f"{code} cannot be lowered: without it records could not be told apart.")
+                raise ValidationError(
+                    f"{code} cannot be lowered: without it records could not be told apart or stored."
+                )
             if RULES[code].severity == "fatal":
                 raise ValidationError(f"{code} cannot be changed: without it the delivery cannot be read safely.")
         return dict(overrides)

@@ -1254,8 +1254,9 @@ RULES: Mapping[str, Rule] = {
     for rule in group
 }
 
-#: Required values, unique ids and required references: without these rules records could not be told apart or written,
-#: so no district may lower them.
+#: Required values, unique ids, required references and the files that hold them: without these rules records could not
+#: be told apart or written, so no district may lower them.
 STANDS_ON = frozenset(
-    f"OR-CSV-{n}" for n in ("089", "100", "160", "166", "167", "168", "172", "173", "174", "175", "179", "181")
+    f"OR-CSV-{n}"
+    for n in ("015", "089", "100", "160", "166", "167", "168", "172", "173", "174", "175", "179", "181", "185")
 )

@@ -145,7 +145,8 @@ def test_changed_settings_leave_an_audit_row_with_before_and_after(cedar: Distri
     ("field", "value"),
     [("hold_limits", '{"removed_shares": 1}'), ("hold_limits", '{"removed_share": -1}'), ("mappings", '{"grades": {}}'),
      ("rule_overrides", '{"OR-CSV-001": "off"}'), ("rule_overrides", '{"OR-CSV-999": "off"}'),
-     ("rule_overrides", '{"OR-CSV-160": "off"}')],
+     ("rule_overrides", '{"OR-CSV-160": "off"}'), ("rule_overrides", '{"OR-CSV-015": "warning"}'),
+     ("rule_overrides", '{"OR-CSV-185": "off"}')],
 )  # fmt: skip
 def test_settings_that_mean_nothing_are_refused(cedar: District, manu: Staff, field: str, value: str) -> None:
     form = {
