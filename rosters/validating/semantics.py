@@ -16,13 +16,13 @@ _ORG_LEVEL = {"national": 0, "state": 1, "local": 2, "district": 3, "school": 4}
 _SESSION_LEVEL = {"schoolYear": 0, "semester": 1, "term": 1, "gradingPeriod": 2}
 _HIGH_ORGS = ("district", "local", "state", "national")
 _FAMILY = ("parent", "guardian", "relative")
-_LEADERS = ("administrator", "principal", "districtAdministrator", "siteAdministrator")
+LEADERS = ("administrator", "principal", "districtAdministrator", "siteAdministrator")
 #: Roles of a user (1.1 and 1.2) that go with each role of an enrollment.
 _FITTING = {
     "student": ("student",),
-    "teacher": ("teacher", "aide", "counselor", *_LEADERS),
-    "administrator": ("teacher", "systemAdministrator", *_LEADERS),
-    "proctor": ("proctor", "teacher", "aide", *_LEADERS),
+    "teacher": ("teacher", "aide", "counselor", *LEADERS),
+    "administrator": ("teacher", "systemAdministrator", *LEADERS),
+    "proctor": ("proctor", "teacher", "aide", *LEADERS),
 }
 #: Orgs above one another that are looked at; nobody has more than a handful, except in a circle.
 _DEEPEST = 16

@@ -8,7 +8,7 @@ import pytest
 from rosters.frames import Checked
 from rosters.normalising import target
 from rosters.oneroster.products import PRODUCTS
-from tests.rosters.test_rules import NEW, OLD, STUDENT, TEACHER, codes, drop, judged, put
+from tests.rosters.test_rules import NEW, OLD, STUDENT, TEACHER, Tables, codes, drop, judged, put, where
 from tests.rosters.validating.test_practice import changed
 from tests.rosters.validating.test_semantics import edited, places
 
@@ -55,6 +55,21 @@ def test_rule_PR_010_asks_nothing_of_those_who_leave() -> None:
     leaving = changed(OLD["users"][STUDENT], status="tobedeleted", grades="")
     accepted = target(judged(OLD), {})
     assert "PR-010" not in codes(judged({"users": leaving}, modes={"users": "delta"}, base=accepted, product="math"))
+
+
+def test_rule_PR_016_in_1_2_counts_those_who_hold_no_role_that_is_loaded() -> None:
+    def told(tables: Tables) -> list[tuple[str, int]]:
+        found = judged(tables, "1.2", product="math").findings
+        return [(f.file, f.count) for f in found if f.code == "PR-016"]
+
+    before = sum(count for _, count in told(NEW))
+    aide = edited(where("roles", "role", "aide", "userSourcedId", TEACHER_IDS[0]), of=NEW)
+    assert told(aide) == [("roles.csv", before + 1)]
+    still_teaching = {
+        **NEW,
+        "roles": pl.concat([NEW["roles"], aide["roles"].with_columns(sourcedId="a" + pl.col("sourcedId"))]),
+    }
+    assert sum(count for _, count in told(still_teaching)) == before
 
 
 def test_rule_PR_013_never_shows_a_password() -> None:
