@@ -654,6 +654,7 @@ def decline(sync: Sync, *, by: Staff, reason: str, now: datetime | None = None) 
     """Keep the roster as it is."""
     moment = now or timezone.now()
     with transaction.atomic():
+        District.objects.select_for_update().get(pk=sync.district_id)  # first, as in `approve`: no deadlock
         if not sync.mark_declined(moment, by, reason):
             raise DecisionRefused("This sync is not waiting for a decision any more.")
         _audit(moment, by, "sync.declined", sync, after={"reason": reason})
