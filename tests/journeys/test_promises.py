@@ -158,6 +158,13 @@ def test_a_link_or_a_derived_name_changed_behind_our_back_is_seen(trip: Trip, ta
     assert verified()[0] == 1
 
 
+def test_a_letter_newer_than_this_pythons_unicode_is_no_false_alarm(trip: Trip, tables: making.Tables) -> None:
+    """U+1C89 (Unicode 16) has a small form for the loader, and none for Python before 3.14."""
+    newest = pl.when(pl.int_range(pl.len()) == 0).then(pl.lit("\u1c89da")).otherwise(pl.col("familyName"))
+    trip.go(trip.send({**tables, "users": tables["users"].with_columns(familyName=newest)}))
+    assert User.objects.filter(family_name="\u1c89da").exists()
+
+
 def test_importing_for_a_bad_site_code_says_so(trip: Trip, tables: making.Tables) -> None:
     path = trip.folder / "sent.zip"
     making.write_zip(path, tables)
