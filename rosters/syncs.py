@@ -889,6 +889,9 @@ def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
     """What was left behind by workers that died, or never picked up: (ids to prepare, ids to apply). A sync that was
     tried too often fails instead."""
     moment = now or timezone.now()
+    waiting = Sync.objects.awaiting_review().order_by()
+    for district_id in waiting.values_list("district_id", flat=True).distinct():
+        _give_way(district_id, moment)  # a worker may have died after storing a plan, before it gave way
     prepare_again: list[int] = []
     apply_again: list[int] = []
     left = Sync.objects.filter(

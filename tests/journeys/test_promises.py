@@ -107,6 +107,17 @@ def test_an_older_delivery_still_being_prepared_gives_way_to_a_newer(trip: Trip,
     assert older.status == "superseded"
 
 
+def test_a_plan_whose_worker_died_before_it_gave_way_waits_for_nobody(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    older, newer = (trip.send(making.next_day(tables, change=0.05, seed=seed)[0]) for seed in (1, 2))
+    Sync.objects.filter(pk=older.pk).update(status="awaiting_review")  # as it stands when the worker dies just there
+    syncs.recover()
+    older.refresh_from_db()
+    newer.refresh_from_db()
+    assert older.status == "superseded"
+    assert newer.status in ("ready", "awaiting_review")
+
+
 def test_a_worker_that_applies_too_late_leaves_no_false_word_in_the_audit(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     sync = trip.send(making.next_day(tables, change=0.1, seed=5)[0])
