@@ -44,6 +44,7 @@ class Context:
     drops: dict[str, dict[str, list[pl.Series]]] = field(default_factory=dict)
     _rows_of: dict[tuple[str, str], pl.Series] = field(default_factory=dict)
     _index: dict[str, pl.DataFrame] = field(default_factory=dict)
+    _items: dict[tuple[str, str], tuple[pl.Series, pl.DataFrame]] = field(default_factory=dict)
 
     @property
     def version(self) -> Version:
@@ -173,9 +174,18 @@ class Context:
 
     def items(self, table: str, column: str) -> pl.DataFrame:
         """The items of a list column: ``row`` (of the table) and ``item`` (trimmed, not empty)."""
-        split = self.frames[table].select(item=pl.col(column).str.split(",")).with_row_index("row")
-        each = split.explode("item").with_columns(pl.col("item").str.strip_chars())
-        return each.filter(pl.col("item").is_not_null() & (pl.col("item") != ""))
+        cells = self.frames[table][column]
+        known = self._items.get((table, column))
+        if known is None or known[0] is not cells and not known[0].equals(cells):
+            several = cells.str.contains(",", literal=True)
+            rows = pl.int_range(len(cells), dtype=pl.UInt32, eager=True).alias("row")
+            single = pl.DataFrame({"row": rows, "item": cells}).filter(~several)
+            lists = pl.DataFrame({"row": rows, "item": cells}).filter(several)
+            split = lists.with_columns(pl.col("item").str.split(",")).explode("item", empty_as_null=False)
+            each = pl.concat([single, split]).sort("row", maintain_order=True) if len(split) else single
+            each = each.with_columns(pl.col("item").str.strip_chars()).filter(pl.col("item") != "")
+            known = self._items[table, column] = (cells, each)
+        return known[1]
 
     def value_at(self, table: str, column: str, rows: pl.Series) -> pl.Series:
         """The cells of `column` at these row numbers; null where the number is null."""

@@ -40,6 +40,8 @@ _TABLE_CODES = {
     "userProfiles": "OR-CSV-181",
     "scoreScales": "OR-CSV-182",
 }
+#: What case and outer blanks are made of.
+_FOLDED = r"[^\x21-\x40\x5b-\x7e]"
 _UNUSABLE = "The record it names could not be used."
 
 
@@ -68,9 +70,19 @@ def check_identity(ctx: Context, name: str) -> None:
             ctx.frames[name] = frame.filter(keep)
             ctx.bad[name] = ctx.bad[name].filter(keep)
             _renumber(ctx, name, keep)
-    folded = ctx.frames[name]["sourcedId"].str.strip_chars().str.to_lowercase()
-    if folded.hash().n_unique() < ctx.frames[name]["sourcedId"].hash().n_unique():
-        twins = folded.is_duplicated() & ~ctx.frames[name]["sourcedId"].is_duplicated()
+    _check_case(ctx, name)
+
+
+def _check_case(ctx: Context, name: str) -> None:
+    """161: ids that differ in case or outer blanks only. Ids that folding leaves as they are, most districts' all, can
+    only be the twins of others."""
+    ids = ctx.frames[name]["sourcedId"]
+    changing = ids.filter(ids.str.contains(_FOLDED))
+    if not len(changing):
+        return
+    folded = ids.str.strip_chars().str.to_lowercase()
+    if folded.hash().n_unique() < ids.hash().n_unique():
+        twins = folded.is_duplicated() & ~ids.is_duplicated()
         ctx.flag("OR-CSV-161", name, "sourcedId", indices(twins))
 
 
