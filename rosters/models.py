@@ -34,6 +34,14 @@ class RosterText(models.TextField):  # type: ignore[type-arg]
         return parameters
 
 
+class GivenKey(models.BigIntegerField):  # type: ignore[type-arg]
+    """A primary key that the loader gives (`KeyCounter`). On SQLite it is the row's own number, without the book-keeping
+    that a key of the database's making costs at every insert."""
+
+    def db_type(self, connection: Any) -> str | None:
+        return "integer" if connection.vendor == "sqlite" else super().db_type(connection)
+
+
 # ---------------------------------------------------------------------------------------------- districts and
 # deliveries
 
@@ -576,7 +584,7 @@ class Record(models.Model):
         ACTIVE = "active", "active"
         TOBEDELETED = "tobedeleted", "to be deleted"
 
-    id = models.BigAutoField(primary_key=True)
+    id = GivenKey(primary_key=True)
     district = models.ForeignKey(
         District, on_delete=models.PROTECT, db_index=False, db_constraint=False, related_name="+"
     )
