@@ -117,7 +117,7 @@ def _digest(rows: Iterable[tuple[Any, ...]]) -> tuple[int, str]:
 
 
 def _stored_rows(path: Any, columns: tuple[str, ...]) -> Iterator[tuple[Any, ...]]:
-    for part in pl.read_parquet(path, columns=list(columns)).select(columns).iter_slices(_BATCH):
+    for part in pl.read_parquet(path, columns=list(columns)).select(columns).fill_null("").iter_slices(_BATCH):
         yield from part.iter_rows()
 
 
