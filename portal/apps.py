@@ -15,4 +15,4 @@ class PortalConfig(AppConfig):
 class PortalAdminConfig(AdminConfig):
     """Django's admin under our own site, whose first page is the desk."""
 
-    default_site = "portal.desk.PortalAdminSite"
+    default_site = "portal.site.PortalAdminSite"

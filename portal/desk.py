@@ -1,24 +1,38 @@
-"""The admin site. Its first page is the desk: what waits for a person, what failed, what came, who is silent."""
+"""The desk, the first page of the admin site: what waits for a person, what failed, what came, who is silent."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
-from django.contrib import admin
 from django.db.models import Count, Max, OuterRef, Q, Subquery
-from django.db.models.functions import TruncDate
+from django.db.models.functions import ExtractHour, TruncDate
 from django.http import HttpRequest
-from django.template.response import TemplateResponse
+from django.urls import reverse
 from django.utils import timezone
 
+from rosters.admin.districts import UP_TO_DATE, latest_syncs, receiving
 from rosters.models import District, Sync
+from rosters.oneroster.products import PRODUCTS
 from rosters.staff import acting
 from rosters.words import SYNC_WORDS
 
 WAITING_SHOWN = 25
 SILENT_AFTER = timedelta(days=3)
 TREND_DAYS = 30
+DOTS_SHOWN = 40
+WAITS = (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)
+STUCK = (Sync.Status.REJECTED, Sync.Status.FAILED)
+
+#: The parts of an hour's bar, from the bottom: sign, word.
+SIGNS = (
+    ("good", "applied or unchanged"),
+    ("running", "on their way"),
+    ("review", "waiting"),
+    ("refused", "refused or failed"),
+    ("ended", "declined or replaced"),
+)
 
 #: Outcomes of the trend, from the bottom of a bar to its top: class of the stylesheet, word, statuses.
 OUTCOMES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
@@ -29,54 +43,49 @@ OUTCOMES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
 )
 
 
-class PortalAdminSite(admin.AdminSite):
-    site_header = "Roster portal"
-    site_title = "Roster portal"
-    index_title = "Desk"
-    index_template = "admin/desk.html"
-
-    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        context = desk(request, timezone.now()) if request.user.has_perm("rosters.view_sync") else {}
-        return super().index(request, {**context, **(extra_context or {})})
-
-
 def desk(request: HttpRequest, now: datetime) -> dict[str, Any]:
     """Everything the desk shows, in a fixed number of queries whatever the number of districts."""
-    mine = request.GET.get("whose") == "mine"
-    state = request.GET.get("state", "")
-    syncs = Sync.objects.filter(district__owner=acting(request)) if mine else Sync.objects.all()
-    districts = District.objects.filter(owner=acting(request)) if mine else District.objects.all()
+    asked = request.GET
+    mine, state = asked.get("whose") == "mine", asked.get("state", "")
+    product = asked.get("product", "") if asked.get("product") in PRODUCTS else ""
+    districts = District.objects.all()
+    if mine:
+        districts = districts.filter(owner=acting(request))
+    if product:
+        districts = receiving(districts, product)
+    syncs = Sync.objects.filter(district__in=districts.values("pk")) if mine or product else Sync.objects.all()
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
-    attention = _attention(districts, now)
-    waiting = [row for row in attention if not state or SYNC_WORDS[row.status].sign == state]
+    waiting = [row for row in _attention(districts, now) if not state or SYNC_WORDS[row.status].sign == state]
+    number = asked.get("page", "")
+    pages = max(-(-len(waiting) // WAITING_SHOWN), 1)
+    page = min(max(int(number), 1), pages) if number.isdecimal() and len(number) < 9 else 1
     return {
         "mine": mine,
         "state": state,
-        "numbers": _numbers(syncs, districts, attention, now, midnight),
-        "waiting": waiting[:WAITING_SHOWN],
-        "waiting_more": max(len(waiting) - WAITING_SHOWN, 0),
+        "product": product,
+        "products": [(key, known.name) for key, known in PRODUCTS.items()],
+        "numbers": _numbers(request, syncs, districts, now, midnight, product=product, mine=mine),
+        "waiting": waiting[(page - 1) * WAITING_SHOWN : page * WAITING_SHOWN],
+        "waiting_in_all": len(waiting),
+        "page": page,
+        "pages": pages,
         "running": syncs.running().select_related("district", "delivery")[:10],
         "silent": _silent(districts, now),
-        "hours": _hours(syncs, midnight),
+        "today": _today(syncs, midnight),
         "trend": _trend(syncs, midnight),
         "outcomes": [(css, word) for css, word, _ in OUTCOMES],
         "districts_in_all": districts.count(),
-        "hour_marks": [(hour * 30, f"{hour}:00") for hour in range(0, 24, 6)],
+        "zone": f"{timezone.localtime(now):%Z}",
     }
-
-
-def _latest(districts: Any) -> Any:
-    """The ids of each district's latest sync that no newer delivery replaced."""
-    newest = Sync.objects.filter(district=OuterRef("pk")).exclude(status=Sync.Status.SUPERSEDED)
-    return districts.annotate(latest=Subquery(newest.order_by("-received_at", "-id").values("pk")[:1])).values("latest")
 
 
 def _attention(districts: Any, now: datetime) -> list[Sync]:
     """Latest syncs that need somebody, by what hurts most: people concerned times hours waited."""
     rows = list(
-        Sync.objects.filter(pk__in=_latest(districts))
-        .filter(status__in=["awaiting_review", "ready", "rejected", "failed"])
-        .select_related("district", "delivery", "district__owner")
+        Sync.objects.filter(pk__in=latest_syncs(districts))
+        .filter(status__in=[*WAITS, *STUCK])
+        .select_related("district", "district__owner")
+        .defer("seconds", "modes", "headers", "district__hold_limits", "district__mappings", "district__rule_overrides")
     )
 
     def pain(sync: Sync) -> float:
@@ -86,37 +95,62 @@ def _attention(districts: Any, now: datetime) -> list[Sync]:
 
 
 def _numbers(
-    syncs: Any, districts: Any, attention: list[Sync], now: datetime, midnight: datetime
+    request: HttpRequest, syncs: Any, districts: Any, now: datetime, midnight: datetime, *, product: str, mine: bool
 ) -> list[dict[str, Any]]:
-    yesterday = now - timedelta(days=1)
-    review = [s for s in attention if s.status in (Sync.Status.AWAITING_REVIEW, Sync.Status.READY)]
-    stuck = [s for s in attention if s.status in (Sync.Status.REJECTED, Sync.Status.FAILED)]
-    waited = syncs.filter(received_at__lte=yesterday).filter(
-        Q(status__in=["ready", "awaiting_review"], status_since__lte=yesterday)
-        | Q(decided_at__gt=yesterday, decided_automatically=False)
+    """The four numbers, each with what it was a day ago and the address of exactly its rows."""
+    yesterday = midnight - timedelta(days=1)
+    stands, stood = _standings(districts), _standings_at(districts, now - timedelta(days=1))
+    came = syncs.filter(delivery__isnull=False, received_at__gte=yesterday).aggregate(
+        today=Count("pk", filter=Q(received_at__gte=midnight)), before=Count("pk", filter=Q(received_at__lt=midnight))
     )
-    today = syncs.filter(received_at__gte=midnight, delivery__isnull=False).count()
-    day_before = syncs.filter(
-        received_at__gte=midnight - timedelta(days=1), received_at__lt=midnight, delivery__isnull=False
-    ).count()
-    stuck_yesterday = syncs.filter(
-        status__in=["rejected", "failed"], status_since__lte=yesterday, pk__in=[s.pk for s in stuck]
-    )
-    fine = districts.filter(pk__in=_fine(districts)).count()
+    owner = acting(request).pk if mine else ""
+
+    def query(**parameters: Any) -> str:
+        return "?" + urlencode({key: value for key, value in parameters.items() if value})
+
+    here = {"whose": "mine" if mine else "", "product": product}
+    of_day = query(came=f"{midnight:%Y-%m-%d}", product=product, district__owner__id__exact=owner)
+    fine = query(standing="good", product=product, owner__id__exact=owner)
+    review, stuck = (query(**here, state=state) + "#waiting" for state in ("review", "refused"))
     return [
-        _number("need review", len(review), waited.count(), "review", "rosters/sync/?waiting=1"),
-        _number("refused or failed", len(stuck), stuck_yesterday.count(), "refused", "rosters/sync/?stuck=1"),
-        _number("came in today", today, day_before, "", f"rosters/sync/?received_at__gte={midnight:%Y-%m-%d}"),
-        _number("up to date", fine, None, "good", "rosters/district/?standing=good"),
+        _number("need review", stands["review"], stood["review"], "review", review),
+        _number("refused or failed", stands["stuck"], stood["stuck"], "refused", stuck),
+        _number("came in today", came["today"], came["before"], "", reverse("admin:rosters_sync_changelist") + of_day),
+        _number(
+            "up to date", stands["good"], stood["good"], "good", reverse("admin:rosters_district_changelist") + fine
+        ),
     ]
 
 
-def _number(word: str, count: int, before: int | None, css: str, link: str) -> dict[str, Any]:
+def _number(word: str, count: int, before: int, css: str, link: str) -> dict[str, Any]:
     return {"word": word, "count": count, "before": before, "css": css, "link": link}
 
 
-def _fine(districts: Any) -> Any:
-    return Sync.objects.filter(pk__in=_latest(districts), status__in=["applied", "unchanged"]).values("district")
+def _standings(districts: Any) -> dict[str, int]:
+    """How many districts wait for a decision, are stuck, are up to date."""
+    return Sync.objects.filter(pk__in=latest_syncs(districts)).aggregate(
+        review=Count("pk", filter=Q(status__in=WAITS)),
+        stuck=Count("pk", filter=Q(status__in=STUCK)),
+        good=Count("pk", filter=Q(status__in=UP_TO_DATE)),
+    )
+
+
+def _standings_at(districts: Any, moment: datetime) -> dict[str, int]:
+    """The same as it was at `moment`: of each district the sync that was then its latest, as it stood then.
+
+    A sync that waited then and has ended since was decided by a person, or gave way to a newer delivery.
+    """
+    then = Sync.objects.filter(district=OuterRef("pk"), received_at__lte=moment).exclude(
+        status=Sync.Status.SUPERSEDED, status_since__lte=moment
+    )
+    newest = then.order_by("-received_at", "-id").values("pk")[:1]
+    rested = Q(status_since__lte=moment)
+    waited = Q(decided_at__gt=moment, decided_automatically=False) | Q(status=Sync.Status.SUPERSEDED)
+    return Sync.objects.filter(pk__in=districts.order_by().annotate(then=Subquery(newest)).values("then")).aggregate(
+        review=Count("pk", filter=Q(status__in=WAITS) & rested | waited),
+        stuck=Count("pk", filter=Q(status__in=STUCK) & rested),
+        good=Count("pk", filter=Q(status__in=UP_TO_DATE) & rested),
+    )
 
 
 def _silent(districts: Any, now: datetime) -> list[District]:
@@ -129,18 +163,42 @@ def _silent(districts: Any, now: datetime) -> list[District]:
     )
 
 
-def _hours(syncs: Any, midnight: datetime) -> list[dict[str, Any]]:
-    """Today's deliveries as dots on a line of 24 hours: x in units of the drawing (720 wide)."""
-    rows = syncs.filter(received_at__gte=midnight, delivery__isnull=False).select_related("district")[:200]
-    return [
-        {
-            "x": round((s.received_at - midnight).total_seconds() / 86400 * 720, 1),
-            "css": SYNC_WORDS[s.status].sign,
-            "word": SYNC_WORDS[s.status].word,
-            "sync": s,
-        }
-        for s in rows
-    ]
+def _today(syncs: Any, midnight: datetime) -> dict[str, Any]:
+    """Today's deliveries on a line of 24 hours in a drawing of 720 by 60 units: dots while they can be told apart, else
+    a bar for each hour."""
+    came = syncs.filter(received_at__gte=midnight, received_at__lt=midnight + timedelta(days=1), delivery__isnull=False)
+    dots = [_dot(sync) for sync in came.select_related("district")[: DOTS_SHOWN + 1]]
+    hours: dict[int, dict[str, int]] = {}
+    for row in (
+        came.order_by().annotate(hour=ExtractHour("received_at")).values("hour", "status").annotate(n=Count("pk"))
+    ):
+        signs = hours.setdefault(row["hour"], {})
+        sign = SYNC_WORDS[row["status"]].sign
+        signs[sign] = signs.get(sign, 0) + row["n"]
+    highest = max((sum(signs.values()) for signs in hours.values()), default=0) or 1
+    bars = []
+    for hour, signs in sorted(hours.items()):
+        bottom, pieces = 40.0, []
+        for sign, word in SIGNS:
+            height = signs.get(sign, 0) / highest * 38
+            bottom -= height
+            pieces.append({"css": sign, "word": word, "count": signs.get(sign, 0), "y": bottom, "height": height})
+        bars.append(
+            {"hour": hour, "x": hour * 30 + 2, "came": f"{midnight:%Y-%m-%d}T{hour:02}", "total": sum(signs.values()),
+             "parts": pieces}
+        )  # fmt: skip
+    return {
+        "total": sum(bar["total"] for bar in bars),
+        "dots": dots if len(dots) <= DOTS_SHOWN else [],
+        "bars": bars,
+        "marks": [(hour * 30, f"{hour}:00") for hour in range(0, 24, 6)],
+    }
+
+
+def _dot(sync: Sync) -> dict[str, Any]:
+    at = timezone.localtime(sync.received_at)
+    words = SYNC_WORDS[sync.status]
+    return {"x": round((at.hour * 60 + at.minute) / 2, 1), "css": words.sign, "word": words.word, "sync": sync}
 
 
 def _trend(syncs: Any, midnight: datetime) -> list[dict[str, Any]]:

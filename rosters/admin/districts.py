@@ -9,7 +9,8 @@ from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Max, Q
+from django.db.models import OuterRef, QuerySet, Subquery, TextField
+from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
@@ -25,6 +26,9 @@ from rosters.templatetags.roster_pages import status as status_tag
 from rosters.words import DISTRICT_SETTING_UP, SYNC_WORDS, district_words
 
 SYNCS_SHOWN = 10
+
+#: A district whose latest sync ended so is up to date; the words of `district_words` say the same.
+UP_TO_DATE = (Sync.Status.APPLIED, Sync.Status.UNCHANGED, Sync.Status.DECLINED)
 
 
 class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -120,16 +124,45 @@ class Standing(admin.SimpleListFilter):
             return queryset
         if wanted == "setup":
             return queryset.filter(syncs=None)
-        statuses = [s for s, w in SYNC_WORDS.items() if w.sign == wanted]
+        statuses = UP_TO_DATE if wanted == "good" else [s for s, w in SYNC_WORDS.items() if w.sign == wanted]
         return queryset.filter(
-            pk__in=Sync.objects.filter(pk__in=latest_ids(queryset), status__in=statuses).values("district")
+            pk__in=Sync.objects.filter(pk__in=latest_syncs(queryset), status__in=statuses).values("district")
         )
 
 
-def latest_ids(districts: Any) -> list[int]:
-    """The ids of each district's latest sync that was not replaced by a newer delivery."""
-    newest = districts.annotate(latest=Max("syncs__pk", filter=~Q(syncs__status=Sync.Status.SUPERSEDED)))
-    return [pk for pk in newest.order_by().values_list("latest", flat=True) if pk]
+class OfProduct(admin.SimpleListFilter):
+    """Districts, or what belongs to districts, by the product that receives their roster."""
+
+    title = "product"
+    parameter_name = "product"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(key, product.name) for key, product in PRODUCTS.items()]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        product = self.value() or ""
+        if product not in PRODUCTS:
+            return queryset
+        districts = receiving(District.objects.all(), product)
+        field = "pk" if queryset.model is District else "district"
+        return queryset.filter(**{f"{field}__in": districts.values("pk")})
+
+
+def receiving(districts: QuerySet[District], product: str) -> QuerySet[District]:
+    """Those whose roster goes to `product`. By the text of the JSON list: SQLite cannot ask whether a list contains."""
+    return districts.annotate(products_text=Cast("products", TextField())).filter(
+        products_text__contains=f'"{product}"'
+    )
+
+
+def latest_syncs(districts: QuerySet[District]) -> Any:
+    """The ids of each district's latest sync that no newer delivery replaced, as a subquery."""
+    return districts.order_by().annotate(latest=_latest_id()).values("latest")
+
+
+def _latest_id() -> Subquery:
+    syncs = Sync.objects.filter(district=OuterRef("pk")).exclude(status=Sync.Status.SUPERSEDED)
+    return Subquery(syncs.order_by("-received_at", "-id").values("pk")[:1])
 
 
 @admin.register(District)
@@ -137,7 +170,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     form = DistrictForm
     change_form_template = "admin/rosters/district/page.html"
     list_display = ("name", "site_code", "standing", "owner", "live")
-    list_filter = (Standing, "owner")
+    list_filter = (Standing, OfProduct, "owner")
     list_select_related = ("owner", "snapshot")
     search_fields = ("name", "site_code")
     list_per_page = 50
@@ -155,11 +188,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return (
-            super()
-            .get_queryset(request)
-            .annotate(latest_sync=Max("syncs__pk", filter=~Q(syncs__status=Sync.Status.SUPERSEDED)))
-        )
+        return super().get_queryset(request).annotate(latest_sync=_latest_id())
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         response = super().changelist_view(request, extra_context)

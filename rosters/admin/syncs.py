@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
@@ -17,6 +17,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
 from rosters.admin.audit import ReadOnly
+from rosters.admin.districts import OfProduct
 from rosters.models import Finding, Sync, Tally
 from rosters.oneroster.normal import NORMAL, TABLES
 from rosters.staff import DECIDE, acting
@@ -49,11 +50,38 @@ class Stuck(admin.SimpleListFilter):
         return queryset.filter(status__in=["rejected", "failed"]) if self.value() else queryset
 
 
+class Came(admin.SimpleListFilter):
+    """Syncs of deliveries that came on one day of the reader's (``2026-11-24``), or in one hour of it
+    (``2026-11-24T02``)."""
+
+    title = "day it came"
+    parameter_name = "came"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        today = timezone.localdate()
+        days = [(today.isoformat(), "Today"), ((today - timedelta(days=1)).isoformat(), "Yesterday")]
+        asked = request.GET.get("came", "")
+        return (
+            days if asked in ("", *dict(days)) else [*days, (asked, asked.replace("T", ", ") + ":00" * ("T" in asked))]
+        )
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if not self.value():
+            return queryset
+        asked = str(self.value())
+        try:
+            first = timezone.make_aware(datetime.fromisoformat(asked))
+        except ValueError:
+            return queryset.none()
+        beyond = first + (timedelta(hours=1) if "T" in asked else timedelta(days=1))
+        return queryset.filter(received_at__gte=first, received_at__lt=beyond, delivery__isnull=False)
+
+
 @admin.register(Sync)
 class SyncAdmin(ReadOnly):
     list_display = ("received", "district", "outcome", "why", "plus", "tilde", "minus")
     list_display_links = ("received",)
-    list_filter = (Waiting, Stuck, "status", "received_at")
+    list_filter = (Waiting, Stuck, Came, "status", "received_at", OfProduct, "district__owner")
     list_select_related = ("district", "delivery", "undoes")
     search_fields = ("district__name", "district__site_code", "delivery__name")
     list_per_page = 50

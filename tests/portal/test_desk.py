@@ -1,0 +1,112 @@
+"""The desk's numbers, filters and times, and what it costs with 2,000 districts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import connection
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from rosters.models import Delivery, District, Sync
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+pytestmark = pytest.mark.django_db
+
+
+def _logged_in(staff: Staff) -> Client:
+    client = Client()
+    client.force_login(staff)
+    return client
+
+
+def _delivered(district: District, status: str, *, came: datetime, since: datetime | None = None) -> Sync:
+    delivery = Delivery.objects.create(
+        district=district, sha256="0" * 64, size=1, name="roster.zip", origin="staff", received_at=came
+    )
+    return Sync.objects.create(
+        district=district, delivery=delivery, status=status, received_at=came, status_since=since or came
+    )
+
+
+def _numbers(page: Any) -> dict[str, tuple[int, int]]:
+    return {n["word"]: (n["count"], n["before"]) for n in page.context["numbers"]}
+
+
+def test_each_number_tells_what_it_was_yesterday(alice: Staff) -> None:
+    now = timezone.now()
+    declined_today = District.objects.create(name="Ash", site_code="1")
+    sync = _delivered(declined_today, "awaiting_review", came=now - timedelta(days=2))
+    assert sync.mark_declined(now, alice, "Send it again.")
+    _delivered(District.objects.create(name="Birch", site_code="2"), "rejected", came=now - timedelta(days=2))
+    _delivered(District.objects.create(name="Cedar", site_code="3"), "unchanged", came=now - timedelta(days=2))
+    numbers = _numbers(_logged_in(alice).get("/admin/"))
+    assert numbers["need review"] == (0, 1)
+    assert numbers["refused or failed"] == (1, 1)
+    assert numbers["up to date"] == (2, 1)
+
+
+def test_a_product_shows_only_the_districts_that_receive_it_and_every_number_leads_to_its_rows(alice: Staff) -> None:
+    now = timezone.now()
+    for name, products in (("Ash", ["math"]), ("Birch", ["literacy"]), ("Cedar", ["literacy", "math"]), ("Dell", [])):
+        district = District.objects.create(name=name, site_code=name, products=products)
+        _delivered(district, "unchanged", came=now)
+        waits = District.objects.create(name=f"{name} Hill", site_code=f"{name}h", products=products)
+        _delivered(waits, "awaiting_review", came=now)
+    client = _logged_in(alice)
+    desk = client.get("/admin/", {"product": "math"})
+    assert {sync.district.name for sync in desk.context["waiting"]} == {"Ash Hill", "Cedar Hill"}
+    assert {word: count for word, (count, _) in _numbers(desk).items()} == {
+        "need review": 2, "refused or failed": 0, "came in today": 4, "up to date": 2,
+    }  # fmt: skip
+    links = {n["word"]: n["link"] for n in desk.context["numbers"]}
+    assert client.get(links["came in today"]).context["cl"].result_count == 4
+    assert client.get(links["up to date"]).context["cl"].result_count == 2
+    assert client.get("/admin/" + links["need review"]).context["waiting_in_all"] == 2
+
+
+def test_today_is_the_readers_day(alice: Staff) -> None:
+    client = _logged_in(alice)
+    client.cookies["zone"] = "Pacific%2FKiritimati"
+    page = client.get("/admin/")
+    assert page.context["zone"] == "+14"
+    client.cookies["zone"] = "Nowhere%2FAtAll"
+    assert client.get("/admin/").context["zone"] == "UTC"
+
+
+def test_2000_districts_cost_the_queries_of_3_and_every_waiting_one_can_be_reached(alice: Staff) -> None:
+    client, now = _logged_in(alice), timezone.now()
+
+    def grow(upto: int) -> None:
+        fresh = District.objects.bulk_create(
+            District(name=f"District {n}", site_code=f"d{n}") for n in range(District.objects.count(), upto)
+        )
+        sent = Delivery.objects.bulk_create(
+            Delivery(district=d, sha256="0" * 64, size=1, name="roster.zip", origin="staff") for d in fresh
+        )
+        statuses = ("awaiting_review", "rejected", "unchanged")
+        Sync.objects.bulk_create(
+            Sync(district=d, delivery=s, status=statuses[n % 3], received_at=now, status_since=now)
+            for n, (d, s) in enumerate(zip(fresh, sent, strict=True))
+        )
+
+    grow(3)
+    client.get("/admin/")
+    with CaptureQueriesContext(
+        connection,
+    ) as with_3:
+        client.get("/admin/")
+    grow(2000)
+    with CaptureQueriesContext(connection) as with_2000:
+        page = client.get("/admin/")
+    assert len(with_2000) == len(with_3)
+    assert page.content.count(b"<tr>") < 100
+    waits = page.context["waiting_in_all"]
+    assert waits == sum(Sync.objects.filter(status=s).count() for s in ("awaiting_review", "rejected"))
+    last = client.get("/admin/", {"page": page.context["pages"]})
+    assert len(last.context["waiting"]) == waits - (page.context["pages"] - 1) * 25
