@@ -35,8 +35,8 @@ class RosterText(models.TextField):  # type: ignore[type-arg]
 
 
 class GivenKey(models.BigIntegerField):  # type: ignore[type-arg]
-    """A primary key that the loader gives (`KeyCounter`). On SQLite it is the row's own number, without the book-keeping
-    that a key of the database's making costs at every insert."""
+    """A primary key that the loader gives (`KeyCounter`). On SQLite it is the row's own number, without the
+    book-keeping that a key of the database's making costs at every insert."""
 
     def db_type(self, connection: Any) -> str | None:
         return "integer" if connection.vendor == "sqlite" else super().db_type(connection)

@@ -12,7 +12,6 @@ import stat
 import struct
 import unicodedata
 import zipfile
-import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,6 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 import polars as pl
+from isal import isal_zlib
 
 from rosters.findings import Findings, places
 from rosters.reading.limits import Limits
@@ -359,7 +359,7 @@ class _Zip:
             packed = _packed_pieces(file, info.compress_size)
             for piece in packed if info.compress_type == zipfile.ZIP_STORED else _inflated(packed):
                 size += len(piece)
-                crc = zlib.crc32(piece, crc)
+                crc = isal_zlib.crc32(piece, crc)
                 if size > info.file_size:
                     raise Damaged("OR-CSV-005", "A file in it is larger than the archive says.")
                 yield piece
@@ -401,7 +401,7 @@ def _packed_pieces(file: IO[bytes], size: int) -> Iterator[bytes]:
 
 def _inflated(packed: Iterator[bytes]) -> Iterator[bytes]:
     """Inflate, never more than `PIECE` bytes at a time; anything after the end of the stream is damage."""
-    inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+    inflater = isal_zlib.decompressobj(-isal_zlib.MAX_WBITS)
     try:
         for piece in packed:
             while piece and not inflater.eof:
@@ -412,7 +412,7 @@ def _inflated(packed: Iterator[bytes]) -> Iterator[bytes]:
                 raise Damaged("OR-CSV-001", "A file in it is damaged: it goes on after its end.")
         if not inflater.eof:
             yield inflater.flush()
-    except zlib.error as error:
+    except isal_zlib.IsalError as error:
         raise Damaged("OR-CSV-001", "A file in it is damaged.") from error
     if not inflater.eof:
         raise Damaged("OR-CSV-001", "A file in it is damaged: it breaks off.")

@@ -258,7 +258,7 @@ class _Reader:
 
     def finish(self) -> Rows:
         schema = {**dict.fromkeys(cell_names(self.width), pl.String), LINE: pl.UInt32}
-        cells = pl.concat(self.cells, rechunk=True) if self.cells else pl.DataFrame(schema=schema)
+        cells = pl.concat(self.cells).rechunk() if self.cells else pl.DataFrame(schema=schema)
         self.cells.clear()
         faults = pl.concat(self.faults) if self.faults else pl.DataFrame(schema=_FAULTS)
         return Rows(cells, faults, self.cut, self.undecoded)

@@ -176,7 +176,7 @@ class Context:
         """The items of a list column: ``row`` (of the table) and ``item`` (trimmed, not empty)."""
         cells = self.frames[table][column]
         known = self._items.get((table, column))
-        if known is None or known[0] is not cells and not known[0].equals(cells):
+        if known is None or (known[0] is not cells and not known[0].equals(cells)):
             several = cells.str.contains(",", literal=True)
             rows = pl.int_range(len(cells), dtype=pl.UInt32, eager=True).alias("row")
             single = pl.DataFrame({"row": rows, "item": cells}).filter(~several)
