@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 import polars as pl
-from isal import isal_zlib
+from isal import igzip_lib, isal_zlib
 
 from rosters.findings import Findings, places
 from rosters.reading.limits import Limits
@@ -412,7 +412,7 @@ def _inflated(packed: Iterator[bytes]) -> Iterator[bytes]:
                 raise Damaged("OR-CSV-001", "A file in it is damaged: it goes on after its end.")
         if not inflater.eof:
             yield inflater.flush()
-    except isal_zlib.IsalError as error:
+    except igzip_lib.IsalError as error:  # type: ignore[misc]  # its stub says an instance
         raise Damaged("OR-CSV-001", "A file in it is damaged.") from error
     if not inflater.eof:
         raise Damaged("OR-CSV-001", "A file in it is damaged: it breaks off.")
