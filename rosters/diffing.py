@@ -91,14 +91,11 @@ def compare(base: Frames, target: Frames) -> Difference:
 
 
 def patched(base: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
-    """`base` with the difference of its table laid over it: updated rows in their place, new ones at the end."""
-    cells, kind = rows.select(base.columns), rows["kind"]
-    staying = base
-    if len(removed := cells.filter(kind == "removed")):
-        staying = staying.filter(~ID.is_in(removed["sourcedId"].implode()))
-    if len(updated := cells.filter(kind == "updated")):
-        staying = staying.update(updated, on="sourcedId")
-    return pl.concat([staying, cells.filter(kind == "added")])
+    """`base` with the difference of its table laid over it: what stays in its order, then what changed, what is new."""
+    cells = rows.select(base.columns)
+    leaving = cells["sourcedId"].filter(rows["kind"] != "added")
+    staying = base.filter(~ID.is_in(leaving.implode())) if len(leaving) else base
+    return pl.concat([staying, cells.filter(rows["kind"] != "removed")])
 
 
 # --------------------------------------------------------------------------------------------------------- one table

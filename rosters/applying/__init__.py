@@ -9,6 +9,7 @@ all back. One table at a time is in memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -53,20 +54,12 @@ def apply(
         raise PlanMoved  # prepared by a version of the portal that did not seal its plans
     if plan.seals() != sync.plan_files or digest_of(facts) != sync.target_digest:
         raise PlanBroken("The stored difference does not lead to the roster that was approved.")
-    for table in plan.tables:
-        if table in facts:
-            digest = str(facts[table]["digest"])
-            if table in base:
-                store.write_snapshot_table(district.pk, table, patched(base[table], plan.frame(table)), digest)
-                base.forget(table)
-            else:
-                store.keep_as_snapshot(district.pk, sync.pk, table, digest)
     counts = {table: plan.counts(table) for table in plan.tables}
     first = take_keys({table: kinds["added"] for table, kinds in counts.items()})
     whole = sum(sum(kinds.values()) for kinds in counts.values()) or 1
     lived = {table: int(known["rows"]) for table, known in (sync.base.tables if sync.base else {}).items()}
     done = 0
-    with _bulk(), transaction.atomic():
+    with _bulk(), _kept(plan, base, store, sync) as snapshot_files, transaction.atomic():
         held = District.objects.select_for_update().get(pk=district.pk)
         if held.version != sync.base_version:
             raise PlanMoved
@@ -78,7 +71,28 @@ def apply(
             if table in counts:
                 done += write(table, district.pk, plan, keys, lived.get(table, 0), now)
                 progress(done / whole, done)
+        snapshot_files.result()
         return _finish(sync, held, facts, now)
+
+
+@contextmanager
+def _kept(plan: StoredDifference, base: StoredFrames, store: Store, sync: Sync) -> Iterator[Future[None]]:
+    """Write the new snapshot's files beside the work in the database, which leaves a core idle. They are named by their
+    content: if the transaction is rolled back they are only files that nothing names."""
+
+    def keep() -> None:
+        for table in plan.tables:
+            if table in sync.target_tables:
+                digest = str(sync.target_tables[table]["digest"])
+                if table in base:
+                    whole = patched(base[table], plan.frame(table))
+                    store.write_snapshot_table(sync.district_id, table, whole, digest)
+                    base.forget(table)
+                else:
+                    store.keep_as_snapshot(sync.district_id, sync.pk, table, digest)
+
+    with ThreadPoolExecutor(1, thread_name_prefix=f"snapshot of sync {sync.pk}") as beside:
+        yield beside.submit(keep)
 
 
 def facts_after(tables: Mapping[str, Mapping[str, Any]], difference: Difference) -> dict[str, dict[str, Any]]:

@@ -1,8 +1,8 @@
-"""Indexes of a table that is empty are built after its first load, in one go: half the time of a large first load.
+"""Indexes are built after a large load, in one go, where nobody else's index goes missing for it.
 
-Only a table without a single row, of whatever district, is treated so: nobody can be reading from it, and no other
-district's index is ever missing. It happens in the transaction of the load; if that is rolled back, the indexes are as
-they were.
+On PostgreSQL that is a table without a single row, of whatever district: nobody can be reading from it. On SQLite,
+whose readers go on reading the state before, it is also a table that holds this district alone. It happens in the
+transaction of the load; if that is rolled back, the indexes are as they were.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _MANY = 5_000
 
 
 @contextmanager
-def built_late(model: type[Record], coming: int) -> Iterator[None]:
-    """Take the indexes of `model` away if it is empty and many rows are `coming`, and build them afterwards."""
+def built_late(model: type[Record], district_id: int, coming: int) -> Iterator[None]:
+    """Take the indexes of `model` away if that is allowed and many rows are `coming`, and build them afterwards."""
     name = model._meta.db_table
     with connection.cursor() as cursor:
-        made = _indexes(cursor, name) if coming >= _MANY and _is_empty(cursor, name) else {}
+        made = _indexes(cursor, name) if coming >= _MANY and _is_ours(cursor, name, district_id, coming) else {}
         for index in made:
             cursor.execute(f"DROP INDEX {connection.ops.quote_name(index)}")
         yield
@@ -34,19 +34,28 @@ def built_late(model: type[Record], coming: int) -> Iterator[None]:
             cursor.execute(statement)
 
 
-def _is_empty(cursor: Any, name: str) -> bool:
-    """Whether the table has no row, and no other transaction can add one until ours ends.
+def _is_ours(cursor: Any, name: str, district_id: int, coming: int) -> bool:
+    """Whether no other district has a row there, nor can get one until our transaction ends, and building the indexes
+    anew is worth it.
 
     On SQLite a transaction that writes is alone. On PostgreSQL the lock is taken first, for two first loads may come
     together; the later one finds the table filled.
     """
+    empty = f"SELECT NOT EXISTS (SELECT 1 FROM {name})"
+    cursor.execute(empty)
+    (nothing,) = cursor.fetchone()
     if connection.vendor == "postgresql":
-        cursor.execute(f"SELECT EXISTS (SELECT 1 FROM {name})")
-        if cursor.fetchone()[0]:
-            return False
-        cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
-    cursor.execute(f"SELECT NOT EXISTS (SELECT 1 FROM {name})")
-    return bool(cursor.fetchone()[0])
+        if nothing:
+            cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+            cursor.execute(empty)
+            (nothing,) = cursor.fetchone()
+        return bool(nothing)
+    if nothing:
+        return True
+    cursor.execute(f"SELECT count(*) FROM {name} WHERE district_id = %s", [district_id])
+    (ours,) = cursor.fetchone()
+    cursor.execute(f"SELECT count(*) FROM (SELECT 1 FROM {name} LIMIT %s)", [ours + 1])
+    return bool(coming >= ours / 2 and cursor.fetchone()[0] == ours)
 
 
 def _indexes(cursor: Any, name: str) -> dict[str, str]:

@@ -21,41 +21,35 @@ _FEW = 20_000
 IDENTITY = "sourced_id"
 
 
-def look_up(model: type[Record], district_id: int, wanted: pl.Series) -> pl.DataFrame:
-    """``sourcedId``, ``pk`` of those of `wanted` that the live table has."""
+def look_up(
+    model: type[Record],
+    district_id: int,
+    wanted: pl.Series,
+    only: Mapping[str, Any] = {},
+    *,
+    but: Mapping[str, Any] = {},
+) -> pl.DataFrame:
+    """``sourcedId``, ``pk`` of those of `wanted` that the live table has; `only` with these values, `but` not with
+    those."""
     name = model._meta.db_table
     rows: list[tuple[str, int]] = []
+    conditions = ["t.district_id = %s", *(f"t.{column} = %s" for column in only), *(f"t.{c} <> %s" for c in but)]
+    values = [district_id, *only.values(), *but.values()]
     if len(wanted):
         with connection.cursor() as cursor:
-            if connection.vendor == "postgresql":
-                rows = _look_up_by_copy(cursor, name, district_id, wanted)
-            else:
-                rows = _look_up_in_parts(cursor, name, district_id, wanted)
+            query = f"SELECT t.sourced_id, t.id FROM {name} t"
+            if connection.vendor == "postgresql":  # long lists of values mislead its planner; statistics do not
+                _spread_out(cursor, name, wanted.to_frame(IDENTITY))
+                query += " JOIN spread_out USING (sourced_id)"
+            elif len(wanted) <= _FEW:
+                cursor.execute("CREATE TEMP TABLE IF NOT EXISTS spread_out (sourced_id text PRIMARY KEY) WITHOUT ROWID")
+                cursor.execute("DELETE FROM spread_out")
+                _execute_many("INSERT INTO spread_out VALUES (?)", wanted.sort().to_frame())
+                query = f"SELECT t.sourced_id, t.id FROM spread_out CROSS JOIN {name} t USING (sourced_id)"
+            cursor.execute(f"{query} WHERE {' AND '.join(conditions)}", values)
+            rows = cursor.fetchall()
     found = pl.DataFrame(rows, schema={"sourcedId": pl.String, "pk": pl.Int64}, orient="row")
     return found.filter(pl.col("sourcedId").is_in(wanted.implode())) if len(found) > len(wanted) else found
-
-
-def _look_up_in_parts(cursor: Any, name: str, district_id: int, wanted: pl.Series) -> list[tuple[str, int]]:
-    """A few by their ids, many by reading all keys of the district."""
-    if len(wanted) > _FEW:
-        cursor.execute(f"SELECT sourced_id, id FROM {name} WHERE district_id = %s", [district_id])
-        return list(cursor.fetchall())
-    rows: list[tuple[str, int]] = []
-    for part in wanted.to_frame().iter_slices(500):
-        ids = part.to_series().to_list()
-        marks = ",".join(["%s"] * len(ids))
-        query = f"SELECT sourced_id, id FROM {name} WHERE district_id = %s AND sourced_id IN ({marks})"
-        cursor.execute(query, [district_id, *ids])
-        rows += cursor.fetchall()
-    return rows
-
-
-def _look_up_by_copy(cursor: Any, name: str, district_id: int, wanted: pl.Series) -> list[tuple[str, int]]:
-    """Long lists of values mislead PostgreSQL's planner; a small table with statistics does not."""
-    _spread_out(cursor, name, wanted.to_frame(IDENTITY))
-    query = f"SELECT t.sourced_id, t.id FROM {name} t JOIN spread_out USING (sourced_id) WHERE t.district_id = %s"
-    cursor.execute(query, [district_id])
-    return list(cursor.fetchall())
 
 
 def insert(model: type[Record], rows: pl.DataFrame, constant: Mapping[str, Any]) -> None:

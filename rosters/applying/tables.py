@@ -40,7 +40,7 @@ def write(table: str, district_id: int, plan: StoredDifference, keys: Keys, live
     model, constant = LIVE[table], {"status": "active", "date_last_modified": now}
     added = live["kind"] == "added"
     fresh = live.filter(added)
-    back = _there_already(table, district_id, fresh["sourcedId"], lived)
+    back = _there_already(table, district_id, fresh["sourcedId"], lived, now)
     if len(back):
         added &= ~live["sourcedId"].is_in(back["sourcedId"].implode())
         fresh = live.filter(added)
@@ -52,7 +52,7 @@ def write(table: str, district_id: int, plan: StoredDifference, keys: Keys, live
         keys.tell(table, pairs)
         ready = pl.concat([pairs.select(id="pk"), _resolved(table, fresh, keys)], how="horizontal")
         del fresh
-        with built_late(model, len(ready)):
+        with built_late(model, district_id, len(ready)):
             insert(model, ready, {"district_id": district_id, **constant})
     if len(existing):
         changed = update(model, district_id, _resolved(table, existing, keys), constant)
@@ -61,12 +61,13 @@ def write(table: str, district_id: int, plan: StoredDifference, keys: Keys, live
     return len(added)
 
 
-def _there_already(table: str, district_id: int, coming: pl.Series, lived: int) -> pl.DataFrame:
+def _there_already(table: str, district_id: int, coming: pl.Series, lived: int, now: datetime) -> pl.DataFrame:
     """`PAIRS` of new records that were there before and are marked as removed. Nothing is looked up where the district
     has no more records than were live."""
-    if LIVE[table]._base_manager.filter(district_id=district_id).count() <= lived:
+    model = LIVE[table]
+    if model._base_manager.filter(district_id=district_id).count() <= lived:
         return pl.DataFrame(schema=PAIRS)
-    return look_up(LIVE[table], district_id, coming)
+    return look_up(model, district_id, coming, {"status": "tobedeleted"}, but={"date_last_modified": now})
 
 
 def columns_of(table: str) -> list[tuple[str, str]]:
