@@ -64,7 +64,7 @@ def apply(
         if held.version != sync.base_version:
             raise PlanMoved
         for table in reversed(plan.tables):
-            done += remove(table, district.pk, plan, now)
+            done += remove(table, district.pk, plan, base, lived.get(table, 0), now)
             progress(done / whole, done)
         keys = Keys(district.pk, plan, first)
         for table in TABLES:

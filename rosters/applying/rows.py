@@ -42,9 +42,7 @@ def look_up(
                 _spread_out(cursor, name, wanted.to_frame(IDENTITY))
                 query += " JOIN spread_out USING (sourced_id)"
             elif len(wanted) <= _FEW:
-                cursor.execute("CREATE TEMP TABLE IF NOT EXISTS spread_out (sourced_id text PRIMARY KEY) WITHOUT ROWID")
-                cursor.execute("DELETE FROM spread_out")
-                _execute_many("INSERT INTO spread_out VALUES (?)", wanted.sort().to_frame())
+                _spread_out(cursor, name, wanted.to_frame(IDENTITY))
                 query = f"SELECT t.sourced_id, t.id FROM spread_out CROSS JOIN {name} t USING (sourced_id)"
             cursor.execute(f"{query} WHERE {' AND '.join(conditions)}", values)
             rows = cursor.fetchall()
@@ -101,6 +99,18 @@ def update(model: type[Record], district_id: int, rows: pl.DataFrame, constant: 
     return _execute_many(statement, rows.select(*values, IDENTITY))
 
 
+def update_others(model: type[Record], district_id: int, staying: pl.DataFrame, constant: Mapping[str, Any]) -> int:
+    """Set the columns of `constant` in all active records of the district that `staying` does not name; how many."""
+    name = model._meta.db_table
+    with connection.cursor() as cursor:
+        _spread_out(cursor, name, staying.select(IDENTITY))
+        sets = ",".join(f'"{c}"=%s' for c in constant)
+        others = f"NOT EXISTS (SELECT 1 FROM spread_out s WHERE s.sourced_id={name}.sourced_id)"
+        query = f"UPDATE {name} SET {sets} WHERE district_id=%s AND status='active' AND {others}"
+        cursor.execute(query, [*constant.values(), district_id])
+        return int(cursor.rowcount)
+
+
 def _plain(value: Any) -> int | str:
     """As Django writes it: a time into SQLite as UTC without zone."""
     if isinstance(value, datetime):
@@ -120,9 +130,14 @@ def _execute_many(statement: str, frame: pl.DataFrame) -> int:
 
 
 def _spread_out(cursor: Any, name: str, rows: pl.DataFrame) -> None:
-    """`rows` as the temporary table ``spread_out``, typed like the columns of the same names of table `name`."""
-    quoted = ",".join(f'"{c}"' for c in rows.columns)
+    """`rows` as the temporary table ``spread_out``; on PostgreSQL typed like the columns of the same names of table
+    `name`, on SQLite ids alone."""
     cursor.execute("DROP TABLE IF EXISTS spread_out")
+    if connection.vendor == "sqlite":
+        cursor.execute("CREATE TEMP TABLE spread_out (sourced_id text PRIMARY KEY) WITHOUT ROWID")
+        _execute_many("INSERT INTO spread_out VALUES (?)", rows.select(IDENTITY).sort(IDENTITY))
+        return
+    quoted = ",".join(f'"{c}"' for c in rows.columns)
     cursor.execute(f"CREATE TEMP TABLE spread_out ON COMMIT DROP AS SELECT {quoted} FROM {name} WHERE false")
     _copy(cursor, f"COPY spread_out ({quoted}) FROM STDIN (FORMAT csv, NULL '')", rows)
     cursor.execute("ANALYZE spread_out")

@@ -9,10 +9,10 @@ import polars as pl
 
 from rosters.applying.indexes import built_late
 from rosters.applying.keys import PAIRS, Keys
-from rosters.applying.rows import IDENTITY, insert, look_up, update
+from rosters.applying.rows import IDENTITY, insert, look_up, update, update_others
 from rosters.models import FIELDS, LIVE
 from rosters.oneroster.normal import NORMAL, REFERENCES
-from rosters.storing import StoredDifference
+from rosters.storing import StoredDifference, StoredFrames
 
 _ID = pl.col("sourcedId")
 
@@ -21,13 +21,20 @@ class PlanBroken(Exception):
     """What was written, or would be, is not what the plan says. Nothing was written."""
 
 
-def remove(table: str, district_id: int, plan: StoredDifference, now: datetime) -> int:
-    """Mark the records that leave; returns how many."""
+def remove(table: str, district_id: int, plan: StoredDifference, base: StoredFrames, lived: int, now: datetime) -> int:
+    """Mark the records that leave; returns how many. `lived`: how many the base had. Where most of them leave, those
+    that stay are named instead."""
+    model, gone = LIVE[table], {"status": "tobedeleted", "date_last_modified": now}
     leaving = plan.scan(table).filter(pl.col("kind") == "removed").select(_ID.alias(IDENTITY)).sort(IDENTITY).collect()
-    if len(leaving):
-        changed = update(LIVE[table], district_id, leaving, {"status": "tobedeleted", "date_last_modified": now})
-        if changed != len(leaving):
-            raise PlanBroken(f"{table}: {len(leaving)} records were to be removed, {changed} were found")
+    if not len(leaving):
+        return 0
+    if 2 * len(leaving) > lived:
+        staying = base.scan(table).select(_ID.alias(IDENTITY)).join(leaving.lazy(), on=IDENTITY, how="anti").collect()
+        changed = update_others(model, district_id, staying, gone)
+    else:
+        changed = update(model, district_id, leaving, gone)
+    if changed != len(leaving):
+        raise PlanBroken(f"{table}: {len(leaving)} records were to be removed, {changed} were found")
     return len(leaving)
 
 
