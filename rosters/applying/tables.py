@@ -46,12 +46,10 @@ def write(table: str, district_id: int, plan: StoredDifference, keys: Keys, live
         return 0
     model, constant = LIVE[table], {"status": "active", "date_last_modified": now}
     added = live["kind"] == "added"
-    fresh = live.filter(added)
-    back = _there_already(table, district_id, fresh["sourcedId"], lived, now)
+    back = _there_already(table, district_id, live["sourcedId"].filter(added), lived, now)
     if len(back):
         added &= ~live["sourcedId"].is_in(back["sourcedId"].implode())
-        fresh = live.filter(added)
-    existing = live.filter(~added)
+    fresh, existing = (live, live.clear()) if added.all() else (live.filter(added), live.filter(~added))
     del live
     if len(fresh):
         first = keys.first[table]

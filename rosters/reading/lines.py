@@ -258,8 +258,7 @@ class _Reader:
 
     def finish(self) -> Rows:
         schema = {**dict.fromkeys(cell_names(self.width), pl.String), LINE: pl.UInt32}
-        cells = pl.concat(self.cells).rechunk() if self.cells else pl.DataFrame(schema=schema)
-        self.cells.clear()
+        cells = _in_one_piece(self.cells) if self.cells else pl.DataFrame(schema=schema)
         faults = pl.concat(self.faults) if self.faults else pl.DataFrame(schema=_FAULTS)
         return Rows(cells, faults, self.cut, self.undecoded)
 
@@ -460,6 +459,16 @@ class _Reader:
         second = named.filter((pl.col("commas") >= 2 * (self.width - 1)) & pl.col("sourcedId").is_not_null())
         second = second.with_columns(sourcedId=pl.lit(None, pl.String))
         return pl.concat([named, second]).sort(LINE, maintain_order=True).select(list(_FAULTS))
+
+
+def _in_one_piece(parts: list[pl.DataFrame]) -> pl.DataFrame:
+    """`parts`, which are used up, as one frame whose columns lie in one piece each; never two copies of more than one
+    column at a time."""
+    whole = pl.DataFrame(height=sum(map(len, parts)))
+    for name in parts[0].columns:
+        column = pl.concat([part.drop_in_place(name) for part in parts], rechunk=True)
+        whole.insert_column(whole.width, column)
+    return whole
 
 
 def _decoded(data: bytes, limits: Limits) -> tuple[pl.Series, list[int]]:
