@@ -39,6 +39,9 @@ class Command(BaseCommand):
             "--only", nargs="+", choices=[case.name for case in CASES], metavar="CASE",
             help="measure these only: %(choices)s (the first load always runs, the others need it)",
         )  # fmt: skip
+        parser.add_argument(
+            "--ours-only", action="store_true", help="leave the plain importer out: for very large districts"
+        )
         parser.add_argument("--databases", nargs="+", choices=("sqlite", "postgresql"), help="default: those there are")
         parser.add_argument(
             "--postgres", metavar="URL", help="a server where we may create databases; default: look for one"
@@ -60,7 +63,8 @@ class Command(BaseCommand):
             rows = self.measure(databases[0].template, "zips", folder, str(options["users"]))["base"]
             for number in range(1, options["rounds"] + 1):
                 for database in databases:
-                    self.round(database, cases, scratch, f"round {number}, {database.name}")
+                    what = f"round {number}, {database.name}"
+                    self.round(database, cases, scratch, what, plain_too=not options["ours_only"])
             versions = ", ".join(database.version() for database in databases)
         heading = (
             f"{options['users']:,} people, {rows:,} rows, medians of {options['rounds']}; {os.cpu_count()} cores, load"
@@ -81,7 +85,7 @@ class Command(BaseCommand):
                 self.tell("NOT MEASURED ON POSTGRESQL: no server lets us in; name one with --postgres URL")
         return found
 
-    def round(self, database: Database, cases: list[Case], scratch: Path, what: str) -> None:
+    def round(self, database: Database, cases: list[Case], scratch: Path, what: str, *, plain_too: bool) -> None:
         """All cases one after the other, ours and the plain importer in turns, each in its own database."""
         with database.fresh() as ours, database.fresh() as plain:
             for case in cases:
@@ -90,9 +94,10 @@ class Command(BaseCommand):
                 found = self.measure(ours, "ours", path, case.district)
                 self.hold_to_account(case, found, ours)
                 self.measured[database.name, case.name, "ours"].append(found)
-                self.measured[database.name, case.name, "plain"].append(
-                    self.measure(plain, "plain", path, case.district)
-                )
+                if plain_too:
+                    self.measured[database.name, case.name, "plain"].append(
+                        self.measure(plain, "plain", path, case.district)
+                    )
                 if case.limit:
                     with database.fresh() as bare:
                         self.measured[database.name, case.name, "limit"].append(self.measure(bare, case.limit, path))
