@@ -121,10 +121,15 @@ def judge(situation: Situation, limits: Mapping[str, float]) -> list[HoldFound]:
     limit = {name: limit_of(limits, name) for name in DEFAULT_LIMITS}
     if foreign := _wrong_district(situation, limit):
         return foreign
-    if not situation.base_version:
+    if nothing_lives(situation.base) and not situation.is_undo:
         return [*_empty(situation, limit), *_first_delivery(situation, limit)]
     rules = _ABOUT_THE_CHANGE if situation.is_undo else (*_ABOUT_THE_FILE, *_ABOUT_THE_CHANGE, _headers_changed)
     return [hold for rule in rules for hold in rule(situation, limit)]
+
+
+def nothing_lives(base: Frames) -> bool:
+    """Whether there is no roster to compare with: none came yet, or the first one was undone."""
+    return not any(len(base[table]) for table in base)
 
 
 # ------------------------------------------------------------------------------------------------------ about the file
@@ -156,7 +161,7 @@ def _empty(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
 
 
 def _wrong_district(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
-    if s.is_undo or not s.base_version or not {"orgs", "users"} & {name for name, m in s.modes.items() if m == "bulk"}:
+    if s.is_undo or nothing_lives(s.base) or not {"orgs", "users"} & {name for name, m in s.modes.items() if m == "bulk"}:
         return []
     known = {table: frame_of(s.base, table)["sourcedId"] for table in ("orgs", "users")}
     shares = {table: _share_seen(ids, _ids(s, table)) for table, ids in known.items()}

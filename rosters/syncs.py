@@ -423,7 +423,7 @@ def _finish_preparing(
             lines, findings = lines.filter(pl.col("dimension") == ""), findings.without_places()
         stored = store().write_difference(district.pk, sync.pk, Difference() if foreign else difference)
         plan = plan_digest(district.version, difference)
-        verdict = _verdict(sync, counts, holds, district.version == 0)
+        verdict = _verdict(sync, counts, holds, holding.nothing_lives(base))
         totals = {kind: sum(c[kind] for c in counts.values()) for kind in ("added", "updated", "removed")}
         values = {
             **facts,
@@ -763,8 +763,6 @@ def undo(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
         raise DecisionRefused("Only a sync that was applied can be undone.")
     if sync.applied_at < moment - timedelta(days=settings.UNDO_DAYS):
         raise DecisionRefused(f"It was applied more than {settings.UNDO_DAYS} days ago and can no longer be undone.")
-    if sync.base_version == 0:
-        raise DecisionRefused("The first roster cannot be undone: it would leave an empty one.")
     with transaction.atomic():
         District.objects.select_for_update().get(pk=sync.district_id)
         if sync.undone_by.exclude(status__in=["declined", "superseded", "failed", "unchanged"]).exists():

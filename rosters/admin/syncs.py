@@ -336,7 +336,7 @@ def _findings(sync: Sync) -> list[Finding]:
 
 
 def _undo_until(sync: Sync) -> Any:
-    if sync.status != Sync.Status.APPLIED or sync.applied_at is None or (sync.base_version == 0 and sync.base is None):
+    if sync.status != Sync.Status.APPLIED or sync.applied_at is None:
         return None
     until = sync.applied_at + timedelta(days=settings.UNDO_DAYS)
     return until if until > timezone.now() else None

@@ -175,14 +175,10 @@ def test_an_empty_roster_and_another_districts_cannot_be_approved(trip: Trip, ta
     assert not any(name in str(list(foreign.tallies.values())) for name in names if len(name) > 4)
 
 
-def test_the_first_roster_cannot_be_undone_and_old_syncs_neither(trip: Trip, tables: making.Tables) -> None:
-
+def test_what_was_applied_long_ago_cannot_be_undone(trip: Trip, tables: making.Tables) -> None:
     first = trip.go(trip.send(tables))
     with pytest.raises(syncs.DecisionRefused):
-        syncs.undo(first, by=trip.by)
-    second = trip.go(trip.send(making.next_day(tables, change=0.05, seed=1)[0]))
-    with pytest.raises(syncs.DecisionRefused):
-        syncs.undo(second, by=trip.by, now=timezone.now() + timedelta(days=91))
+        syncs.undo(first, by=trip.by, now=timezone.now() + timedelta(days=91))
 
 
 def test_tasks_delivered_twice_do_nothing_twice(trip: Trip, tables: making.Tables) -> None:
@@ -264,3 +260,17 @@ def test_the_file_of_a_district_that_we_know_is_told_from_ones_own(trip: Trip, t
     twin = Trip(trip.folder, trip.by, name="Harbor City", site_code="1002")
     first = twin.send(tables)
     assert "Cedar Grove has the same orgs" in first.holds.get(code="FIRST_DELIVERY").usual
+
+
+def test_the_first_roster_can_be_undone_and_come_again(trip: Trip, tables: making.Tables) -> None:
+    """Somebody approved a file that was meant for another district."""
+    first = trip.go(trip.send(tables))
+    kept = set(User.objects.values_list("sourced_id", "pk"))
+    undoing = trip.undo(first)
+    assert undoing.status == "awaiting_review"
+    trip.go(undoing)
+    assert not User.objects.filter(status="active").exists()
+    again = trip.send(tables)
+    assert [hold.code for hold in again.holds.all()] == ["FIRST_DELIVERY"], "nothing lives: a person looks again"
+    assert trip.go(again).target_digest == first.target_digest
+    assert set(User.objects.filter(status="active").values_list("sourced_id", "pk")) == kept
