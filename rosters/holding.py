@@ -161,7 +161,8 @@ def _empty(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
 
 
 def _wrong_district(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
-    if s.is_undo or nothing_lives(s.base) or not {"orgs", "users"} & {name for name, m in s.modes.items() if m == "bulk"}:
+    complete = {name for name, mode in s.modes.items() if mode == "bulk"}
+    if s.is_undo or nothing_lives(s.base) or not {"orgs", "users"} & complete:
         return []
     known = {table: frame_of(s.base, table)["sourcedId"] for table in ("orgs", "users")}
     shares = {table: _share_seen(ids, _ids(s, table)) for table, ids in known.items()}

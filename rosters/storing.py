@@ -52,6 +52,11 @@ class StoredFrames(Mapping[str, pl.DataFrame]):
             self._frames[table] = self.scan(table).collect()
         return self._frames[table]
 
+    def load(self) -> None:
+        """Read all tables now."""
+        for table in self:
+            self[table]
+
     def scan(self, table: str) -> pl.LazyFrame:
         """The table unread: what is selected from it is all that is read."""
         return pl.scan_parquet(self._paths[table]).select(_filled(*NORMAL[table]))

@@ -13,6 +13,7 @@ import threading
 import time
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -32,7 +33,7 @@ from rosters.findings import Findings
 from rosters.frames import Checked, CheckOptions, Delivered, Frames
 from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Org, Snapshot, Sync, Tally
 from rosters.oneroster.normal import NORMAL, REFERENCES, TABLES
-from rosters.storing import Store
+from rosters.storing import Store, StoredFrames
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -223,7 +224,8 @@ def _prepare_delivery(work: _Work) -> None:
         )
         return
     base = _base_frames(district)
-    with work.phase("reading"):
+    with work.phase("reading"), ThreadPoolExecutor(1, thread_name_prefix=f"base of sync {sync.pk}") as beside:
+        loaded = beside.submit(base.load)  # inflating leaves a core idle
         path = store().original(district.pk, sync.delivery.sha256)
         delivered = reading.read(
             _named(path, sync.delivery.name),
@@ -231,6 +233,7 @@ def _prepare_delivery(work: _Work) -> None:
             overrides=district.rule_overrides,
             progress=work.tell,
         )
+        loaded.result()
     with work.phase("comparing"):
         same = _same_content(delivered, base, district)
     if same:
@@ -363,8 +366,8 @@ def _same_as_live(sync: Sync) -> bool:
     return made is not None and made.delivery is not None and made.delivery.sha256 == sync.delivery.sha256  # type: ignore[union-attr]
 
 
-def _base_frames(district: District) -> Frames:
-    return store().frames(district.pk, district.snapshot.tables) if district.snapshot else {}
+def _base_frames(district: District) -> StoredFrames:
+    return store().frames(district.pk, district.snapshot.tables if district.snapshot else {})
 
 
 def _base_facts(district: District) -> dict[str, Any]:
