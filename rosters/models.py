@@ -163,6 +163,11 @@ class SyncQuerySet(models.QuerySet["Sync"]):
     def awaiting_review(self) -> SyncQuerySet:
         return self.filter(status__in=[Sync.Status.AWAITING_REVIEW, Sync.Status.READY])
 
+    def judged(self) -> SyncQuerySet:
+        """Deliveries of which every finding was worked out: not those known to be live already, nor those that could
+        not be read to their end."""
+        return self.filter(undoes=None, seconds__has_key="checking").exclude(findings__severity="fatal")
+
     def running(self) -> SyncQuerySet:
         return self.filter(status__in=Sync.RUNNING)
 

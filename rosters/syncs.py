@@ -520,12 +520,8 @@ def _other_districts(district: District, orgs: pl.Series) -> dict[str, frozenset
 def _write_findings(sync: Sync, findings: Findings) -> None:
     ordered = findings.ordered()
     store().write_places(sync.district_id, sync.pk, findings)
-    before = (
-        Sync.objects.filter(district=sync.district_id, received_at__lt=sync.received_at, undoes=None)
-        .exclude(status__in=["received", "superseded"])
-        .order_by("-received_at")
-        .first()
-    )
+    earlier = Sync.objects.filter(district=sync.district_id, received_at__lt=sync.received_at)
+    before = earlier.judged().order_by("-received_at", "-pk").first()
     known = set(before.findings.values_list("code", "file", "column")) if before else None
     sync.findings.all().delete()
     Finding.objects.bulk_create(

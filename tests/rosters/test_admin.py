@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
@@ -217,8 +218,6 @@ def test_live_records_cannot_be_changed_by_anybody(cedar: District, alice: Staff
 def test_the_findings_download_is_safe_for_spreadsheets(
     cedar: District, rita: Staff, tables: making.Tables, tmp_path: Path
 ) -> None:
-    import polars as pl
-
     users = tables["users"].with_columns(
         middleName=pl.when(pl.int_range(pl.len()) == 3).then(pl.lit("=SUM(A1)")).otherwise(pl.lit(""))
     )
@@ -227,3 +226,26 @@ def test_the_findings_download_is_safe_for_spreadsheets(
     text = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
     assert "'=SUM(A1)" in text
     assert ",=SUM" not in text
+
+
+def _with_formula(tables: making.Tables, row: int = 3) -> making.Tables:
+    """The same with a warning: the middle name of person `row` is a formula to a spreadsheet."""
+    formula = pl.when(pl.int_range(pl.len()) == row).then(pl.lit("=SUM(A1)")).otherwise(pl.lit(""))
+    return {**tables, "users": tables["users"].with_columns(middleName=formula)}
+
+
+def test_what_was_found_before_is_not_new_after_a_delivery_that_changed_nothing(
+    cedar: District, alice: Staff, tables: making.Tables, tmp_path: Path
+) -> None:
+    first = _apply(_sent(cedar, tmp_path, _with_formula(tables)), alice)
+    new = first.findings.filter(is_new=True)
+    assert new
+    other_zip = dict(reversed(_with_formula(tables).items()))
+    for same in (_with_formula(tables), other_zip):
+        assert _sent(cedar, tmp_path, same).status == "unchanged"
+    (tmp_path / "broken.zip").write_bytes(b"PK no zip")
+    broken = syncs.receive(cedar, tmp_path / "broken.zip", origin="staff", name="broken.zip")
+    assert getattr(syncs.prepare(broken.pk), "status", "") == "rejected"
+    later = _sent(cedar, tmp_path, _with_formula(making.without_school(tables, 0)))
+    known = {(f.code, f.file, f.column) for f in new}
+    assert not [f for f in later.findings.filter(is_new=True) if (f.code, f.file, f.column) in known]
