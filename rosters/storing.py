@@ -7,6 +7,7 @@ never changed. Originals and snapshots are found by their digest, within their d
     snapshots/<district>/<table>-<digest>.parquet
     syncs/<district>/<sync>/<table>.parquet    the difference
     syncs/<district>/<sync>/places/places.parquet
+    syncs/<district>/<sync>/conflicts/conflicts.parquet    of an undo
 """
 
 from __future__ import annotations
@@ -255,6 +256,23 @@ class Store:
 
     def difference(self, district_id: int, sync_id: int) -> StoredDifference:
         return StoredDifference(self.sync_folder(district_id, sync_id))
+
+    # -- what an undo leaves alone
+
+    def write_conflicts(self, district_id: int, sync_id: int, conflicts: pl.DataFrame) -> None:
+        """Keep the rows that an undo leaves as they are, beside its difference: ``table``, ``sourcedId``, ``column``."""
+        _write_parquet(conflicts, self._conflicts_path(district_id, sync_id))
+
+    def conflicts(self, district_id: int, sync_id: int, limit: int) -> tuple[pl.DataFrame, int]:
+        """The first `limit` of them, and how many there are; none where none were kept."""
+        path = self._conflicts_path(district_id, sync_id)
+        if not path.exists():
+            return pl.DataFrame(schema=dict.fromkeys(("table", "sourcedId", "column"), pl.String)), 0
+        kept = pl.scan_parquet(path)
+        return kept.head(limit).collect(), kept.select(pl.len()).collect().item()
+
+    def _conflicts_path(self, district_id: int, sync_id: int) -> Path:
+        return self.sync_folder(district_id, sync_id) / "conflicts" / "conflicts.parquet"
 
     # -- findings
 

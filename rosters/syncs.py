@@ -771,12 +771,10 @@ def undo(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
     return undoing
 
 
-def undo_conflicts(sync: Sync, limit: int = 200) -> list[Conflict]:
-    """What an undo of `sync` would leave alone because it changed again since."""
-    district = District.objects.select_related("snapshot").get(pk=sync.district_id)
-    difference = store().difference(sync.district_id, sync.pk).load()
-    _, conflicts = _taken_back(difference, _base_frames(district))
-    return [Conflict(*row) for row in conflicts.head(limit).iter_rows()]
+def undo_conflicts(undoing: Sync, limit: int = 200) -> tuple[list[Conflict], int]:
+    """What a prepared undo leaves alone because it changed again since: the first `limit`, and how many in all."""
+    first, total = store().conflicts(undoing.district_id, undoing.pk, limit)
+    return [Conflict(*row) for row in first.iter_rows()], total
 
 
 def _prepare_undo(work: _Work) -> None:
@@ -785,9 +783,10 @@ def _prepare_undo(work: _Work) -> None:
     live = _base_frames(district)
     with work.phase("comparing"):
         done = store().difference(district.pk, sync.undoes_id).load()  # type: ignore[arg-type]
-        target, _ = _taken_back(done, live)
+        target, conflicts = _taken_back(done, live)
         target = {table: frame for table, frame in target.items() if len(frame)}
         difference = compare(live, target)
+        store().write_conflicts(district.pk, sync.pk, conflicts)
     _finish_preparing(work, live, target, difference, Findings(), {}, {})
 
 

@@ -49,8 +49,8 @@ def _with_enrollment(tables: making.Tables, class_id: str) -> making.Tables:
 
 def _undone(trip: Trip, sync: Sync) -> tuple[str, list[tuple[str, str]]]:
     """How the undo ended, and (table, column) of what it left as it is."""
-    left = [(c.table, c.column) for c in syncs.undo_conflicts(sync)]
     undoing = trip.undo(sync)
+    left = [(c.table, c.column) for c in syncs.undo_conflicts(undoing)[0]]
     if undoing.status == "awaiting_review":
         undoing = trip.go(undoing)
     return undoing.status, left

@@ -82,7 +82,8 @@ def test_an_undo_after_a_later_change_leaves_that_alone_and_lists_it(trip: Trip,
     second = trip.go(trip.send(_renamed(tables, who, "Second", "Second")))
     trip.go(trip.send(_renamed(tables, who, "Third", "Second")))
     undoing = trip.undo(second)
-    conflicts = syncs.undo_conflicts(second)
+    conflicts, total = syncs.undo_conflicts(undoing)
+    assert total == 1
     assert [(c.table, c.sourced_id, c.column) for c in conflicts] == [("users", who, "familyName")]
     trip.go(undoing)
     person = User.objects.get(sourced_id=who)
