@@ -29,7 +29,7 @@ SYNC_WORDS: dict[str, Words] = {
     S.APPROVED: _WAIT,
     S.APPLYING: _WAIT,
     S.READY: Words("review", "Ready to apply", "Look it over and approve it.", "staff"),
-    S.AWAITING_REVIEW: Words("review", "Needs review", "Read what held it, then approve or decline.", "staff"),
+    S.AWAITING_REVIEW: Words("review", "Needs review", "Look it over, then approve or decline.", "staff"),
     S.REJECTED: Words(
         "refused", "Needs a corrected file", "Ask the district to correct the first cause and send again.", "district"
     ),
@@ -39,6 +39,9 @@ SYNC_WORDS: dict[str, Words] = {
     S.SUPERSEDED: Words("ended", "Replaced", "A newer delivery took its place; look at that one.", "nobody"),
     S.FAILED: Words("refused", "Failed", "Nothing was written. Read what happened and try again.", "staff"),
 }
+
+#: The next step where rules hold a sync that waits.
+HELD_STEP = "Read what held it, then approve or decline."
 
 DISTRICT_UP_TO_DATE = Words("good", "Up to date", "Nothing to do.", "nobody")
 DISTRICT_SETTING_UP = Words("setup", "Setting up", "Upload the first roster.", "staff")

@@ -21,10 +21,12 @@ from rosters.admin.districts import OfProduct
 from rosters.models import Finding, Sync, Tally
 from rosters.oneroster.normal import NORMAL, TABLES
 from rosters.staff import DECIDE, acting
-from rosters.words import SYNC_WORDS, TABLE_WORDS
+from rosters.words import HELD_STEP, SYNC_WORDS, TABLE_WORDS
 
 PAGE_SIZE = 50
-SCHOOLS_SHOWN = 12
+GROUPS_SHOWN = 50
+CONFLICTS_SHOWN = 50
+LATER_SHOWN = 10
 HTMX_STOP_POLLING = 286
 
 
@@ -144,7 +146,7 @@ class SyncAdmin(ReadOnly):
         )
 
     def _back(self, sync: Sync) -> HttpResponse:
-        return HttpResponseRedirect(reverse("admin:rosters_sync_change", args=[sync.pk]))
+        return HttpResponseRedirect(_address(sync))
 
     # -- the page
 
@@ -170,7 +172,8 @@ class SyncAdmin(ReadOnly):
         if sync.status in Sync.RUNNING:
             return TemplateResponse(request, "admin/rosters/sync/_progress.html", {"sync": sync})
         answer = HttpResponse(status=HTMX_STOP_POLLING)
-        answer["HX-Refresh"] = "true"
+        # Not a reload: the page may be the answer to a decision, which must not be sent a second time.
+        answer["HX-Redirect"] = _address(sync)
         return answer
 
     def changes(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -282,25 +285,27 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     tallies.sort(key=lambda t: order.get(t.table, 99))
     holds = list(sync.holds.all())
     held_tables = {h.table for h in holds}
-    people = list(sync.tallies.filter(table="users", dimension__in=["grade", "role"]).order_by("dimension", "key"))
+    waits = sync.status == Sync.Status.AWAITING_REVIEW
+    conflicts, conflicts_in_all = syncs.undo_conflicts(sync, CONFLICTS_SHOWN) if sync.undoes else ([], 0)
     context: dict[str, Any] = {
         "sync": sync,
         "district": sync.district,
+        "page_at": _address(sync),
+        "changes_at": reverse("admin:rosters_sync_changes", args=[sync.pk]),
         "words": SYNC_WORDS[sync.status],
+        "next_step": HELD_STEP if waits and holds else SYNC_WORDS[sync.status].next_step,
         "holds": holds,
         "approvable": all(h.approvable for h in holds),
         "tallies": tallies,
         "held_tables": held_tables,
-        "schools": _schools(sync),
-        "schools_shown": SCHOOLS_SHOWN,
-        "grades": [t for t in people if t.dimension == "grade" and t.key],
-        "roles": [t for t in people if t.dimension == "role" and t.key],
+        **_groups(sync, request.GET.get("by", ""), {(h.dimension, h.key) for h in holds}),
         "findings": _findings(sync),
+        "new_findings": sync.findings.filter(is_new=True).count(),
         "undo_until": _undo_until(sync),
         "undoing": Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"]).first(),
-        "conflicts": syncs.undo_conflicts(sync.undoes)
-        if sync.undoes and sync.status in ("awaiting_review", "unchanged")
-        else [],
+        "conflicts": conflicts,
+        "conflicts_in_all": conflicts_in_all,
+        "later": _applied_later(sync.undoes if sync.undoes and not sync.applied_at else sync),
         "audit": sync.audit_events.select_related("by").order_by("at", "id"),
         "changes_in_all": sync.added + sync.updated + sync.removed,
     }
@@ -309,15 +314,29 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     return context
 
 
-def _schools(sync: Sync) -> list[dict[str, Any]]:
-    """Per school: people and enrollments that come, change and go; what changed most first."""
-    schools: dict[str, dict[str, Any]] = {}
-    for tally in sync.tallies.filter(dimension="school", table__in=["users", "enrollments", "classes"]).exclude(key=""):
-        row = schools.setdefault(
+def _address(sync: Sync) -> str:
+    return reverse("admin:rosters_sync_change", args=[sync.pk])
+
+
+#: How people can be grouped under the difference: dimension of the tallies, word of the tab, head of the column.
+GROUPINGS = (("school", "By school", "School"), ("grade", "By grade", "Grade"), ("role", "By role", "Role"))
+
+
+def _groups(sync: Sync, asked: str, held: set[tuple[str, str]]) -> dict[str, Any]:
+    """People per school, grade or role, what changed most first; `asked` is the tab, else the one that a hold names."""
+    lines = sync.tallies.filter(table__in=["users", "enrollments", "classes"]).exclude(key="")
+    there = set(lines.filter(table="users").order_by().values_list("dimension", flat=True).distinct())
+    tabs = [tab for tab in GROUPINGS if tab[0] in there]
+    by = next((d for d, _, _ in tabs if d == asked), "") or next((d for d, _, _ in tabs if d in dict(held)), "")
+    by = by or (tabs[0][0] if tabs else "")
+    groups: dict[str, dict[str, Any]] = {}
+    for tally in lines.filter(dimension=by) if by else ():
+        row = groups.setdefault(
             tally.key,
             {
                 "key": tally.key,
                 "label": tally.label or tally.key,
+                "held": (by, tally.key) in held,
                 "before": 0,
                 "added": 0,
                 "updated": 0,
@@ -328,7 +347,22 @@ def _schools(sync: Sync) -> list[dict[str, Any]]:
         row["all"] += tally.added + tally.updated + tally.removed
         if tally.table == "users":
             row.update(before=tally.before, added=tally.added, updated=tally.updated, removed=tally.removed)
-    return sorted((r for r in schools.values() if r["all"]), key=lambda r: (-r["removed"], -r["all"], r["label"]))
+    rows = sorted((r for r in groups.values() if r["all"]), key=lambda r: (-r["removed"], -r["all"], r["label"]))
+    return {
+        "group_tabs": tabs,
+        "group_by": by,
+        "group_head": next((head for d, _, head in tabs if d == by), ""),
+        "groups": rows[:GROUPS_SHOWN],
+        "groups_in_all": len(rows),
+    }
+
+
+def _applied_later(sync: Sync) -> list[Sync]:
+    """What went live after `sync` did, newest first; one more than is shown."""
+    if sync.applied_at is None:
+        return []
+    later = Sync.objects.filter(district=sync.district_id, status="applied", applied_at__gt=sync.applied_at)
+    return list(later.order_by("-applied_at")[: LATER_SHOWN + 1])
 
 
 def _findings(sync: Sync) -> list[Finding]:
@@ -371,6 +405,7 @@ def _changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     )
     fields = sync.tallies.filter(table=table, dimension="field").order_by("-updated").values_list("key", flat=True)
     return {
+        "changes_at": reverse("admin:rosters_sync_changes", args=[sync.pk]),
         "change_tables": [(t, TABLE_WORDS[t]) for t in tables],
         "table": table,
         "kind": kind,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -249,3 +251,66 @@ def test_what_was_found_before_is_not_new_after_a_delivery_that_changed_nothing(
     later = _sent(cedar, tmp_path, _with_formula(making.without_school(tables, 0)))
     known = {(f.code, f.file, f.column) for f in new}
     assert not [f for f in later.findings.filter(is_new=True) if (f.code, f.file, f.column) in known]
+
+
+def test_every_address_on_the_page_of_a_refused_decision_leads_somewhere(cedar: District, rita: Staff) -> None:
+    client, sync = _logged_in(rita), _waiting()
+    page = client.post(f"/admin/rosters/sync/{sync.pk}/approve/", {"plan": "0" * 64}).content.decode()
+    links = set(re.findall(r'(?:href|hx-get)="([^"]+)"', page))
+    assert not [link for link in links if not link.startswith(("/", "#", "data:"))]
+    own = [html.unescape(link) for link in links if link.startswith(f"/admin/rosters/sync/{sync.pk}/")]
+    assert any("kind=removed" in link for link in own)
+    for link in own:
+        answer = client.get(link)
+        list(getattr(answer, "streaming_content", ()))  # some are downloads
+        assert answer.status_code == 200, link
+    ended = client.get(f"/admin/rosters/sync/{sync.pk}/progress/")
+    assert (ended.status_code, ended["HX-Redirect"]) == (286, f"/admin/rosters/sync/{sync.pk}/change/")
+
+
+def test_only_a_held_sync_speaks_of_what_held_it(cedar: District, alice: Staff, rita: Staff) -> None:
+    client, held = _logged_in(rita), _waiting()
+    assert "Read what held it" in client.get(f"/admin/rosters/sync/{held.pk}/change/").content.decode()
+    undoing = syncs.prepare(syncs.undo(_apply(held, alice), by=alice).pk)
+    assert undoing is not None
+    assert (undoing.status, undoing.holds.count()) == ("awaiting_review", 0)
+    page = client.get(f"/admin/rosters/sync/{undoing.pk}/change/").content.decode()
+    assert "Read what held it" not in page
+    assert "Look it over, then approve or decline." in page
+
+
+def test_people_stand_by_school_grade_and_role_and_what_tripped_a_hold_is_marked(cedar: District, rita: Staff) -> None:
+    client, sync = _logged_in(rita), _waiting()
+    gone = sync.holds.get(code="SCHOOL_GONE").key
+    page = client.get(f"/admin/rosters/sync/{sync.pk}/change/")
+    assert [row["key"] for row in page.context["groups"] if row["held"]] == [gone]
+    for by in ("grade", "role"):
+        page = client.get(f"/admin/rosters/sync/{sync.pk}/change/", {"by": by})
+        removed = {row["key"]: row["removed"] for row in page.context["groups"] if row["removed"]}
+        told = sync.tallies.filter(table="users", dimension=by, removed__gt=0).exclude(key="")
+        assert removed == dict(told.values_list("key", "removed"))
+        key, number = next(iter(removed.items()))
+        changes = client.get(f"/admin/rosters/sync/{sync.pk}/changes/", {"table": "users", "kind": "removed", by: key})
+        assert changes.context["total"] == number
+
+
+def test_an_undo_tells_what_came_since_and_what_it_leaves_and_its_page_loads_no_roster(
+    cedar: District, alice: Staff, tables: making.Tables, tmp_path: Path
+) -> None:
+    second = _apply(_sent(cedar, tmp_path, _with_formula(tables)), alice)
+    third = _apply(_sent(cedar, tmp_path, _with_formula(tables, row=4)), alice)
+    client = _logged_in(alice)
+    applied = client.get(f"/admin/rosters/sync/{second.pk}/change/").content.decode()
+    assert f"It would take back {second.updated} changes, except what has changed again since" in applied
+    assert f"/admin/rosters/sync/{third.pk}/change/" in applied
+    fourth = _apply(_sent(cedar, tmp_path, tables), alice)
+    undoing = syncs.prepare(syncs.undo(third, by=alice).pk)
+    assert undoing is not None
+    for table in ("users", "enrollments"):  # whoever read them would miss them
+        cedar.refresh_from_db()
+        assert cedar.snapshot
+        syncs.store().snapshot_path(cedar.pk, table, cedar.snapshot.tables[table]["digest"]).unlink()
+    page = client.get(f"/admin/rosters/sync/{undoing.pk}/change/")
+    assert page.status_code == 200
+    assert [later.pk for later in page.context["later"]] == [fourth.pk]
+    assert page.context["conflicts_in_all"] == len(page.context["conflicts"]) > 0
