@@ -260,7 +260,7 @@ class Store:
     # -- what an undo leaves alone
 
     def write_conflicts(self, district_id: int, sync_id: int, conflicts: pl.DataFrame) -> None:
-        """Keep the rows that an undo leaves as they are, beside its difference: ``table``, ``sourcedId``, ``column``."""
+        """Keep what an undo leaves as it is, beside its difference: ``table``, ``sourcedId``, ``column``."""
         _write_parquet(conflicts, self._conflicts_path(district_id, sync_id))
 
     def conflicts(self, district_id: int, sync_id: int, limit: int) -> tuple[pl.DataFrame, int]:

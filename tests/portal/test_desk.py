@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -84,7 +85,8 @@ def test_2000_districts_cost_the_queries_of_3_and_every_waiting_one_can_be_reach
 
     def grow(upto: int) -> None:
         fresh = District.objects.bulk_create(
-            District(name=f"District {n}", site_code=f"d{n}") for n in range(District.objects.count(), upto)
+            District(name=f"District {n}", site_code=f"d{n}", products=["math"])
+            for n in range(District.objects.count(), upto)
         )
         sent = Delivery.objects.bulk_create(
             Delivery(district=d, sha256="0" * 64, size=1, name="roster.zip", origin="staff") for d in fresh
@@ -97,16 +99,48 @@ def test_2000_districts_cost_the_queries_of_3_and_every_waiting_one_can_be_reach
 
     grow(3)
     client.get("/admin/")
-    with CaptureQueriesContext(
-        connection,
-    ) as with_3:
-        client.get("/admin/")
+
+    def queries() -> list[int]:
+        found = []
+        for asked in ({}, {"product": "math"}, {"state": "review"}):
+            with CaptureQueriesContext(connection) as captured:
+                client.get("/admin/", asked)
+            found.append(len(captured))
+        return found
+
+    with_3 = queries()
     grow(2000)
-    with CaptureQueriesContext(connection) as with_2000:
-        page = client.get("/admin/")
-    assert len(with_2000) == len(with_3)
+    assert queries() == with_3
+    page = client.get("/admin/")
     assert page.content.count(b"<tr>") < 100
     waits = page.context["waiting_in_all"]
     assert waits == sum(Sync.objects.filter(status=s).count() for s in ("awaiting_review", "rejected"))
     last = client.get("/admin/", {"page": page.context["pages"]})
     assert len(last.context["waiting"]) == waits - (page.context["pages"] - 1) * 25
+
+
+def test_the_trend_and_today_count_each_sync_on_the_readers_day_and_hour(alice: Staff) -> None:
+    zone = zoneinfo.ZoneInfo("America/Denver")
+    midnight = timezone.now().astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    district = District.objects.create(name="Mesa", site_code="1")
+    minute = timedelta(minutes=1)
+    for came in (midnight, midnight - minute, midnight - timedelta(days=29), midnight - timedelta(days=29) - minute):
+        _delivered(district, "unchanged", came=came)
+    client = _logged_in(alice)
+    client.cookies["zone"] = "America%2FDenver"
+    page = client.get("/admin/")
+    counted = {bar["day"]: bar["total"] for bar in page.context["trend"] if bar["total"]}
+    days = [(midnight - timedelta(days=back)).date() for back in (29, 1, 0)]
+    assert counted == dict.fromkeys(days, 1)  # and what came 30 days ago is not in it
+    assert [(bar["hour"], bar["total"]) for bar in page.context["today"]["bars"]] == [(0, 1)]
+
+
+def test_what_hurts_most_people_for_longest_stands_first(alice: Staff) -> None:
+    now = timezone.now()
+    for name, people, days in (("Ash", 10, 1), ("Birch", 1000, 1), ("Cedar", 10, 20)):
+        sync = _delivered(
+            District.objects.create(name=name, site_code=name), "awaiting_review", came=now - timedelta(days=days)
+        )
+        Sync.objects.filter(pk=sync.pk).update(people_affected=people)
+    waiting = _logged_in(alice).get("/admin/").context["waiting"]
+    assert [sync.district.name for sync in waiting] == ["Birch", "Cedar", "Ash"]
