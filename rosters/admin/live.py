@@ -14,6 +14,7 @@ from django.db.models import Q
 from django.http import Http404, HttpRequest
 from django.template.response import TemplateResponse
 from django.utils.functional import cached_property
+from django.utils.html import format_html
 
 from rosters.admin.audit import ReadOnly
 from rosters.models import (
@@ -24,15 +25,18 @@ from rosters.models import (
     District,
     Enrollment,
     Org,
+    Record,
     Role,
     Sync,
     User,
     UserProfile,
 )
+from rosters.templatetags.roster_pages import ago
 
 PER_PAGE = 50
 COUNT_AT_MOST = 2000
 RELATED_SHOWN = 200
+NAME_WORDS = 5
 
 
 class ShortCountPaginator(Paginator):  # type: ignore[type-arg]
@@ -85,6 +89,33 @@ class OfSchool(admin.SimpleListFilter):
     of = {User: "primary_org_id", Class: "school_id", Enrollment: "clazz__school_id", Course: "org_id"}
 
 
+class WithinDistrict(admin.SimpleListFilter):
+    """Offered only where a district is chosen: over all districts no index could answer."""
+
+    choices_known: ClassVar[list[tuple[str, str]]] = []
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return self.choices_known if request.GET.get("district", "").isdecimal() else []
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        chosen = self.value()
+        return queryset.filter(**{str(self.parameter_name): chosen}) if chosen else queryset
+
+
+class OfStatus(WithinDistrict):
+    title = "status"
+    parameter_name = "status"
+    choices_known: ClassVar = [(Record.Status.ACTIVE, "active"), (Record.Status.TOBEDELETED, "removed")]
+
+
+class OfRole(WithinDistrict):
+    title = "role"
+    parameter_name = "role"
+    choices_known: ClassVar = [
+        (role, role) for role in ("student", "teacher", "administrator", "aide", "parent", "guardian", "relative")
+    ]
+
+
 class LiveChangeList(ChangeList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -100,7 +131,7 @@ class Live(ReadOnly):
     show_facets = admin.ShowFacets.NEVER  # they count whole tables
     sortable_by = ()  # any order but the index's own would sort whole tables
     list_per_page = PER_PAGE
-    list_filter: ClassVar[Any] = (OfDistrict, "status")
+    list_filter: ClassVar[Any] = (OfDistrict, OfStatus)
     ordering: ClassVar[Any] = ("district_id", "sourced_id")
     search_fields: ClassVar[Any] = ("sourced_id",)
     list_select_related: ClassVar[Any] = ("district",)
@@ -119,6 +150,12 @@ class Live(ReadOnly):
                 district__in=list(District.objects.filter(version__gt=0).values_list("pk", flat=True))
             )
         return queryset.filter(self.search(term)), False
+
+    @admin.display(description="status")
+    def standing(self, record: Any) -> str:
+        if record.status == Record.Status.ACTIVE:
+            return "active"
+        return format_html('<span class="status status-ended">removed</span> {}', ago(record.date_last_modified))
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         title = str(self.opts.verbose_name_plural).capitalize()
@@ -178,14 +215,19 @@ def _history(record: Any) -> Any:
     return Sync.objects.filter(district_id=record.district_id, applied_at=record.date_last_modified)
 
 
+def _begins(text: str) -> Q:
+    """Names that begin so, as a range of the index."""
+    return Q(search_name__gte=text, search_name__lt=text + "\U0010ffff")
+
+
 def _person(user: User) -> str:
     return f"{user.given_name} {user.family_name}".strip() or user.sourced_id
 
 
 @admin.register(Org)
 class OrgAdmin(Live):
-    list_display = ("name", "type", "identifier", "sourced_id", "district", "status")
-    list_filter = (OfDistrict, "type", "status")
+    list_display = ("name", "type", "identifier", "sourced_id", "district", "standing")
+    list_filter = (OfDistrict, "type", OfStatus)
 
     def search(self, term: str) -> Q:
         return Q(sourced_id=term) | Q(name__icontains=term)
@@ -213,13 +255,13 @@ class OrgAdmin(Live):
 
 @admin.register(AcademicSession)
 class AcademicSessionAdmin(Live):
-    list_display = ("title", "type", "start_date", "end_date", "school_year", "district", "status")
-    list_filter = (OfDistrict, "type", "status")
+    list_display = ("title", "type", "start_date", "end_date", "school_year", "district", "standing")
+    list_filter = (OfDistrict, "type", OfStatus)
 
 
 @admin.register(Course)
 class CourseAdmin(Live):
-    list_display = ("title", "course_code", "grades", "sourced_id", "district", "status")
+    list_display = ("title", "course_code", "grades", "sourced_id", "district", "standing")
 
     def lists(self, request: HttpRequest, record: Course) -> list[dict[str, Any]]:
         return [
@@ -233,8 +275,8 @@ class CourseAdmin(Live):
 
 @admin.register(Class)
 class ClassAdmin(Live):
-    list_display = ("title", "class_code", "class_type", "grades", "district", "status")
-    list_filter = (OfDistrict, OfSchool, "status")
+    list_display = ("title", "class_code", "class_type", "grades", "district", "standing")
+    list_filter = (OfDistrict, OfSchool, OfStatus)
 
     def lists(self, request: HttpRequest, record: Class) -> list[dict[str, Any]]:
         enrolled = record.enrollments.filter(status="active").select_related("user").order_by("user__search_name")
@@ -257,14 +299,19 @@ class ClassAdmin(Live):
 
 @admin.register(User)
 class UserAdmin(Live):
-    list_display = ("family_name", "given_name", "role", "grades", "username", "district", "status")
+    list_display = ("family_name", "given_name", "role", "grades", "username", "district", "standing")
     ordering = ("district_id", "search_name")
-    list_filter = (OfDistrict, OfSchool, "status")
+    list_filter = (OfDistrict, OfSchool, OfRole, OfStatus)
 
     def search(self, term: str) -> Q:
-        low = term.lower()
-        by_name = Q(search_name__gte=low, search_name__lt=low + "\U0010ffff")
-        return Q(sourced_id=term) | Q(username=term) | by_name
+        """By id, by user name, or by name: the beginning of "family given", or beginnings of both in either order."""
+        words = term.lower().split()
+        found = Q(sourced_id=term) | Q(username=term) | _begins(" ".join(words))
+        for split in range(1, min(len(words), NAME_WORDS)):
+            one, other = " ".join(words[:split]), " ".join(words[split:])
+            found |= _begins(one) & Q(search_name__contains=f" {other}")
+            found |= _begins(other) & Q(search_name__contains=f" {one}")
+        return found
 
     def heading(self, record: User) -> str:
         return _person(record)
@@ -284,23 +331,23 @@ class UserAdmin(Live):
 
 @admin.register(UserProfile)
 class UserProfileAdmin(Live):
-    list_display = ("username", "profile_type", "vendor_id", "district", "status")
+    list_display = ("username", "profile_type", "vendor_id", "district", "standing")
 
 
 @admin.register(Role)
 class RoleAdmin(Live):
-    list_display = ("role", "role_type", "sourced_id", "district", "status")
+    list_display = ("role", "role_type", "sourced_id", "district", "standing")
 
 
 @admin.register(Demographics)
 class DemographicsAdmin(Live):
-    list_display = ("sourced_id", "district", "status")
+    list_display = ("sourced_id", "district", "standing")
 
 
 @admin.register(Enrollment)
 class EnrollmentAdmin(Live):
-    list_display = ("person", "of_class", "role", "begin_date", "end_date", "district", "status")
-    list_filter = (OfDistrict, OfSchool, "status")
+    list_display = ("person", "of_class", "role", "begin_date", "end_date", "district", "standing")
+    list_filter = (OfDistrict, OfSchool, OfStatus)
     list_select_related = ("district", "user", "clazz")
 
     @admin.display(description="person")

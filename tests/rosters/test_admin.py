@@ -314,3 +314,27 @@ def test_an_undo_tells_what_came_since_and_what_it_leaves_and_its_page_loads_no_
     assert page.status_code == 200
     assert [later.pk for later in page.context["later"]] == [fourth.pk]
     assert page.context["conflicts_in_all"] == len(page.context["conflicts"]) > 0
+
+
+def test_people_are_found_by_both_names_in_either_order(cedar: District, vera: Staff) -> None:
+    person = User.objects.filter(role="student").earliest("pk")
+    client, given, family = _logged_in(vera), person.given_name, person.family_name
+    for asked in (f"{given} {family}", f"{family} {given}", f"{given.upper()} {family[:3]}", f"{family[:3]}  {given}"):
+        for where in ({}, {"district": cedar.pk}):
+            found = client.get("/admin/rosters/user/", {"q": asked, **where}).context["cl"].result_list
+            assert person in found, asked
+    wrong = client.get("/admin/rosters/user/", {"q": f"{given} {family}x"}).context["cl"].result_list
+    assert person not in wrong
+
+
+def test_who_was_removed_is_asked_within_a_district_and_said_to_be_removed(cedar: District, alice: Staff) -> None:
+    client, sync = _logged_in(alice), _apply(_waiting(), alice)
+    gone = User.objects.filter(status="tobedeleted").earliest("pk")
+    assert b"status=tobedeleted" not in client.get("/admin/rosters/user/").content
+    page = client.get("/admin/rosters/user/", {"district": cedar.pk})
+    assert b"status=tobedeleted" in page.content
+    removed = client.get("/admin/rosters/user/", {"district": cedar.pk, "status": "tobedeleted"}).context["cl"]
+    assert removed.result_count == User.objects.filter(status="tobedeleted").count() > 0
+    record = client.get(f"/admin/rosters/user/{gone.pk}/change/").content.decode()
+    assert "This record was removed" in record
+    assert f"/admin/rosters/sync/{sync.pk}/change/" in record
