@@ -82,7 +82,7 @@ PHASE_WORDS: dict[str, str] = {
     "finishing": "Finishing",
 }
 
-#: What an audit row says happened.
+#: What an audit row says happened; with "the" and "a" in front it happened by itself, as somebody had decided.
 ACTION_WORDS: dict[str, str] = {
     "delivery.received": "received a file",
     "sync.approved": "approved the plan",
@@ -98,3 +98,11 @@ ACTION_WORDS: dict[str, str] = {
     "staff.permissions": "changed what a member of staff may do",
     "group.permissions": "changed what a group may do",
 }
+
+
+def happened(action: str, by: str) -> str:
+    """An audit row as a sentence without its end: "maria approved the plan", "the changes went live, decided by maria"."""
+    words = ACTION_WORDS.get(action, action)
+    if not by:
+        return words
+    return f"{words}, decided by {by}" if words.startswith(("the ", "a ")) else f"{by} {words}"

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import zoneinfo
+from datetime import datetime, timedelta
 from typing import Any, BinaryIO, cast
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import OuterRef, QuerySet, Subquery, TextField
+from django.db.models import Max, Min, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from rosters import syncs, tasks
 from rosters.holding import DEFAULT_LIMITS
-from rosters.models import AuditEvent, Delivery, District, Org, Sync
+from rosters.models import AuditEvent, Delivery, District, Finding, Org, Sync, Tally
 from rosters.oneroster.products import PRODUCTS
 from rosters.oneroster.rules import RULES, STANDS_ON
 from rosters.staff import UPLOAD, acting
@@ -26,6 +28,8 @@ from rosters.templatetags.roster_pages import status as status_tag
 from rosters.words import DISTRICT_SETTING_UP, SYNC_WORDS, district_words
 
 SYNCS_SHOWN = 10
+FINDINGS_SHOWN = 10
+LINE_DAYS = 90
 
 #: A district whose latest sync ended so is up to date; the words of `district_words` say the same.
 UP_TO_DATE = (Sync.Status.APPLIED, Sync.Status.UNCHANGED, Sync.Status.DECLINED)
@@ -233,6 +237,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             district.syncs.select_related("delivery", "undoes").order_by("-received_at", "-id")[: SYNCS_SHOWN + 1]
         )
         latest = next((s for s in recent if s.status != Sync.Status.SUPERSEDED), None)
+        judged = Sync.objects.filter(district=district).judged().order_by("-received_at", "-pk").first()
         return {
             "district": district,
             "district_status": district_words(district.version, latest) if recent else DISTRICT_SETTING_UP,
@@ -241,10 +246,9 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "live_numbers": _live_numbers(district),
             "recent": recent[:SYNCS_SHOWN],
             "recent_more": len(recent) > SYNCS_SHOWN,
-            "biggest": max((s.added + s.updated + s.removed for s in recent), default=0) or 1,
-            "standing_findings": latest.findings.filter(severity__in=["fatal", "error", "warning"])[:5]
-            if latest
-            else [],
+            "biggest": max((s.added + s.updated + s.removed for s in recent if s.base_version), default=0) or 1,
+            "judged": judged,
+            "standing_findings": _standing_findings(judged, timezone.now()) if judged else [],
             "audit": district.audit_events.select_related("by")[:8],
             "upload_limit": settings.UPLOAD_LIMIT,
             "limits": [
@@ -311,24 +315,121 @@ def _plain(district: District | None, name: str) -> Any:
     return found.pk if hasattr(found, "pk") else found
 
 
+#: The numbers of a live roster: word, model of its page, filter of that page, and of which tallies its line is made.
+NUMBERS: tuple[tuple[str, str, str, tuple[str, str, str]], ...] = (
+    ("schools", "org", "type__exact=school", ("orgs", "", "")),
+    ("classes", "class", "", ("classes", "", "")),
+    ("students", "user", "role=student", ("users", "role", "student")),
+    ("teachers", "user", "role=teacher", ("users", "role", "teacher")),
+    ("people", "user", "", ("users", "", "")),
+    ("enrollments", "enrollment", "", ("enrollments", "", "")),
+)
+
+
 def _live_numbers(district: District) -> list[dict[str, Any]]:
-    """Rows per table of what is live: from the snapshot's own summary, so no table is counted."""
+    """What is live in numbers, from the snapshot, so no table is counted; each with its page and its last 90 days."""
     if district.snapshot is None:
         return []
+    now = timezone.now()
     tables = district.snapshot.tables
-    schools = Org.objects.filter(district=district, status="active", type="school").count()
-    numbers = [
+    roles = _people_by_role(district)
+    counts = {
+        "schools": Org.objects.filter(district=district, status="active", type="school").count(),
+        "students": roles.get("student", 0),
+        "teachers": roles.get("teacher", 0),
+        "people": tables.get("users", {}).get("rows", 0),
+        "classes": tables.get("classes", {}).get("rows", 0),
+        "enrollments": tables.get("enrollments", {}).get("rows", 0),
+    }
+    past = _past_numbers(district, now)
+    return [
         {
-            "word": "schools",
-            "count": schools,
-            "link": f"{reverse('admin:rosters_org_changelist')}?district={district.pk}",
+            "word": word,
+            "count": counts[word],
+            "of": "schools and other orgs" if word == "schools" else word,
+            "link": f"{reverse(f'admin:rosters_{model}_changelist')}?"
+            + "&".join(part for part in (f"district={district.pk}", "status=active", asked) if part),
+            **_line(past.get(of, []), now),
         }
+        for word, model, asked, of in NUMBERS
     ]
-    for table, model, word in (
-        ("classes", "class", "classes"),
-        ("users", "user", "people"),
-        ("enrollments", "enrollment", "enrollments"),
+
+
+def _people_by_role(district: District) -> dict[str, int]:
+    """How many people of the live roster have each role: one column of its snapshot is read."""
+    assert district.snapshot is not None
+    live = syncs.store().frames(district.pk, district.snapshot.tables)
+    if "users" not in live:
+        return {}
+    return dict(live.scan("users").select("role").collect()["role"].value_counts().iter_rows())
+
+
+def _past_numbers(district: District, now: datetime) -> dict[tuple[str, str, str], list[tuple[datetime, int, int]]]:
+    """(table, dimension, key) to what each sync of the last 90 days made of its number, oldest first: when it went
+    live, before, after."""
+    wanted = Q(dimension="", table__in=["orgs", "classes", "users", "enrollments"])
+    wanted |= Q(dimension="role", table="users", key__in=["student", "teacher"])
+    lines = Tally.objects.filter(
+        wanted,
+        sync__district=district,
+        sync__status=Sync.Status.APPLIED,
+        sync__applied_at__gte=now - timedelta(days=LINE_DAYS),
+    ).order_by("sync__applied_at")
+    past: dict[tuple[str, str, str], list[tuple[datetime, int, int]]] = {}
+    for line in lines.select_related("sync").only(
+        "table", "dimension", "key", "before", "added", "removed", "sync__applied_at"
     ):
-        link = f"{reverse(f'admin:rosters_{model}_changelist')}?district={district.pk}"
-        numbers.append({"word": word, "count": tables.get(table, {}).get("rows", 0), "link": link})
-    return numbers
+        if line.sync.applied_at is not None:
+            of = (line.table, line.dimension, line.key)
+            past.setdefault(of, []).append((line.sync.applied_at, line.before, line.after))
+    return past
+
+
+def _line(past: list[tuple[datetime, int, int]], now: datetime) -> dict[str, Any]:
+    """The way of a number as the points of a line in a drawing of 100 by 24 units; nothing where it has no past.
+
+    It begins with the first roster, where that is younger than the 90 days: it did not grow out of nothing.
+    """
+    if not past:
+        return {}
+    since, first = now - timedelta(days=LINE_DAYS), past[0][1]
+    if first == 0:
+        (since, _, first), *later = past
+        past = [(since, first, first), *later]
+    last = past[-1][2]
+    heights = [number for _, *both in past for number in both]
+    low, high = min(heights), max(heights)
+
+    def y(number: int) -> float:
+        return 12.0 if low == high else round(22 - 20 * (number - low) / (high - low), 1)
+
+    def x(moment: datetime) -> float:
+        return round(100 - 100 * (now - moment) / timedelta(days=LINE_DAYS), 1)
+
+    points = [(x(since), y(first))]
+    for moment, before, after in past:
+        points += [(x(moment), y(before)), (x(moment), y(after))]
+    points.append((100.0, y(last)))
+    return {
+        "line": " ".join(f"{at},{height}" for at, height in points),
+        "first": first,
+        "last": last,
+        "moved": abs(last - first),
+        "since": since,
+    }
+
+
+def _standing_findings(judged: Sync, now: datetime) -> list[Finding]:
+    """Errors and warnings of the delivery that was checked last, oldest first, each with `days`: how long every
+    delivery has had it."""
+    found = list(judged.findings.filter(severity__in=["fatal", "error", "warning"]))
+    came = (
+        Finding.objects.filter(sync__district=judged.district_id, code__in={f.code for f in found})
+        .order_by()
+        .values_list("code", "file", "column")
+        .annotate(again=Max("sync__received_at", filter=Q(is_new=True)), first=Min("sync__received_at"))
+    )
+    since = {(code, file, column): again or first for code, file, column, again, first in came}
+    for finding in found:
+        finding.days = (now - since[finding.code, finding.file, finding.column]).days  # type: ignore[attr-defined]
+    return sorted(found, key=lambda f: -f.days)[:FINDINGS_SHOWN]  # type: ignore[attr-defined]

@@ -31,6 +31,7 @@ from rosters.models import (
     User,
     UserProfile,
 )
+from rosters.oneroster.vocabularies import VOCABULARIES_1_2
 from rosters.templatetags.roster_pages import ago
 
 PER_PAGE = 50
@@ -111,9 +112,7 @@ class OfStatus(WithinDistrict):
 class OfRole(WithinDistrict):
     title = "role"
     parameter_name = "role"
-    choices_known: ClassVar = [
-        (role, role) for role in ("student", "teacher", "administrator", "aide", "parent", "guardian", "relative")
-    ]
+    choices_known: ClassVar = [(role, role) for role in VOCABULARIES_1_2["userRole"].values]
 
 
 class LiveChangeList(ChangeList):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from difflib import SequenceMatcher
 from typing import Any
@@ -12,8 +13,9 @@ from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
-from rosters.models import Sync
-from rosters.words import ACTION_WORDS, PHASE_WORDS, SYNC_WORDS, TABLE_WORDS, Words
+from rosters import words as words_of
+from rosters.models import AuditEvent, Sync
+from rosters.words import PHASE_WORDS, SYNC_WORDS, TABLE_WORDS, Words
 
 register = template.Library()
 
@@ -54,8 +56,8 @@ def phase_words(phase: str) -> str:
 
 
 @register.filter
-def action_words(action: str) -> str:
-    return ACTION_WORDS.get(action, action)
+def happened(event: AuditEvent) -> str:
+    return words_of.happened(event.action, str(event.by or ""))
 
 
 @register.filter
@@ -126,10 +128,16 @@ def with_query(context: dict[str, Any], **changes: Any) -> str:
 
 
 @register.filter
-def bars(sync: Sync, biggest: int) -> tuple[float, float, float, float]:
-    """A sync's + ~ − as parts of a bar 100 wide: (added, changed, where removed begins, removed)."""
-    added, updated, removed = (round(100 * n / biggest, 1) for n in (sync.added, sync.updated, sync.removed))
-    return added, updated, added + updated, removed
+def bars(sync: Sync, biggest: int) -> tuple[str, str, str, str]:
+    """A sync's + ~ − as parts of a bar 100 wide: (added, changed, where removed begins, removed).
+
+    The bar grows with the square root of all changes, so that ten can be seen beside ten thousand; what is more than
+    `biggest` fills it.
+    """
+    total = sync.added + sync.updated + sync.removed
+    length = min(100 * math.sqrt(total / biggest), 100.0) if biggest else 0.0
+    added, updated, removed = (length * n / (total or 1) for n in (sync.added, sync.updated, sync.removed))
+    return f"{added:.1f}", f"{updated:.1f}", f"{added + updated:.1f}", f"{removed:.1f}"
 
 
 @register.filter

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from django.utils import timezone
 
 from rosters import making, syncs
 from rosters.models import AuditEvent, District, Sync, User
+from rosters.templatetags.roster_pages import bars
 from tests.queue import work_off
 
 if TYPE_CHECKING:
@@ -320,8 +322,8 @@ def test_people_are_found_by_both_names_in_either_order(cedar: District, vera: S
     person = User.objects.filter(role="student").earliest("pk")
     client, given, family = _logged_in(vera), person.given_name, person.family_name
     for asked in (f"{given} {family}", f"{family} {given}", f"{given.upper()} {family[:3]}", f"{family[:3]}  {given}"):
-        for where in ({}, {"district": cedar.pk}):
-            found = client.get("/admin/rosters/user/", {"q": asked, **where}).context["cl"].result_list
+        for district in ("", str(cedar.pk)):
+            found = client.get("/admin/rosters/user/", {"q": asked, "district": district}).context["cl"].result_list
             assert person in found, asked
     wrong = client.get("/admin/rosters/user/", {"q": f"{given} {family}x"}).context["cl"].result_list
     assert person not in wrong
@@ -333,8 +335,54 @@ def test_who_was_removed_is_asked_within_a_district_and_said_to_be_removed(cedar
     assert b"status=tobedeleted" not in client.get("/admin/rosters/user/").content
     page = client.get("/admin/rosters/user/", {"district": cedar.pk})
     assert b"status=tobedeleted" in page.content
-    removed = client.get("/admin/rosters/user/", {"district": cedar.pk, "status": "tobedeleted"}).context["cl"]
+    removed = client.get(f"/admin/rosters/user/?district={cedar.pk}&status=tobedeleted").context["cl"]
     assert removed.result_count == User.objects.filter(status="tobedeleted").count() > 0
     record = client.get(f"/admin/rosters/user/{gone.pk}/change/").content.decode()
     assert "This record was removed" in record
     assert f"/admin/rosters/sync/{sync.pk}/change/" in record
+
+
+def test_a_districts_numbers_lead_to_exactly_their_rows_and_tell_their_last_90_days(
+    cedar: District, alice: Staff
+) -> None:
+    client = _logged_in(alice)
+    before = {n["word"]: n["count"] for n in _live_numbers_shown(client, cedar)}
+    _apply(_waiting(), alice)
+    numbers = _live_numbers_shown(client, cedar)
+    assert [n["word"] for n in numbers] == ["schools", "classes", "students", "teachers", "people", "enrollments"]
+    for number in numbers:
+        assert client.get(number["link"]).context["cl"].result_count == number["count"], number["word"]
+        assert number["line"].endswith(" 100.0,22.0"), number  # all of them fell: a school is gone
+        assert number["moved"] == before[number["word"]] - number["count"] > 0, number["word"]
+
+
+def _live_numbers_shown(client: Client, district: District) -> list[dict[str, Any]]:
+    shown: list[dict[str, Any]] = client.get(f"/admin/rosters/district/{district.pk}/change/").context["live_numbers"]
+    return shown
+
+
+def test_a_finding_that_stays_tells_for_how_many_days(
+    cedar: District, alice: Staff, tables: making.Tables, tmp_path: Path
+) -> None:
+    first = _apply(_sent(cedar, tmp_path, _with_formula(tables)), alice)
+    for sync, days in ((Sync.objects.exclude(pk=first.pk), 20), (Sync.objects.filter(pk=first.pk), 12)):
+        sync.update(received_at=timezone.now() - timedelta(days=days, hours=1))
+    _sent(cedar, tmp_path, _with_formula(tables, row=4))
+    page = _logged_in(alice).get(f"/admin/rosters/district/{cedar.pk}/change/")
+    new = set(first.findings.filter(is_new=True).values_list("code", flat=True))
+    ages = {f.code: f.days for f in page.context["standing_findings"] if f.code in new}
+    assert ages
+    assert set(ages.values()) == {12}
+    assert b"12 days old" in page.content
+
+
+def test_the_audit_trail_reads_as_sentences(cedar: District, alice: Staff) -> None:
+    page = _logged_in(alice).get(f"/admin/rosters/district/{cedar.pk}/change/").content.decode()
+    assert "alice approved the plan" in page
+    assert "alice the" not in page
+
+
+def test_later_syncs_can_be_seen_beside_the_first(cedar: District) -> None:
+    first, second = Sync(added=30_000), Sync(updated=30, base_version=1)
+    assert [float(part) for part in bars(first, 300)] == [100, 0, 100, 0]
+    assert float(bars(second, 300)[1]) > 30
