@@ -29,6 +29,8 @@ def _permissions_of(staff: User) -> dict[str, Any]:
 class StaffAdmin(UserAdmin):  # type: ignore[type-arg]
     """Django's page for staff accounts; every change of what somebody may do leaves an audit row."""
 
+    readonly_fields = ("last_login", "date_joined")  # facts; and as fields they have no labels
+
     @transaction.atomic
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
         return super().changeform_view(request, *args, **kwargs)

@@ -101,7 +101,7 @@ ACTION_WORDS: dict[str, str] = {
 
 
 def happened(action: str, by: str) -> str:
-    """An audit row as a sentence without its end: "maria approved the plan", "the changes went live, decided by maria"."""
+    """An audit row in words: "maria approved the plan", "the changes went live, decided by maria"."""
     words = ACTION_WORDS.get(action, action)
     if not by:
         return words

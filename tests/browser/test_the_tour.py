@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from rosters import making, syncs
-from rosters.models import District, Org, Sync, User
+from rosters.models import LIVE, AuditEvent, District, Org, Sync, User
 from tests.queue import work_off
 
 if TYPE_CHECKING:
@@ -100,8 +100,6 @@ def test_declining_asks_for_a_reason_and_keeps_the_roster(
 def test_every_page_fits_and_has_no_accessibility_fault(
     live_server: LiveServer, cedar: District, tmp_path: Path, width: int, scheme: str, page: Page, alice: Staff
 ) -> None:
-    from axe_playwright_python.sync_playwright import Axe
-
     sync = syncs.receive(cedar, tmp_path / "day2.zip", origin="staff", name="day2.zip", by=alice)
     syncs.prepare(sync.pk)
     page.set_viewport_size({"width": width, "height": 900})
@@ -116,11 +114,118 @@ def test_every_page_fits_and_has_no_accessibility_fault(
         f"rosters/org/{school.pk}/change/", "rosters/auditevent/",
     ):  # fmt: skip
         page.goto(f"{live_server.url}/admin/{address}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{address} is wider than {width}"
-        assert not complaints, complaints  # before axe, which breaks our content policy itself
-        found = Axe().run(page).response["violations"]
-        faults += [
-            (address, v["id"], v["nodes"][0]["html"][:160]) for v in found if v["impact"] in ("critical", "serious")
-        ]
-        complaints.clear()
+        faults += faults_of(page, width, complaints)
     assert not faults, faults
+
+
+def faults_of(page: Page, width: int, complaints: list[str]) -> list[tuple[str, str, str]]:
+    """(address, rule, where) of what axe finds serious on a page, which must not be wider than `width`."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{page.url} is wider than {width}"
+    assert not complaints, (page.url, complaints)  # before axe, which breaks our content policy itself
+    found = Axe().run(page).response["violations"]
+    complaints.clear()
+    return [(page.url, v["id"], v["nodes"][0]["html"][:160]) for v in found if v["impact"] in ("critical", "serious")]
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
+def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
+    live_server: LiveServer, cedar: District, tmp_path: Path, width: int, scheme: str, page: Page, alice: Staff
+) -> None:
+    first = Sync.objects.get(status="applied")
+    held = syncs.prepare(syncs.receive(cedar, tmp_path / "day2.zip", origin="staff", name="day2.zip", by=alice).pk)
+    assert held
+    syncs.approve(held, by=alice, plan_digest=held.plan_digest)
+    held = syncs.apply(held.pk) or held
+    undoing = syncs.undo(held, by=alice)
+    syncs.prepare(undoing.pk)
+    (tmp_path / "broken.zip").write_bytes((tmp_path / "day2.zip").read_bytes()[:9000])
+    broken = syncs.receive(cedar, tmp_path / "broken.zip", origin="staff", name="broken.zip", by=alice)
+    syncs.prepare(broken.pk)
+    on_its_way = syncs.receive(
+        District.objects.create(name="Mesa Valley", site_code="1003"),
+        tmp_path / "day2.zip", origin="staff", name="day2.zip", by=alice,
+    )  # fmt: skip
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    page.goto(f"{live_server.url}/admin/login/")
+    faults = faults_of(page, width, [])
+    complaints = log_in(page, live_server, "alice")
+    records = [f"rosters/{m._meta.model_name}/{m.objects.earliest('pk').pk}/change/" for m in LIVE.values()
+               if m.objects.exists()]  # fmt: skip
+    lists = [f"rosters/{m._meta.model_name}/" for m in LIVE.values()]
+    removed = User.objects.filter(status="tobedeleted").earliest("pk")
+    for address in (
+        *lists, *records, f"rosters/user/{removed.pk}/change/", f"rosters/user/?district={cedar.pk}&status=tobedeleted",
+        f"rosters/sync/{first.pk}/change/", f"rosters/sync/{held.pk}/change/?by=grade",
+        f"rosters/sync/{held.pk}/changes/?table=users&kind=removed&text=a", f"rosters/sync/{undoing.pk}/change/",
+        f"rosters/sync/{held.pk}/changes/?text=nothing-has-this", f"rosters/sync/{broken.pk}/change/",
+        f"rosters/sync/{on_its_way.pk}/change/", f"rosters/district/{on_its_way.district_id}/change/",
+        f"rosters/sync/?came={timezone.localdate()}", "rosters/district/?standing=setup", "rosters/district/?q=nowhere",
+        "?product=math", "?whose=mine", "?state=refused", "auth/user/", "auth/user/add/",
+        f"auth/user/{alice.pk}/change/", "auth/group/", "auth/group/add/", "password_change/", "django_q/",
+        "django_q/schedule/", "django_q/failure/", "django_q/success/", "django_q/ormq/", "rosters/",
+        f"rosters/auditevent/{AuditEvent.objects.earliest('pk').pk}/change/",
+    ):  # fmt: skip
+        page.goto(f"{live_server.url}/admin/{address}")
+        faults += faults_of(page, width, complaints)
+    assert not faults, faults
+
+
+def tab_to(page: Page, name: str) -> None:
+    """Press Tab until the button or field of this name has the focus, which must show."""
+    for _ in range(400):
+        page.keyboard.press("Tab")
+        has = page.evaluate(
+            "(() => { const at = document.activeElement; const shows = getComputedStyle(at).outlineStyle !== 'none';"
+            "return [at.tagName + ' ' + (at.name || at.textContent.trim()), shows]; })()"
+        )
+        if str(has[0]).startswith(name):
+            assert has[1], f"{name} has the focus, but nothing shows it"
+            return
+    pytest.fail(f"{name} cannot be reached with Tab")
+
+
+def test_a_reviewer_declines_and_approves_with_the_keyboard_alone(
+    page: Page, live_server: LiveServer, cedar: District, tmp_path: Path, rita: Staff
+) -> None:
+    complaints = log_in(page, live_server, "rita")
+    for decide in ("decline", "approve"):
+        sync = syncs.receive(cedar, tmp_path / "day2.zip", origin="staff", name="day2.zip", by=rita)
+        syncs.prepare(sync.pk)
+        page.goto(f"{live_server.url}/admin/")
+        tab_to(page, "A Review")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(".holds")
+        if decide == "decline":
+            tab_to(page, "INPUT reason")
+            page.keyboard.type("Send the school again, please.")
+            page.keyboard.press("Enter")
+            page.wait_for_selector("text=Reason given")
+        else:
+            tab_to(page, "BUTTON Approve")
+            page.keyboard.press("Enter")
+            page.wait_for_selector("#progress")
+            work_off()
+            page.wait_for_selector("text=Can be undone until")
+    assert [s.status for s in Sync.objects.order_by("-pk")[:2]] == ["applied", "declined"]
+    assert not complaints, complaints
+
+
+def test_the_page_of_a_refused_decision_leads_on(
+    page: Page, live_server: LiveServer, cedar: District, tmp_path: Path, rita: Staff
+) -> None:
+    log_in(page, live_server, "rita")
+    sync = syncs.receive(cedar, tmp_path / "day2.zip", origin="staff", name="day2.zip", by=rita)
+    syncs.prepare(sync.pk)
+    page.goto(f"{live_server.url}/admin/rosters/sync/{sync.pk}/change/")
+    District.objects.filter(pk=cedar.pk).update(version=5)  # the roster moves while somebody reads
+    page.click("button:has-text('Approve')")
+    page.wait_for_selector("text=the plan is being made anew")
+    assert page.url.endswith("/approve/")
+    work_off()
+    page.wait_for_url("**/change/")  # the page followed the new plan by itself, and sent nothing twice
+    page.click("text=Show the records >> nth=0")
+    page.wait_for_selector("#changes .change.removed")
+    assert Sync.objects.get(pk=sync.pk).status == "awaiting_review"
