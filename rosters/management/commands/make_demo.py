@@ -22,9 +22,9 @@ from rosters import making, syncs
 from rosters.models import AuditEvent, Delivery, District, Sync
 
 DISTRICTS = (
-    ("1001", "Cedar Grove", 1500, "America/Chicago"),
-    ("1002", "Harbor City", 900, "America/New_York"),
-    ("1003", "Mesa Valley", 400, "America/Denver"),
+    ("1001", "Cedar Grove", 1500, "America/Chicago", ["literacy", "math"]),
+    ("1002", "Harbor City", 900, "America/New_York", ["literacy"]),
+    ("1003", "Mesa Valley", 400, "America/Denver", ["literacy"]),
 )
 
 
@@ -41,7 +41,7 @@ class Command(BaseCommand):
         now = timezone.now()
         maria = _staff("maria", "Maria", "Santos", "manager")
         tom = _staff("tom", "Tom", "Becker", "reviewer")
-        for index, (site_code, name, users, zone) in enumerate(DISTRICTS):
+        for index, (site_code, name, users, zone, products) in enumerate(DISTRICTS):
             owner = maria if index != 1 else tom
             district = District.objects.create(
                 site_code=site_code,
@@ -49,7 +49,7 @@ class Command(BaseCommand):
                 time_zone=zone,
                 owner=owner,
                 created_at=now - timedelta(days=30),
-                products=["literacy"] if index else [],
+                products=products,
             )
             AuditEvent.objects.create(
                 at=now - timedelta(days=30),
