@@ -341,10 +341,14 @@ def _groups(sync: Sync, asked: str, held: set[tuple[str, str]]) -> dict[str, Any
                 "added": 0,
                 "updated": 0,
                 "removed": 0,
+                "enrollments": 0,
                 "all": 0,
             },
         )
-        row["all"] += tally.added + tally.updated + tally.removed
+        changes = tally.added + tally.updated + tally.removed
+        row["all"] += changes
+        if tally.table == "enrollments":
+            row["enrollments"] = changes
         if tally.table == "users":
             row.update(before=tally.before, added=tally.added, updated=tally.updated, removed=tally.removed)
     rows = sorted((r for r in groups.values() if r["all"]), key=lambda r: (-r["removed"], -r["all"], r["label"]))

@@ -294,6 +294,9 @@ def test_people_stand_by_school_grade_and_role_and_what_tripped_a_hold_is_marked
         key, number = next(iter(removed.items()))
         changes = client.get(f"/admin/rosters/sync/{sync.pk}/changes/", {"table": "users", "kind": "removed", by: key})
         assert changes.context["total"] == number
+        row = next(row for row in page.context["groups"] if row["key"] == key)
+        enrolled = client.get(f"/admin/rosters/sync/{sync.pk}/changes/", {"table": "enrollments", by: key})
+        assert enrolled.context["total"] == row["enrollments"] > 0
 
 
 def test_an_undo_tells_what_came_since_and_what_it_leaves_and_its_page_loads_no_roster(
@@ -336,6 +339,8 @@ def test_who_was_removed_is_asked_within_a_district_and_said_to_be_removed(cedar
     page = client.get("/admin/rosters/user/", {"district": cedar.pk})
     assert b"status=tobedeleted" in page.content
     removed = client.get(f"/admin/rosters/user/?district={cedar.pk}&status=tobedeleted").context["cl"]
+    assert "district" not in removed.list_display  # the status could not be seen beside it
+    assert "standing" in removed.list_display
     assert removed.result_count == User.objects.filter(status="tobedeleted").count() > 0
     record = client.get(f"/admin/rosters/user/{gone.pk}/change/").content.decode()
     assert "This record was removed" in record
