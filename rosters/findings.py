@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from rosters.oneroster.rules import RULES
+from rosters.oneroster.rules import RULES, STANDS_ON
 
 Severity = Literal["fatal", "error", "warning", "info"]
 
@@ -75,10 +75,21 @@ NO_PLACES = places()
 
 @dataclass(slots=True)
 class Findings:
-    """Collects findings; merges what belongs together; yields them in the order in which to mend them."""
+    """Collects findings; merges what belongs together; yields them in the order in which to mend them.
+
+    `overrides`: rule code to severity, or "off". One that would lower a rule that the roster stands on does not count:
+    what it silenced would be refused or set aside all the same, and nobody would learn why.
+    """
 
     overrides: dict[str, str] = field(default_factory=dict)
     _groups: dict[tuple[str, str, str, str], Finding] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.overrides = {
+            code: severity
+            for code, severity in self.overrides.items()
+            if code not in STANDS_ON or severity in ("fatal", "error")
+        }
 
     def add(
         self,

@@ -15,7 +15,7 @@ from rosters.findings import Findings
 from rosters.frames import LINE, Checked, CheckOptions, Delivered, DeliveredTable, Frames
 from rosters.normalising import target
 from rosters.oneroster import VERSIONS
-from rosters.oneroster.rules import RULES
+from rosters.oneroster.rules import RULES, STANDS_ON
 from rosters.validating import check
 
 ROOT = Path(__file__).parents[2]
@@ -406,6 +406,19 @@ def test_an_override_changes_severity_and_effect() -> None:
     assert warned.findings.count("error") == 0
     assert warned.tables["users"].frame["grades"][STUDENT] == "K"
     assert "OR-CSV-143" not in codes(judged(edited, overrides={"OR-CSV-143": "off"}))
+
+
+@pytest.mark.parametrize("severity", ["off", "info", "warning"])
+@pytest.mark.parametrize(
+    ("code", "edit"), [case for case in CASES if case[0] in STANDS_ON], ids=[c for c, _ in CASES if c in STANDS_ON]
+)
+def test_what_a_roster_stands_on_is_not_lowered_by_an_override_of_old(code: str, edit: Edit, severity: str) -> None:
+    broken = edit(dict(OLD)) or OLD
+    plain, lowered = judged(broken), judged(broken, overrides={code: severity})
+    assert [f.as_json() for f in lowered.findings] == [f.as_json() for f in plain.findings]
+    assert lowered.rejections == plain.rejections
+    for name, table in plain.tables.items():
+        assert set(lowered.tables[name].quarantined["sourcedId"]) == set(table.quarantined["sourcedId"])
 
 
 def test_too_many_bad_rows_refuse_the_delivery() -> None:
