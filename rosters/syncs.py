@@ -34,6 +34,7 @@ from rosters.frames import Checked, CheckOptions, Delivered, Frames
 from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Org, Snapshot, Sync, Tally
 from rosters.oneroster.normal import NORMAL, REFERENCES, TABLES
 from rosters.storing import Store, StoredFrames
+from rosters.validating.cells import newest_change
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -277,13 +278,13 @@ def _prepare_delivery(work: _Work) -> None:
         delivered_ids: dict[str, pl.Series] = {
             t: checked.tables[t].frame["sourcedId"] for t in ("orgs", "users") if t in checked.tables
         }
-        last_modified = max((str(t.frame["dateLastModified"].max() or "") for t in checked.tables.values()), default="")
+        last_modified = newest_change(checked, work.now)
         target = normalising.target(checked, base)
         findings = checked.findings
         del checked, delivered
         difference = compare(base, target)
     _finish_preparing(
-        work, base, target, difference, findings, {**facts, "last_modified": last_modified[:40]}, delivered_ids
+        work, base, target, difference, findings, {**facts, "last_modified": last_modified}, delivered_ids
     )
 
 

@@ -22,7 +22,7 @@ def check(
     delivered: Delivered, *, base: Frames | None = None, options: CheckOptions, progress: Progress = silent
 ) -> Checked:
     """Hold a delivery against every rule. `base` is the accepted roster: deltas and absent files refer to it."""
-    findings = Findings(overrides=dict(options.overrides))
+    findings = Findings(overrides=profiles.overrides(options))
     findings.extend(delivered.findings)
     if not delivered.readable or findings.fatal:
         reasons = tuple(dict.fromkeys(("ROSTER-UNREADABLE", f.message) for f in findings if f.severity == "fatal"))

@@ -14,17 +14,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
 from rosters.findings import Effect, Severity
+from rosters.frames import Checked
 from rosters.oneroster.spec import Column, Table, Vocabulary
 from rosters.oneroster.vocabularies import CEDS_GRADES, GRADE_VARIANTS
 from rosters.validating.context import GUID, Context, indices
 
 # Digits are spelled out: \d would take those of every script.
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
-_DATE_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{3})?Z$"
+DATE_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{3})?Z$"
 _NULLS = ("NULL", "null", "Null", "N/A", "n/a", "#N/A", "none", "None", "#REF!", "#VALUE!", "#NAME?")
 _INVISIBLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00a0\u200b-\u200f\u2028-\u202e\u2060\ufeff\ufffd]"
 _MOJIBAKE = r"Ã[\u0080-\u00bf©¨±¼³¡­]|â€|Â[\u00a0-\u00bf]"
@@ -217,8 +219,19 @@ def _modes(ctx: Context, table: Table) -> None:
         ctx.findings.add(
             "OR-CSV-085", table.file, "status", detail=f"{facts[3]:,} of {len(frame):,} rows are written as delta."
         )
-    future = pl.col("dateLastModified").str.head(10) > (ctx.options.today.isoformat())
-    run(ctx, name, [Test("OR-CSV-088", "dateLastModified", modified & future)])
+    # The cells are in UTC, where it is tomorrow on an American evening. What is no date has been reported for that.
+    moment, latest = pl.col("dateLastModified"), (ctx.options.today + timedelta(days=1)).isoformat()
+    if str(frame["dateLastModified"].max() or "") > latest:
+        future = (moment.str.head(10) > latest) & moment.str.contains(DATE_TIME)
+        run(ctx, name, [Test("OR-CSV-088", "dateLastModified", future)])
+
+
+def newest_change(checked: Checked, now: datetime) -> str:
+    """The newest dateLastModified of a delivery, as it came; "" without one. Words, and moments still to come, do not
+    count: after them every later delivery would look stale."""
+    moment, latest = pl.col("dateLastModified"), now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S")
+    past = moment.filter((moment != "") & (moment.str.head(19) <= latest) & moment.str.contains(DATE_TIME))
+    return max((str(t.frame.select(past.max()).item() or "") for t in checked.tables.values()), default="")
 
 
 # --------------------------------------------------------------------------------------------------------------------
@@ -238,7 +251,7 @@ def _of_column(ctx: Context, table: Table, column: Column) -> Iterator[Test]:
             )
         else:
             day = cell.str.head(10).str.to_date("%Y-%m-%d", strict=False)
-            right = cell.str.contains(_DATE_TIME) & day.is_not_null()
+            right = cell.str.contains(DATE_TIME) & day.is_not_null()
             yield Test("OR-CSV-104", name, given & ~right, effect="none")
             short = given & right & (cell.str.len_bytes() == len("2026-11-24T10:00:00Z"))
             yield Test("OR-CSV-104", name, short, "It has no milliseconds.", "none", "warning")

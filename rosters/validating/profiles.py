@@ -1,15 +1,23 @@
-"""What a product asks beyond the standard (PR-001 to PR-020), from `rosters.oneroster.products`."""
+"""What a product asks beyond the standard (PR-001 to PR-020, OR-CSV-092), from `rosters.oneroster.products`."""
 
 from __future__ import annotations
 
 import polars as pl
 
 from rosters.findings import Severity
+from rosters.frames import CheckOptions
 from rosters.oneroster.products import PRODUCTS, Product, Requirement
 from rosters.validating.context import Context, indices
 from rosters.validating.semantics import LEADERS, in_role, living
 
 _STRICT = ("OR-CSV-061", "OR-CSV-062", "OR-CSV-063", "OR-CSV-071")
+
+
+def overrides(options: CheckOptions) -> dict[str, str]:
+    """The severities that this product gives to rules, and over them those of the district: rule code to severity or
+    "off"."""
+    product = PRODUCTS.get(options.product)
+    return {**(product.overrides if product else {}), **options.overrides}
 
 
 def check(ctx: Context) -> None:
@@ -20,6 +28,9 @@ def check(ctx: Context) -> None:
         return
     if ctx.delivered.version not in product.versions:
         ctx.findings.add("PR-002", detail=f"{product.name} takes {', '.join(product.versions)}.")
+    for name, table in ctx.delivered.tables.items():
+        if table.mode not in product.modes:
+            ctx.findings.add("OR-CSV-092", f"{name}.csv", detail=f"{product.name} takes {', '.join(product.modes)}.")
     changes = all(table.mode == "delta" for table in ctx.delivered.tables.values())
     for name in product.required_files:
         if name not in ctx.delivered.tables and name not in ctx.base:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 
+from rosters.validating.cells import newest_change
 from tests.rosters.test_rules import OLD, STUDENT, codes, judged, put
 from tests.rosters.validating.test_semantics import edited
 
@@ -60,3 +63,26 @@ def test_rule_OR_CSV_104_a_moment_that_exists(text: str, severity: str) -> None:
     assert "OR-CSV-104" not in codes(found)
     checked = judged(edited(put("users", "dateLastModified", text)), modes={"users": "delta"})
     assert [f.severity for f in checked.findings if f.code == "OR-CSV-104"] == ([severity] if severity else [])
+
+
+@pytest.mark.parametrize(
+    ("text", "fires"),
+    [
+        ("2026-11-25T02:30:00.000Z", False), ("2026-11-26T00:00:00.000Z", True), ("2031-01-01T00:00:00Z", True),
+        ("yesterday", False),
+    ],
+)  # fmt: skip
+def test_rule_OR_CSV_088_counts_days_in_utc(text: str, fires: bool) -> None:
+    checked = judged(edited(put("users", "dateLastModified", text)), modes={"users": "delta"})
+    assert ("OR-CSV-088" in codes(checked)) is fires
+
+
+@pytest.mark.parametrize(
+    "text", ["yesterday", "2031-01-01T00:00:00.000Z", "2026-11-24T12:00:01.000Z", "", "2026-01-01"]
+)
+def test_the_newest_change_of_a_delivery_is_a_moment_that_was(text: str) -> None:
+    noon = datetime(2026, 11, 24, 12, tzinfo=UTC)
+    strange = edited(put("users", "dateLastModified", text))
+    assert newest_change(judged(strange), noon) == ""
+    known = edited(put("users", "dateLastModified", "2026-11-24T11:59:59.000Z", 1), of=strange)
+    assert newest_change(judged(known), noon) == "2026-11-24T11:59:59.000Z"

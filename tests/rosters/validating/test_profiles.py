@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import MappingProxyType
+
 import polars as pl
 import pytest
 
 from rosters.frames import Checked
 from rosters.normalising import target
-from rosters.oneroster.products import PRODUCTS
-from tests.rosters.test_rules import NEW, OLD, STUDENT, TEACHER, Tables, codes, drop, judged, put, where
+from rosters.oneroster.products import MATH, PRODUCTS
+from rosters.validating import profiles
+from tests.rosters.test_rules import NEW, OLD, STUDENT, TEACHER, Tables, again, codes, drop, judged, put, where
 from tests.rosters.validating.test_practice import changed
 from tests.rosters.validating.test_semantics import edited, places
 
@@ -93,3 +97,36 @@ def test_rules_PR_014_and_015_several_grades_are_one_complaint() -> None:
     found = codes(judged(edited(put("users", "grades", "01,PS", STUDENT)), product="literacy"))
     clean = codes(judged(OLD, product="literacy"))
     assert {"PR-014", "PR-015"} & (found - clean) == {"PR-015"}
+
+
+@pytest.fixture
+def cautious(monkeypatch: pytest.MonkeyPatch) -> str:
+    """A product that takes full sets only, is strict about grades, and does not mind long texts."""
+    rules = {"OR-CSV-144": "error", "OR-CSV-055": "off", "OR-CSV-160": "off"}
+    product = replace(MATH, key="cautious", name="Cautious", modes=("bulk",), overrides=rules)  # type: ignore[arg-type]
+    monkeypatch.setattr(profiles, "PRODUCTS", MappingProxyType({**PRODUCTS, product.key: product}))
+    return product.key
+
+
+def test_rule_OR_CSV_092_changes_for_a_product_that_takes_full_sets(cautious: str) -> None:
+    delta = {**OLD, "users": changed(OLD["users"])}
+    found = judged(delta, modes={"users": "delta"}, product=cautious).findings
+    assert [f.file for f in found if f.code == "OR-CSV-092"] == ["users.csv"]
+    assert "OR-CSV-092" not in codes(judged(delta, modes={"users": "delta"}, product="math"))
+    assert "OR-CSV-092" not in codes(judged(OLD, product=cautious))
+
+
+def test_a_product_changes_the_severity_of_rules_and_the_district_has_the_last_word(cautious: str) -> None:
+    strange = edited(put("users", "grades", "Kinder"), put("users", "middleName", "x" * 300), of=NEW)
+    assert severities(judged(strange, "1.2"), "OR-CSV-144") == {"warning"}
+    for_it = judged(strange, "1.2", product=cautious)
+    assert severities(for_it, "OR-CSV-144") == {"error"}
+    assert for_it.tables["users"].dropped.rows() == [(NEW["users"]["sourcedId"][0], "grades")]
+    assert "OR-CSV-055" not in codes(for_it)
+    district = {"OR-CSV-144": "info", "OR-CSV-055": "warning"}
+    assert severities(judged(strange, "1.2", product=cautious, overrides=district), "OR-CSV-144") == {"info"}
+    assert "OR-CSV-055" in codes(judged(strange, "1.2", product=cautious, overrides=district))
+
+
+def test_a_product_does_not_lower_what_the_roster_stands_on(cautious: str) -> None:
+    assert "OR-CSV-160" in codes(judged(edited(again("users", familyName="Other")), product=cautious))
