@@ -64,7 +64,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class CheckOptions:
-    """What a check depends on beside the delivery.
+    """What a check depends on beside the delivery. `products`: whose requirements are asked, too.
 
     `mappings` heals cells before they are judged: {"users.grades": {"K": "KG"}}.
     `overrides` changes the severity of a rule: {"OR-CSV-143": "warning"}, or "off".
@@ -73,7 +73,7 @@ class CheckOptions:
     """
 
     today: date
-    product: str = ""
+    products: tuple[str, ...] = ()
     mappings: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     overrides: Mapping[str, str] = field(default_factory=dict)
     max_bad_share: float = 0.005

@@ -244,7 +244,7 @@ def _prepare_delivery(work: _Work) -> None:
         today = work.now.astimezone(zoneinfo.ZoneInfo(district.time_zone)).date()
         options = CheckOptions(
             today=today,
-            product=(district.products or [""])[0],
+            products=tuple(district.products or ()),
             mappings=district.mappings,
             overrides=district.rule_overrides,
             max_bad_share=holding.limit_of(district.hold_limits, "bad_share"),

@@ -13,19 +13,27 @@ from rosters.validating.semantics import LEADERS, in_role, living
 _STRICT = ("OR-CSV-061", "OR-CSV-062", "OR-CSV-063", "OR-CSV-071")
 
 
+def _products(options: CheckOptions) -> list[Product]:
+    return [PRODUCTS[key] for key in options.products if key in PRODUCTS]
+
+
 def overrides(options: CheckOptions) -> dict[str, str]:
-    """The severities that this product gives to rules, and over them those of the district: rule code to severity or
+    """The severities that the products give to rules, and over them those of the district: rule code to severity or
     "off"."""
-    product = PRODUCTS.get(options.product)
-    return {**(product.overrides if product else {}), **options.overrides}
+    merged: dict[str, str] = {}
+    for product in _products(options):
+        merged.update(product.overrides)
+    return {**merged, **options.overrides}
 
 
 def check(ctx: Context) -> None:
-    """The chosen product's requirements; nothing without one. They are reported, and never cost a value: the roster
-    is right by the standard, and other products may use it."""
-    product = PRODUCTS.get(ctx.options.product)
-    if product is None:
-        return
+    """What each product of the district requires. It is reported, and never costs a value: the roster is right by the
+    standard, and other products may use it."""
+    for product in _products(ctx.options):
+        _check(ctx, product)
+
+
+def _check(ctx: Context, product: Product) -> None:
     if ctx.delivered.version not in product.versions:
         ctx.findings.add("PR-002", detail=f"{product.name} takes {', '.join(product.versions)}.")
     for name, table in ctx.delivered.tables.items():
@@ -38,16 +46,21 @@ def check(ctx: Context) -> None:
             ctx.findings.add("PR-001", f"{name}.csv", detail=f"{product.name} needs it.", severity=severity)
     for name in product.ignored_files:
         if name in ctx.delivered.tables:
-            ctx.findings.add("PR-003", f"{name}.csv")
+            ctx.findings.add("PR-003", f"{name}.csv", detail=_in(product))
     if product.strict_headers:
         for finding in list(ctx.findings):
             if finding.code in _STRICT:
-                ctx.findings.add("PR-020", finding.file, finding.column)
+                ctx.findings.add("PR-020", finding.file, finding.column, detail=_in(product))
     for requirement in product.requirements:
         if requirement.table in ctx.frames and requirement.column in ctx.frames[requirement.table].columns:
             _requirement(ctx, product, requirement)
     _grades(ctx, product)
     _roles(ctx, product)
+
+
+def _in(product: Product) -> str:
+    """Keeps what two products ask of the same cell apart."""
+    return f"In {product.name}."
 
 
 def _those(ctx: Context, requirement: Requirement) -> pl.Series:
@@ -66,13 +79,32 @@ def _requirement(ctx: Context, product: Product, requirement: Requirement) -> No
             "PR-010", table, column, indices(those & (cells == "")), effect="none", detail=f"{product.name} needs it."
         )
     if requirement.pattern:
-        ctx.flag("PR-011", table, column, indices(given & ~cells.str.contains(requirement.pattern)), effect="none")
+        ctx.flag(
+            "PR-011",
+            table,
+            column,
+            indices(given & ~cells.str.contains(requirement.pattern)),
+            effect="none",
+            detail=_in(product),
+        )
     if requirement.min_length:
         ctx.flag(
-            "PR-013", table, column, indices(given & (cells.str.len_chars() < requirement.min_length)), effect="none"
+            "PR-013",
+            table,
+            column,
+            indices(given & (cells.str.len_chars() < requirement.min_length)),
+            effect="none",
+            detail=_in(product),
         )
     if requirement.single_valued:
-        ctx.flag("PR-015", table, column, indices(given & cells.str.contains(",", literal=True)), effect="none")
+        ctx.flag(
+            "PR-015",
+            table,
+            column,
+            indices(given & cells.str.contains(",", literal=True)),
+            effect="none",
+            detail=_in(product),
+        )
     if requirement.unique_in:
         scope = (
             ["schoolSourcedId"]
@@ -80,7 +112,7 @@ def _requirement(ctx: Context, product: Product, requirement: Requirement) -> No
             else []
         )
         shared = ctx.frames[table].select(pl.struct(column, *scope).is_duplicated()).to_series()
-        ctx.flag("PR-012", table, column, indices(given & shared), effect="none")
+        ctx.flag("PR-012", table, column, indices(given & shared), effect="none", detail=_in(product))
 
 
 def _grades(ctx: Context, product: Product) -> None:
@@ -94,7 +126,7 @@ def _grades(ctx: Context, product: Product) -> None:
             "grades",
             indices(in_role(ctx, "student") & strange),
             effect="none",
-            detail=f"In {product.name}.",
+            detail=_in(product),
         )
 
 
@@ -106,4 +138,4 @@ def _roles(ctx: Context, product: Product) -> None:
         number = int((in_role(ctx, *product.ignored_roles) & ~in_role(ctx, *loaded)).sum())
         if number:
             file = "roles.csv" if ctx.delivered.version == "1.2" else "users.csv"
-            ctx.findings.add("PR-016", file, "role", count=number)
+            ctx.findings.add("PR-016", file, "role", count=number, detail=_in(product))

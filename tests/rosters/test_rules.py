@@ -45,12 +45,13 @@ def judged(
     version: str = "1.1",
     *,
     modes: dict[str, str] | None = None,
-    product: str = "",
+    product: str | tuple[str, ...] = (),
     base: Frames | None = None,
     mappings: dict[str, dict[str, str]] | None = None,
     overrides: dict[str, str] | None = None,
 ) -> Checked:
-    options = CheckOptions(today=TODAY, product=product, mappings=mappings or {}, overrides=overrides or {})
+    products = (product,) if isinstance(product, str) else product
+    options = CheckOptions(today=TODAY, products=products, mappings=mappings or {}, overrides=overrides or {})
     return check(delivered(tables, version, modes), base=base, options=options)
 
 
@@ -505,7 +506,7 @@ def test_rule_PR_003_a_file_that_the_product_does_not_read() -> None:
 def test_rule_PR_020_a_header_that_the_product_cannot_read() -> None:
     read = delivered(OLD)
     read.findings.add("OR-CSV-062", "users.csv")
-    assert "PR-020" in codes(check(read, options=CheckOptions(today=TODAY, product="math")))
+    assert "PR-020" in codes(check(read, options=CheckOptions(today=TODAY, products=("math",))))
 
 
 #: Rules of the catalogue that no check looks for; docs/rules-left-out.md gives the reasons.

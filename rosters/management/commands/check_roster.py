@@ -52,7 +52,8 @@ class Command(BaseCommand):
             self._stop(f"There is nothing at {path}.")
         meter = Meter(sys.stderr)
         delivered = read(path, version=options["version"], progress=meter)
-        checked = check(delivered, options=CheckOptions(today=date.today(), product=options["product"]), progress=meter)
+        products = (options["product"],) if options["product"] else ()
+        checked = check(delivered, options=CheckOptions(today=date.today(), products=products), progress=meter)
         meter.done()
         result = _as_json(delivered, checked.findings)
         try:

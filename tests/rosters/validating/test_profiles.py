@@ -130,3 +130,11 @@ def test_a_product_changes_the_severity_of_rules_and_the_district_has_the_last_w
 
 def test_a_product_does_not_lower_what_the_roster_stands_on(cautious: str) -> None:
     assert "OR-CSV-160" in codes(judged(edited(again("users", familyName="Other")), product=cautious))
+
+
+def test_each_product_of_a_district_is_asked_and_says_so_itself() -> None:
+    strange = edited(put("users", "grades", "PS", STUDENT))
+    both = [f for f in judged(strange, product=("literacy", "math")).findings if f.code.startswith("PR-")]
+    alone = [f for key in ("literacy", "math") for f in judged(strange, product=key).findings if f.code[:3] == "PR-"]
+    assert sorted((f.code, f.message, f.count) for f in both) == sorted((f.code, f.message, f.count) for f in alone)
+    assert len({(f.code, f.file, f.column, f.detail) for f in both}) == len(both)
