@@ -116,14 +116,35 @@ def is_junk(name: str) -> bool:
 def opened(path: Path, limits: Limits, findings: Findings) -> Iterator[list[Member]]:
     """The files of the delivery at `path`; none, and a fatal finding, where it cannot be opened safely."""
     if path.is_dir():
-        yield _folder(path, findings)
+        yield _within(limits, _folder(path, findings), findings)
         return
     with path.open("rb") as file:
         head = file.read(512)
         if path.suffix.lower() == ".csv":
-            yield [_plain_file(path)]
+            yield _within(limits, [_plain_file(path)], findings)
         else:
             yield _Zip(path, file, head, limits, findings).members()
+
+
+def _within(limits: Limits, members: list[Member], findings: Findings) -> list[Member]:
+    """Plain files, unless they are more, or larger, than a zip may hold."""
+    try:
+        _check_amount(limits, len(members), sum(member.size for member in members))
+    except Damaged as damage:
+        _refuse(damage, findings)
+        return []
+    return members
+
+
+def _check_amount(limits: Limits, files: int, size: int) -> None:
+    if files > limits.entries:
+        raise Damaged("OR-CSV-005", f"It holds {files:,} files; at most {limits.entries:,} are taken.")
+    if size > limits.unpacked:
+        raise Damaged("OR-CSV-005", f"Its files have {size:,} bytes; at most {limits.unpacked:,} are taken.")
+
+
+def _refuse(damage: Damaged, findings: Findings) -> None:
+    findings.add(damage.code, severity="fatal", detail=str(damage), effect="package")
 
 
 def _folder(path: Path, findings: Findings) -> list[Member]:
@@ -180,7 +201,7 @@ class _Zip:
             infos = self._entries(directory)
             self._check_layout(infos, directory)
         except Damaged as damage:
-            self.findings.add(damage.code, severity="fatal", detail=str(damage), effect="package")
+            _refuse(damage, self.findings)
             return []
         return self._named_files(infos)
 
@@ -259,13 +280,8 @@ class _Zip:
             raise Damaged("OR-CSV-005", f"A file in it unpacks to more than {limits.ratio} times its size.")
 
     def _check_amount(self, infos: list[zipfile.ZipInfo]) -> None:
-        limits = self.limits
         files = [info for info in infos if not info.is_dir() and not is_junk(info.filename)]
-        if len(files) > limits.entries:
-            raise Damaged("OR-CSV-005", f"It holds {len(files):,} files; at most {limits.entries:,} are taken.")
-        total = sum(info.file_size for info in infos)
-        if total > limits.unpacked:
-            raise Damaged("OR-CSV-005", f"It unpacks to {total:,} bytes; at most {limits.unpacked:,} are taken.")
+        _check_amount(self.limits, len(files), sum(info.file_size for info in infos))
 
     def _check_layout(self, infos: list[zipfile.ZipInfo], directory: _Directory) -> None:
         """Every byte belongs to exactly one entry, and each local header agrees with the directory."""

@@ -243,3 +243,16 @@ def test_a_folder_and_a_single_file_are_read_too(tmp_path: Path) -> None:
     (tmp_path / "set" / "orgs.csv").write_text(ORGS, newline="")
     assert ids(read(tmp_path / "set")) == ["school-1"]
     assert ids(read(tmp_path / "set" / "orgs.csv")) == ["school-1"]
+
+
+def test_or_csv_005_a_folder_may_hold_no_more_than_a_zip(tmp_path: Path) -> None:
+    (tmp_path / "manifest.csv").write_text(manifest("orgs"), newline="")
+    (tmp_path / "orgs.csv").write_text(ORGS, newline="")
+    assert read(tmp_path).readable
+    size = sum(path.stat().st_size for path in tmp_path.iterdir())
+    for limits in (Limits(unpacked=size - 1), Limits(entries=1)):
+        delivered = read(tmp_path, limits=limits)
+        assert not delivered.readable
+        assert severity(delivered, "OR-CSV-005") == "fatal"
+    assert read(tmp_path, limits=Limits(unpacked=size, entries=2)).readable
+    assert not read(tmp_path / "orgs.csv", limits=Limits(unpacked=len(ORGS) - 1)).readable
