@@ -68,8 +68,14 @@ def _faults(district: District) -> Iterator[str]:
             path = settings.PORTAL_DATA_DIR / "snapshots" / str(district.pk) / f"{table}-{facts['digest']}.parquet"
             if not path.exists():
                 yield f"{table}: the snapshot's file is missing"
-            elif _digest(_stored_rows(path, columns)) != (facts["rows"], facts["digest"]):
-                yield f"{table}: the snapshot's file is not what it was"
+            else:
+                try:
+                    stored = _digest(_stored_rows(path, columns))
+                except pl.exceptions.PolarsError:
+                    yield f"{table}: the snapshot's file cannot be read"
+                else:
+                    if stored != (facts["rows"], facts["digest"]):
+                        yield f"{table}: the snapshot's file is not what it was"
     yield from _derived_faults(district.pk)
     whole = "".join(
         f"{t} {tables[t]['rows']} {tables[t]['digest']}\n" for t in NORMAL if t in tables and tables[t]["rows"]

@@ -1,0 +1,120 @@
+"""What goes wrong around a sync, not in its file: each fault becomes a state that somebody can see and act on, and no
+roster value leaves with it."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import polars as pl
+import pytest
+
+from rosters import making, reading, syncs
+from rosters.models import AuditEvent, Sync, User
+from tests.journeys.trip import Trip, verified
+from tests.rosters.reading.sets import manifest, packed
+
+pytestmark = pytest.mark.django_db
+
+
+def _told(sync: Sync, caplog: pytest.LogCaptureFixture) -> str:
+    """Everything that a fault left behind in words."""
+    events = AuditEvent.objects.filter(sync=sync).values_list("before", "after", "subject")
+    return " ".join([sync.error, sync.verdict, caplog.text, *(str(event) for event in events)])
+
+
+def _values(tables: making.Tables) -> list[str]:
+    users = tables["users"]
+    return [*users["sourcedId"].to_list(), *users["username"].to_list(), *users["email"].to_list()]
+
+
+def test_a_fault_that_may_pass_is_tried_three_times(
+    trip: Trip, tables: making.Tables, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The disk with the originals is away for a while."""
+    making.write_zip(trip.folder / "sent.zip", tables)
+    sync = syncs.receive(trip.district, trip.folder / "sent.zip", origin="staff", name="sent.zip", by=trip.by)
+    assert sync.delivery is not None
+    original = syncs.store().original(trip.district.pk, sync.delivery.sha256)
+    away = original.rename(original.with_name("away"))
+    for number in (1, 2):
+        assert syncs.prepare(sync.pk) is not None
+        sync.refresh_from_db()
+        assert (sync.status, sync.attempts) == ("received", number)
+    away.rename(original)
+    trip.go(syncs.prepare(sync.pk) or sync)
+    assert not any(value in caplog.text for value in _values(tables))
+
+
+def test_a_fault_that_does_not_pass_is_given_up_with_a_next_step(
+    trip: Trip, tables: making.Tables, caplog: pytest.LogCaptureFixture
+) -> None:
+    trip.go(trip.send(tables))
+    making.write_zip(trip.folder / "sent.zip", making.next_day(tables, change=0.05, seed=1)[0])
+    sync = syncs.receive(trip.district, trip.folder / "sent.zip", origin="staff", name="sent.zip", by=trip.by)
+    assert sync.delivery is not None
+    syncs.store().original(trip.district.pk, sync.delivery.sha256).unlink()
+    for _ in range(Sync.MAX_ATTEMPTS):
+        syncs.prepare(sync.pk)
+    sync.refresh_from_db()
+    assert (sync.status, sync.error_code) == ("failed", "GAVE-UP")
+    assert "try again" in sync.error
+    assert syncs.prepare(sync.pk) is None, "it has ended"
+    told = _told(sync, caplog)
+    assert not any(value in told for value in _values(tables))
+    trip.verify()
+
+
+@pytest.mark.parametrize("fault", [ValueError, pl.exceptions.PanicException])
+def test_a_bug_fails_visibly_and_says_no_value(
+    trip: Trip, tables: making.Tables, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, fault: Any
+) -> None:
+    """Also a panic of polars, which is no Exception: a worker must not die of it and leave the sync to nobody."""
+    trip.go(trip.send(tables))
+    secret = tables["users"]["sourcedId"][0]
+
+    def broken(*args: object, **kwargs: object) -> None:
+        raise fault(f"cannot read {secret}")
+
+    monkeypatch.setattr(reading, "read", broken)
+    caplog.set_level(logging.DEBUG)
+    sync = trip.send(making.next_day(tables, change=0.05, seed=1)[0])
+    sync.refresh_from_db()
+    assert (sync.status, sync.error_code) == ("failed", "PORTAL-FAULT")
+    assert "number of this sync" in sync.error
+    assert secret not in _told(sync, caplog)
+    trip.verify()
+
+
+def test_a_snapshot_that_is_damaged_fails_a_sync_and_is_found(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    users = trip.district.snapshot.tables["users"]["digest"] if trip.district.snapshot else ""
+    path = syncs.store().snapshot_path(trip.district.pk, "users", users)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    sync = trip.send(making.next_day(tables, change=0.05, seed=1)[0])
+    assert (sync.status, sync.error_code) == ("failed", "PORTAL-FAULT")
+    code, told = verified()
+    assert code == 1
+    assert "users: the snapshot's file cannot be read" in told
+    path.write_bytes(whole)
+    trip.verify()
+    trip.go(syncs.prepare(syncs.retry(sync, by=trip.by).pk) or sync)
+
+
+def test_a_delta_applied_and_undone_leads_back_to_the_digest(trip: Trip, tables: making.Tables) -> None:
+    first = trip.go(trip.send(tables))
+    users = tables["users"]
+    changed = users.head(3).with_columns(
+        pl.lit("active").alias("status"),
+        pl.lit("2026-01-01T00:00:00.000Z").alias("dateLastModified"),
+        pl.lit("Renamed").alias("familyName"),
+    )
+    path = trip.folder / "delta.zip"
+    text = changed.select(users.columns).write_csv(line_terminator="\r\n")
+    packed(path, {"manifest.csv": manifest("users", mode="delta"), "users.csv": text})
+    second = trip.go(trip.send_file(path))
+    assert second.updated == 3
+    assert User.objects.filter(family_name="Renamed", status="active").count() == 3
+    third = trip.go(trip.undo(second))
+    assert third.target_digest == first.target_digest
