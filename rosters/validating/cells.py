@@ -4,9 +4,8 @@ All conditions of a table are evaluated in one pass that only counts; rows are l
 
 Decisions. A word that differs from the standard's only in case or outer blanks is read as the standard's word and
 reported
-(142, and 106 for booleans), since its meaning is certain. ``NULL`` and the like in a cell is what it says, reported
-(053),
-and left to the type of its column.
+(142, and 106 for booleans), since its meaning is certain. ``NULL`` and the like is reported (053): in an optional word
+of the standard it is read as empty, elsewhere it is what it says, and left to the type of its column.
 """
 
 from __future__ import annotations
@@ -113,6 +112,9 @@ def _heal(ctx: Context, table: Table) -> None:
         if vocabulary is not None and column.kind in ("enum", "boolean") and not column.listed:
             _heal_case(ctx, table, column, vocabulary)
             _read_as(ctx, table, column, _VOCABULARY_RULES.get(vocabulary.name, ""), vocabulary.legacy)
+            if not column.required:  # the standard's own words for such a cell are "NULL/blank"
+                nothing = dict.fromkeys((word for word in _NULLS if word not in vocabulary.values), "")
+                _read_as(ctx, table, column, "OR-CSV-053", nothing)
         elif column.kind == "year":
             _read_as(ctx, table, column, "OR-CSV-105", _closing_years(ctx.frames[table.name][column.name]))
 
@@ -159,7 +161,7 @@ def _read_as(ctx: Context, table: Table, column: Column, code: str, meanings: Ma
     cells = ctx.frames[table.name][column.name]
     rows = indices(cells.is_in(list(meanings))) if meanings else cells.head(0)
     if len(rows):
-        read = sorted({meanings[word] for word in cells.gather(rows).unique()})
+        read = sorted({meanings[word] or "empty" for word in cells.gather(rows).unique()})
         detail = f"It was read as {', '.join(read[:6])}."
         ctx.flag(code, table.name, column.name, rows, effect="none", detail=detail)
         ctx.frames[table.name] = ctx.frames[table.name].with_columns(pl.col(column.name).replace(dict(meanings)))

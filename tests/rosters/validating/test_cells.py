@@ -86,3 +86,14 @@ def test_the_newest_change_of_a_delivery_is_a_moment_that_was(text: str) -> None
     assert newest_change(judged(strange), noon) == ""
     known = edited(put("users", "dateLastModified", "2026-11-24T11:59:59.000Z", 1), of=strange)
     assert newest_change(judged(known), noon) == "2026-11-24T11:59:59.000Z"
+
+
+@pytest.mark.parametrize(("table", "column"), [("demographics", "sex"), ("enrollments", "primary")])
+def test_rule_OR_CSV_053_nothing_in_an_optional_word_is_read_as_empty(table: str, column: str) -> None:
+    checked = judged(edited(put(table, column, "NULL")))
+    told = [f for f in checked.findings if (f.file, f.column) == (f"{table}.csv", column)]
+    assert [(f.code, f.effect) for f in told] == [("OR-CSV-053", "none")]
+    assert "read as empty" in told[0].message
+    assert checked.tables[table].frame[column][0] == ""
+    required = codes(judged(edited(put("users", "role", "NULL"))))
+    assert "OR-CSV-133" in required, "where a word is needed, NULL is none"
