@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from rosters import making, syncs
 from rosters.applying import indexes
-from rosters.models import LIVE, Enrollment, Sync
-from tests.journeys.trip import Trip
+from rosters.models import Enrollment, Sync
+from tests.journeys.trip import Trip, indexed
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -25,17 +25,6 @@ pytestmark = pytest.mark.django_db
 @pytest.fixture(autouse=True)
 def few_are_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(indexes, "_MANY", 10)
-
-
-def _indexes() -> set[str]:
-    """Every index of the live roster."""
-    with connection.cursor() as cursor:
-        return {
-            name
-            for model in LIVE.values()
-            for name, facts in connection.introspection.get_constraints(cursor, model._meta.db_table).items()
-            if facts["index"] or facts["unique"]
-        }
 
 
 @pytest.fixture
@@ -53,10 +42,10 @@ def taken_away(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_every_index_is_there_after_a_first_load(trip: Trip, tables: making.Tables, taken_away: list[str]) -> None:
-    before = _indexes()
+    before = indexed()
     trip.go(trip.send(tables))
     assert "rosters_enrollment" in taken_away
-    assert _indexes() == before
+    assert indexed() == before
 
 
 def test_no_index_is_missing_beside_another_district(
@@ -70,10 +59,10 @@ def test_no_index_is_missing_beside_another_district(
 
 
 def test_a_load_that_fails_leaves_the_indexes_as_they_were(trip: Trip, tables: making.Tables) -> None:
-    before = _indexes()
+    before = indexed()
     with pytest.raises(ZeroDivisionError), transaction.atomic(), indexes.built_late(Enrollment, trip.district.pk, 1000):
         raise ZeroDivisionError
-    assert _indexes() == before
+    assert indexed() == before
     trip.go(trip.send(tables))
 
 

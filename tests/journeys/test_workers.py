@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,7 @@ from django.utils import timezone
 
 from rosters import making, models, syncs
 from rosters.models import AuditEvent, Snapshot, Sync, User
-from tests.journeys.trip import Trip
+from tests.journeys.trip import Trip, indexed
 from tests.journeys.workers import Worker, race
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -130,6 +131,26 @@ def test_of_two_syncs_of_a_district_one_is_approved_and_the_other_sees_a_stale_p
                 syncs.approve(late, by=trip.by, plan_digest=late.plan_digest)
             assert (syncs.prepare(late.pk) or late).status in ("awaiting_review", "ready")
             syncs.decline(late, by=trip.by, reason="no")
+
+
+@pytest.mark.parametrize("attempt", range(3))
+def test_two_first_rosters_come_at_the_same_moment_and_every_index_is_there_afterwards(
+    trip: Trip, tables: making.Tables, tmp_path: Path, attempt: int
+) -> None:
+    """Both find the tables empty and want to build the indexes late; one of them has to see that it came second."""
+    other = Trip(tmp_path, trip.by, "Harbor City", "1002")
+    before = indexed()
+    waiting = [
+        trip.send(tables),
+        other.send(making.make_roster(users=90, seed=9 + attempt, today=timezone.localdate(), name="Harbor City")),
+    ]
+    for sync in waiting:
+        syncs.approve(sync, by=trip.by, plan_digest=sync.plan_digest)
+    with Worker() as first, Worker() as second:
+        assert race(first, second, "few_are_many 10", "few_are_many 10") == ["done", "done"]
+        assert race(first, second, *(f"apply {sync.pk}" for sync in waiting)) == ["applied", "applied"]
+    assert indexed() == before
+    trip.verify()
 
 
 def test_a_long_apply_keeps_its_lease_and_nobody_takes_it_over(

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.core.management import call_command
+from django.db import connection
 
 from rosters import making, syncs
-from rosters.models import District, Sync
+from rosters.models import LIVE, District, Sync
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -55,3 +56,11 @@ def verified() -> tuple[object, str]:
     with pytest.raises(SystemExit) as left:
         call_command("verify_rosters", stdout=told)
     return left.value.code, told.getvalue()
+
+
+def indexed() -> set[str]:
+    """Every index of the live roster."""
+    with connection.cursor() as cursor:
+        tables = [model._meta.db_table for model in LIVE.values()]
+        found = [connection.introspection.get_constraints(cursor, table) for table in tables]
+    return {name for constraints in found for name, facts in constraints.items() if facts["index"] or facts["unique"]}
