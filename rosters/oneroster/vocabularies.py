@@ -39,7 +39,7 @@ def _grade_variants() -> dict[str, str]:
 GRADE_VARIANTS: dict[str, str] = _grade_variants()
 
 #: demographics.csv, 1.1: the tables name the CEDS option sets without printing them. Countries are two capital letters
-#: (ISO 3166-1), states those of the postal service. The residence status has no list here, so it is not judged.
+#: (ISO 3166-1), states those of the postal service; the residence status is told by five codes of CEDS.
 CEDS_COUNTRY = r"^[A-Z]{2}$"
 CEDS_STATES = (
     "AA", "AE", "AK", "AL", "AP", "AR", "AS", "AZ", "CA", "CO", "CT", "DC", "DE", "FL", "FM", "GA", "GU", "HI",
@@ -47,6 +47,8 @@ CEDS_STATES = (
     "ND", "NE", "NH", "NJ", "NM", "NV", "NY", "OH", "OK", "OR", "PA", "PR", "PW", "RI", "SC", "SD", "TN", "TX",
     "UT", "VA", "VI", "VT", "WA", "WI", "WV", "WY",
 )  # fmt: skip
+
+CEDS_RESIDENCES = ("01652", "01653", "01654", "01655", "01656")
 
 #: A word of one's own in 1.2. The text only asks for the prefix; these characters are what conformant readers take.
 EXTENSION = r"^ext:[A-Za-z0-9._-]+$"

@@ -20,7 +20,7 @@ import polars as pl
 from rosters.findings import Effect, Severity
 from rosters.frames import Checked
 from rosters.oneroster.spec import Column, Table, Vocabulary
-from rosters.oneroster.vocabularies import CEDS_GRADES, GRADE_VARIANTS
+from rosters.oneroster.vocabularies import CEDS_COUNTRY, CEDS_GRADES, CEDS_RESIDENCES, CEDS_STATES, GRADE_VARIANTS
 from rosters.validating.context import GUID, Context, indices
 
 # Digits are spelled out: \d would take those of every script.
@@ -28,7 +28,9 @@ _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
 DATE_TIME = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\.[0-9]{3})?Z$"
 _NULLS = ("NULL", "null", "Null", "N/A", "n/a", "#N/A", "none", "None", "#REF!", "#VALUE!", "#NAME?")
 _INVISIBLE = r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00a0\u200b-\u200f\u2028-\u202e\u2060\ufeff\ufffd]"
-_MOJIBAKE = r"Ã[\u0080-\u00bf©¨±¼³¡­]|â€|Â[\u00a0-\u00bf]"
+#: The bytes 80 to 9F as Windows-1252 shows them: what follows "Ã" where a capital was decoded wrongly.
+_HIGH_1252 = "€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ"
+_MOJIBAKE = rf"Ã[\u0080-\u00bf{_HIGH_1252}]|â€|Â[\u00a0-\u00bf]"
 _FORMULA = r"^[=+\-@\t]"
 #: Numbers, grades below zero and phone numbers: they begin like a formula and compute nothing.
 _NO_FORMULA = r"^[+-][0-9().,/\-\s]*(?:[eE][+-]?[0-9]+|%|\s*(?:x|ext\.?)\s*[0-9]+)?$"
@@ -309,7 +311,8 @@ def _of_vocabulary(ctx: Context, column: Column) -> Iterator[Test]:
 def _of_text(column: Column) -> Iterator[Test]:
     cell = pl.col(column.name)
     yield Test("OR-CSV-055", column.name, cell.str.len_bytes() > 255)
-    yield Test("OR-CSV-052", column.name, cell.str.starts_with(" ") | cell.str.ends_with(" "))
+    tabbed = cell.str.ends_with("\t") & ~cell.str.starts_with("\t")  # a tab at the beginning is 056's
+    yield Test("OR-CSV-052", column.name, cell.str.starts_with(" ") | cell.str.ends_with(" ") | tabbed)
     yield Test("OR-CSV-053", column.name, cell.is_in(list(_NULLS)))
     phone = column.name in ("phone", "sms")
     yield Test("OR-CSV-056", column.name, cell.str.contains(_FORMULA) & ~cell.str.contains(_NO_FORMULA))
@@ -351,17 +354,12 @@ def _of_row(ctx: Context, table: Table) -> Iterator[Test]:
     if table.name == "userProfiles":
         yield Test("OR-CSV-273", "password", pl.col("password") != "")
     if table.name == "demographics" and ctx.delivered.version == "1.1":
-        yield Test(
-            "OR-CSV-146",
-            "countryOfBirthCode",
-            (pl.col("countryOfBirthCode") != "") & ~pl.col("countryOfBirthCode").str.contains(r"^[A-Z]{2}$"),
-        )
-        yield Test(
-            "OR-CSV-146",
-            "stateOfBirthAbbreviation",
-            (pl.col("stateOfBirthAbbreviation") != "")
-            & ~pl.col("stateOfBirthAbbreviation").str.contains(r"^[A-Z]{2}$"),
-        )
+        country, state = pl.col("countryOfBirthCode"), pl.col("stateOfBirthAbbreviation")
+        residence = pl.col("publicSchoolResidenceStatus")
+        yield Test("OR-CSV-146", "countryOfBirthCode", (country != "") & ~country.str.contains(CEDS_COUNTRY))
+        yield Test("OR-CSV-146", "stateOfBirthAbbreviation", (state != "") & ~state.is_in(list(CEDS_STATES)))
+        strange = (residence != "") & ~residence.is_in(list(CEDS_RESIDENCES))
+        yield Test("OR-CSV-146", "publicSchoolResidenceStatus", strange)
     if table.name in ("lineItemLearningObjectiveIds", "resultLearningObjectiveIds") and ctx.delivered.version == "1.2":
         urn = pl.col("learningObjectiveId").str.contains(r"^urn:uuid:[0-9a-fA-F-]{36}$")
         yield Test("OR-CSV-114", "learningObjectiveId", (pl.col("source") == "case") & ~urn)

@@ -97,3 +97,30 @@ def test_rule_OR_CSV_053_nothing_in_an_optional_word_is_read_as_empty(table: str
     assert checked.tables[table].frame[column][0] == ""
     required = codes(judged(edited(put("users", "role", "NULL"))))
     assert "OR-CSV-133" in required, "where a word is needed, NULL is none"
+
+
+@pytest.mark.parametrize(
+    ("column", "right", "wrong"),
+    [
+        ("countryOfBirthCode", "MX", "MEX"), ("stateOfBirthAbbreviation", "NM", "XX"),
+        ("publicSchoolResidenceStatus", "01652", "1652"),
+    ],
+)  # fmt: skip
+def test_rule_OR_CSV_146_birth_and_residence_by_the_lists_of_ceds(column: str, right: str, wrong: str) -> None:
+    assert "OR-CSV-146" not in codes(judged(edited(put("demographics", column, right))))
+    assert "OR-CSV-146" in codes(judged(edited(put("demographics", column, wrong))))
+
+
+@pytest.mark.parametrize("text", ["MÃ¼ller", "Ã–zil", "GroÃŸ", "Ã‰mile", "Oâ€™Neil", "Â¿Que"])
+def test_rule_OR_CSV_054_small_and_capital_letters_decoded_wrongly(text: str) -> None:
+    assert "OR-CSV-054" in codes(judged(edited(put("users", "familyName", text))))
+
+
+@pytest.mark.parametrize("text", ["Müller", "Özil", "Groß", "Émile", "O’Neil", "São Paulo", "Âlvares"])
+def test_rule_OR_CSV_054_letters_as_they_should_be(text: str) -> None:
+    assert "OR-CSV-054" not in codes(judged(edited(put("users", "familyName", text))))
+
+
+def test_rule_OR_CSV_052_a_tab_behind_a_value() -> None:
+    assert "OR-CSV-052" in codes(judged(edited(put("users", "familyName", "Lee\t"))))
+    assert "OR-CSV-052" not in codes(judged(edited(put("users", "familyName", "\tLee"))))
