@@ -161,6 +161,8 @@ CASES: list[tuple[str, Edit]] = [
     ("OR-CSV-117", put("enrollments", "endDate", "2001-01-01")),
     ("OR-CSV-118", put("users", "email", "nobody")),
     ("OR-CSV-119", put("demographics", "birthDate", "1801-01-01")),
+    ("OR-CSV-119", put("academicSessions", "startDate", "1926-08-01", YEAR_ROW)),
+    ("OR-CSV-119", put("academicSessions", "endDate", "2126-06-30", YEAR_ROW)),
     ("OR-CSV-130", put("academicSessions", "type", "week")),
     ("OR-CSV-131", put("classes", "classType", "lunch")),
     ("OR-CSV-132", put("orgs", "type", "campus")),
@@ -258,7 +260,9 @@ CASES: list[tuple[str, Edit]] = [
 ROLE = NEW["roles"].row(0, named=True)
 NEW_CASES: list[tuple[str, Edit]] = [
     ("OR-CSV-135", put("roles", "role", "janitor")),
+    ("OR-CSV-135", put("roles", "roleType", "tertiary")),
     ("OR-CSV-141", put("roles", "roleType", "ext:other")),
+    ("OR-CSV-141", put("roles", "role", "ext:")),
     ("OR-CSV-144", put("users", "grades", "Kindergarten")),
     ("OR-CSV-179", put("roles", "orgSourcedId", "nowhere")),
     ("OR-CSV-180", put("users", "primaryOrgSourcedId", "nowhere")),
@@ -355,12 +359,17 @@ def test_rule_of_deltas(code: str, changed: dict[str, str]) -> None:
 def test_rule_OR_CSV_089_a_delta_names_a_record_twice() -> None:
     twice = pl.concat([_delta()["users"], _delta(familyName="Other")["users"]])
     assert "OR-CSV-089" in codes(judged({"users": twice}, modes={"users": "delta"}, base=_accepted()))
+    once = {"users": _delta()["users"]}
+    assert "OR-CSV-089" not in codes(judged(once, modes={"users": "delta"}, base=_accepted()))
 
 
 def test_rule_OR_CSV_085_some_rows_bulk_and_some_delta() -> None:
     edited = put("users", "status", "active")(dict(OLD)) or OLD
     edited = put("users", "dateLastModified", "2026-11-20T10:00:00.000Z")(edited) or edited
     assert "OR-CSV-085" in codes(judged(edited))
+    marked = every("users", "status", "active")(dict(OLD)) or OLD
+    whole = every("users", "dateLastModified", "2026-11-20T10:00:00.000Z")(marked) or OLD
+    assert "OR-CSV-085" not in codes(judged(whole))
 
 
 # ----------------------------------------------------------------------------------------------- what an error costs
@@ -440,29 +449,38 @@ def _small(**columns: str) -> pl.DataFrame:
     return pl.DataFrame({"sourcedId": ["one"], **{name: [value] for name, value in columns.items()}})
 
 
-SMALL_CASES: list[tuple[str, str, pl.DataFrame]] = [
-    ("OR-CSV-108", "results", _small(score="ninety")),
-    ("OR-CSV-113", "scoreScales", _small(scoreScaleValue="A=90")),
-    ("OR-CSV-114", "lineItemLearningObjectiveIds", _small(source="case", learningObjectiveId="7")),
-    ("OR-CSV-137", "resources", _small(importance="middling")),
-    ("OR-CSV-138", "results", _small(scoreStatus="done")),
-    ("OR-CSV-139", "lineItemLearningObjectiveIds", _small(source="somewhere")),
-    ("OR-CSV-176", "classResources", _small(classSourcedId="nowhere")),
-    ("OR-CSV-177", "lineItems", _small(classSourcedId="nowhere")),
-    ("OR-CSV-178", "results", _small(studentSourcedId="nowhere")),
+_URN = "urn:uuid:0b1c7ac0-6f0e-4a3f-9c39-4c9a3b1f7d11"
+_PROFILE = {"profileType": "p", "vendorId": "v", "credentialType": "c", "username": "u"}
+_CLASS = NEW["classes"]["sourcedId"][0]
+_PUPIL = NEW["roles"].filter(pl.col("role") == "student")["userSourcedId"][0]
+
+#: Rule, file of the gradebook or the resources, cells that break it, the same cells as they should be.
+SMALL_CASES: list[tuple[str, str, dict[str, str], dict[str, str]]] = [
+    ("OR-CSV-107", "categories", {"weight": "101"}, {"weight": "100"}),
+    ("OR-CSV-108", "results", {"score": "ninety"}, {"score": "90.5"}),
+    ("OR-CSV-113", "scoreScales", {"scoreScaleValue": "A=90"}, {"scoreScaleValue": "{A:90},{B:80}"}),
     (
-        "OR-CSV-181",
-        "userProfiles",
-        _small(userSourcedId="nowhere", profileType="p", vendorId="v", credentialType="c", username="u"),
+        "OR-CSV-114",
+        "lineItemLearningObjectiveIds",
+        {"source": "case", "learningObjectiveId": "7"},
+        {"source": "case", "learningObjectiveId": _URN},
     ),
-    ("OR-CSV-182", "scoreScales", _small(orgSourcedId="nowhere")),
+    ("OR-CSV-137", "resources", {"importance": "middling"}, {"importance": "primary"}),
+    ("OR-CSV-138", "results", {"scoreStatus": "done"}, {"scoreStatus": "fully graded"}),
+    ("OR-CSV-139", "lineItemLearningObjectiveIds", {"source": "somewhere"}, {"source": "unknown"}),
+    ("OR-CSV-176", "classResources", {"classSourcedId": "nowhere"}, {"classSourcedId": _CLASS}),
+    ("OR-CSV-177", "lineItems", {"classSourcedId": "nowhere"}, {"classSourcedId": _CLASS}),
+    ("OR-CSV-178", "results", {"studentSourcedId": "nowhere"}, {"studentSourcedId": _PUPIL}),
+    ("OR-CSV-181", "userProfiles", {"userSourcedId": "nowhere", **_PROFILE}, {"userSourcedId": _PUPIL, **_PROFILE}),
+    ("OR-CSV-182", "scoreScales", {"orgSourcedId": "nowhere"}, {"orgSourcedId": NEW["orgs"]["sourcedId"][0]}),
 ]
 
 
-@pytest.mark.parametrize(("code", "table", "frame"), SMALL_CASES, ids=[case[0] for case in SMALL_CASES])
-def test_rule_of_other_files(code: str, table: str, frame: pl.DataFrame) -> None:
-    checked = judged({**NEW, table: frame}, "1.2")
+@pytest.mark.parametrize(("code", "table", "wrong", "right"), SMALL_CASES, ids=[case[0] for case in SMALL_CASES])
+def test_rule_of_other_files(code: str, table: str, wrong: dict[str, str], right: dict[str, str]) -> None:
+    checked = judged({**NEW, table: _small(**wrong)}, "1.2")
     assert code in codes(checked)
+    assert code not in codes(judged({**NEW, table: _small(**right)}, "1.2"))
     if table != "userProfiles":  # gradebook and resources never cost the roster anything
         assert not checked.rejections
         assert not any(len(checked.tables[name].quarantined) for name in NEW)
@@ -472,6 +490,8 @@ def test_rule_OR_CSV_183_a_link_of_the_gradebook_leads_nowhere() -> None:
     items = _small(classSourcedId=NEW["classes"]["sourcedId"][0])
     link = _small(lineItemSourcedId="nowhere")
     assert "OR-CSV-183" in codes(judged({**NEW, "lineItems": items, "lineItemScoreScales": link}, "1.2"))
+    there = _small(lineItemSourcedId="one")
+    assert "OR-CSV-183" not in codes(judged({**NEW, "lineItems": items, "lineItemScoreScales": there}, "1.2"))
 
 
 def test_rule_OR_CSV_230_a_role_uses_another_users_profile() -> None:
@@ -491,6 +511,7 @@ def test_rule_OR_CSV_263_as_many_courses_as_classes() -> None:
     classes = OLD["classes"].head(30)
     courses = pl.concat([OLD["courses"].head(1).with_columns(sourcedId=pl.lit(f"c{n}")) for n in range(40)])
     assert "OR-CSV-263" in codes(judged({**OLD, "classes": classes, "courses": courses}))
+    assert "OR-CSV-263" not in codes(judged({**OLD, "classes": classes, "courses": courses.head(29)}))
 
 
 def test_rule_OR_CSV_091_a_delta_refers_to_what_came_before() -> None:
@@ -500,13 +521,16 @@ def test_rule_OR_CSV_091_a_delta_refers_to_what_came_before() -> None:
 
 
 def test_rule_PR_003_a_file_that_the_product_does_not_read() -> None:
-    assert "PR-003" in codes(judged({**OLD, "categories": _small(title="Homework")}, product="math"))
+    more = {**OLD, "categories": _small(title="Homework")}
+    assert "PR-003" in codes(judged(more, product="math"))
+    assert "PR-003" not in codes(judged(more)) | codes(judged(OLD, product="math"))
 
 
 def test_rule_PR_020_a_header_that_the_product_cannot_read() -> None:
     read = delivered(OLD)
     read.findings.add("OR-CSV-062", "users.csv")
     assert "PR-020" in codes(check(read, options=CheckOptions(today=TODAY, products=("math",))))
+    assert "PR-020" not in codes(check(read, options=CheckOptions(today=TODAY))) | codes(judged(OLD, product="math"))
 
 
 #: Rules of the catalogue that no check looks for; docs/rules-left-out.md gives the reasons.

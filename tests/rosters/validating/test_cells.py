@@ -124,3 +124,18 @@ def test_rule_OR_CSV_054_letters_as_they_should_be(text: str) -> None:
 def test_rule_OR_CSV_052_a_tab_behind_a_value() -> None:
     assert "OR-CSV-052" in codes(judged(edited(put("users", "familyName", "Lee\t"))))
     assert "OR-CSV-052" not in codes(judged(edited(put("users", "familyName", "\tLee"))))
+
+
+@pytest.mark.parametrize(("blank", "fires"), [(", ", True), (" ,", True), (",\u00a0", True), (",", False)])
+def test_rule_OR_CSV_110_blanks_around_a_comma(blank: str, fires: bool) -> None:
+    terms = OLD["academicSessions"]["sourcedId"].to_list()[:2]
+    checked = judged(edited(put("classes", "termSourcedIds", blank.join(terms))))
+    assert ("OR-CSV-110" in codes(checked)) is fires
+    assert not checked.tables["classes"].quarantined.height, "they are trimmed"
+
+
+def test_rule_OR_CSV_101_blanks_inside_a_list_of_references() -> None:
+    term = OLD["academicSessions"]["sourcedId"][0]
+    assert "OR-CSV-101" in codes(judged(edited(put("classes", "termSourcedIds", f"{term[:4]} {term[4:]}"))))
+    assert "OR-CSV-101" in codes(judged(edited(put("classes", "termSourcedIds", f"{term}\u00a0"))))
+    assert "OR-CSV-101" not in codes(judged(edited(put("classes", "termSourcedIds", term))))
