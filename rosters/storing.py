@@ -141,30 +141,36 @@ class StoredDifference:
         if not fits and not text:
             total = rows.select(pl.len()).collect().item()
             return Page(rows.slice(offset, limit).drop("number").collect().to_dicts(), total)
-        found = (rows.filter(fits) if fits else rows).select("number").collect().to_series()
         if text:
-            found = found.filter(found.is_in(self._holding(table, text).implode()))
+            found = self._holding(table, text)
+            if fits or kind:
+                others = rows.filter(fits) if fits else rows
+                found = others.select("number").filter(pl.col("number").is_in(found.implode())).collect().to_series()
+        else:
+            found = (rows.filter(fits) if fits else rows).select("number").collect().to_series()
         return Page(self._rows(table, found.slice(offset, limit)), len(found))
 
     def _holding(self, table: str, text: str) -> pl.Series:
-        """Numbers of the rows of which some cell holds `text`, whatever the case.
+        """Numbers, ascending, of the rows of which some cell holds `text`, whatever the case.
 
         Each column is asked by itself, as it is stored: then polars asks each word of a column's dictionary once
         instead of each cell.
         """
         stored = pl.scan_parquet(self._path(table)).with_row_index("number")
         cells = [name for name in columns(table) if name not in ("kind", "school", "grade", "fields")]
+        if not self.counts(table)["updated"]:
+            cells = [name for name in cells if not name.startswith(WAS)]
         asked = [stored.filter(_holds(name, text)).select("number") for name in cells]
-        return pl.concat(pl.collect_all(asked)).to_series().unique()
+        return pl.concat(pl.collect_all(asked)).to_series().unique().sort()
 
     def _rows(self, table: str, numbers: pl.Series) -> list[dict[str, Any]]:
         """The rows with these numbers, in ascending order, each row group read once."""
         wanted = pl.DataFrame({"number": numbers}).with_columns(group=pl.col("number") // _ROW_GROUP)
-        parts = [
-            self.scan(table).slice(group * _ROW_GROUP, _ROW_GROUP).select(pl.all().gather(part - group * _ROW_GROUP))
-            for group, part in wanted.group_by("group", maintain_order=True).agg("number").iter_rows()
-            for part in [pl.Series(part)]
-        ]
+        parts = []
+        for _, part in wanted.group_by("group", maintain_order=True):
+            here = part["number"]
+            first, last = int(here[0]), int(here[-1])
+            parts.append(self.scan(table).slice(first, last - first + 1).select(pl.all().gather(here - first)))
         return [row for part in pl.collect_all(parts) for row in part.to_dicts()]
 
     def _span(self, table: str, kind: str) -> tuple[int, int]:
