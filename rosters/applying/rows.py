@@ -34,7 +34,7 @@ def look_up(
     name = model._meta.db_table
     rows: list[tuple[str, int]] = []
     conditions = ["t.district_id = %s", *(f"t.{column} = %s" for column in only), *(f"t.{c} <> %s" for c in but)]
-    values = [district_id, *only.values(), *but.values()]
+    values = [district_id, *map(_plain, only.values()), *map(_plain, but.values())]
     if len(wanted):
         with connection.cursor() as cursor:
             query = f"SELECT t.sourced_id, t.id FROM {name} t"
@@ -107,7 +107,7 @@ def update_others(model: type[Record], district_id: int, staying: pl.DataFrame, 
         sets = ",".join(f'"{c}"=%s' for c in constant)
         others = f"NOT EXISTS (SELECT 1 FROM spread_out s WHERE s.sourced_id={name}.sourced_id)"
         query = f"UPDATE {name} SET {sets} WHERE district_id=%s AND status='active' AND {others}"
-        cursor.execute(query, [*constant.values(), district_id])
+        cursor.execute(query, [*map(_plain, constant.values()), district_id])
         return int(cursor.rowcount)
 
 
