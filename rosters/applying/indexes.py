@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from django.db import connection
+from django.db import OperationalError, connection, transaction
 
 from rosters.models import Record
 
@@ -39,14 +39,19 @@ def _is_ours(cursor: Any, name: str, district_id: int, coming: int) -> bool:
     anew is worth it.
 
     On SQLite a transaction that writes is alone. On PostgreSQL the lock is taken first, for two first loads may come
-    together; the later one finds the table filled.
+    together; whoever cannot have it at once loads with the indexes in place, for two that wait for each other would
+    wait for ever.
     """
     empty = f"SELECT NOT EXISTS (SELECT 1 FROM {name})"
     cursor.execute(empty)
     (nothing,) = cursor.fetchone()
     if connection.vendor == "postgresql":
         if nothing:
-            cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE")
+            try:
+                with transaction.atomic():
+                    cursor.execute(f"LOCK TABLE {name} IN ACCESS EXCLUSIVE MODE NOWAIT")
+            except OperationalError:
+                return False
             cursor.execute(empty)
             (nothing,) = cursor.fetchone()
         return bool(nothing)
