@@ -1,0 +1,76 @@
+"""Which hosts may be talked to, decided at the moment of connecting.
+
+A district tells us where its server is, so the address is a stranger's input: it must not lead into our own network, to
+a cloud's metadata, or round a corner to either. The name is resolved once, every address it has is judged, and the
+socket is opened to that very address: what a name answers later (DNS rebinding), a redirect, a proxy variable or a
+netrc file change nothing.
+
+A district whose SIS stands in its own network can be let in by an allow-list of networks; that is the connection's
+business (`Connection.allowed_networks`), this room only obeys it.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Final
+
+from connections.exceptions import FetchError
+
+Network = IPv4Network | IPv6Network
+Address = IPv4Address | IPv6Address
+
+#: Ways to write an IPv4 address inside an IPv6 one, besides those that `ipaddress` calls not global: NAT64 (RFC 6052,
+#: RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380), IPv4-compatible (RFC 4291).
+_TRANSLATED: Final = tuple(
+    ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
+)
+
+
+def may_be_contacted(address: Address, allowed: Sequence[Network] = ()) -> bool:
+    """A public unicast address, or one in a network that this connection is `allowed`."""
+    plain = _unwrapped(address)
+    if any(plain in network for network in allowed if network.version == plain.version):
+        return True
+    return (
+        plain.is_global
+        and not plain.is_multicast
+        and not any(plain in n for n in _TRANSLATED if n.version == plain.version)
+    )
+
+
+def _unwrapped(address: Address) -> Address:
+    """An IPv4 address that is written as ``::ffff:a.b.c.d`` is that IPv4 address."""
+    mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
+    return mapped or address
+
+
+def resolved(host: str, port: int, allowed: Sequence[Network] = ()) -> list[Address]:
+    """Every address of `host`. Raises FetchError CONN-NAME, and CONN-ADDRESS if even one may not be contacted: a name
+    that leads to a public and to a private address is a trick or a mistake, and both need a person."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise FetchError("CONN-NAME") from None
+    addresses = list(dict.fromkeys(ip_address(str(entry[4][0]).partition("%")[0]) for entry in found))
+    if not addresses:
+        raise FetchError("CONN-NAME")
+    for address in addresses:
+        if not may_be_contacted(address, allowed):
+            raise FetchError("CONN-ADDRESS", f"{host} is at {address}.")
+    return addresses
+
+
+def connect(host: str, port: int, *, timeout: float, allowed: Sequence[Network] = ()) -> socket.socket:
+    """A TCP connection to `host`, at an address that was judged. `timeout` in seconds, for each address and for later
+    reads and writes. Raises FetchError."""
+    refused: OSError | None = None
+    for address in resolved(host, port, allowed):
+        try:
+            return socket.create_connection((str(address), port), timeout=timeout)
+        except OSError as error:
+            refused = error
+    if isinstance(refused, TimeoutError):
+        raise FetchError("CONN-TIMEOUT", f"{host}, port {port}.") from None
+    raise FetchError("CONN-REFUSED", f"{host}, port {port}.") from None
