@@ -41,6 +41,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "csp",
     "rosters.apps.RostersConfig",
+    "connections.apps.ConnectionsConfig",
 ]
 
 MIDDLEWARE = [
@@ -190,10 +191,12 @@ REST_FRAMEWORK = {
 
 # --- the portal's own
 
-#: Encrypts what is secret at rest (later: connections' credentials). URL-safe base64 of 32 bytes.
+#: Encrypts what is secret at rest: connections' credentials (`connections.sealing`). URL-safe base64 of 32 bytes.
 PORTAL_ENCRYPTION_KEY = env.str("PORTAL_ENCRYPTION_KEY", default="") or (
     "" if PORTAL_PRODUCTION else local_secret(PORTAL_DATA_DIR, "encryption-key")
 )
+#: Keys that were used before, separated by commas: they only open what they sealed. `manage.py rotate_encryption_key`.
+PORTAL_FORMER_ENCRYPTION_KEYS = env.list("PORTAL_FORMER_ENCRYPTION_KEYS", default=[])
 #: How long an applied sync can be undone.
 UNDO_DAYS = env.int("UNDO_DAYS", default=90)
 #: Largest file that a browser may upload, in bytes.

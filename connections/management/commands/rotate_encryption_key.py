@@ -1,0 +1,32 @@
+"""`manage.py rotate_encryption_key`: seal every secret with the current key, so that former ones can go."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from django.core.management.base import BaseCommand
+from django.db import transaction
+
+from connections.models import Connection
+from connections.sealing import SealBroken
+
+
+class Command(BaseCommand):
+    help = (
+        "Seal every secret anew with PORTAL_ENCRYPTION_KEY. To change that key: set the new one, put the old one into"
+        " PORTAL_FORMER_ENCRYPTION_KEYS, restart, run this, then take the old one away. Exit 1: nothing was changed."
+    )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        done = 0
+        try:
+            with transaction.atomic():
+                for connection in Connection.objects.select_for_update().order_by("pk"):
+                    if connection.seal_anew():
+                        connection.save(update_fields=["sealed"])
+                        done += 1
+        except SealBroken as broken:
+            self.stderr.write(f"{connection.uid}: {broken} Nothing was changed.")
+            sys.exit(1)
+        self.stdout.write(f"Sealed the secrets of {done} connection{'s' if done != 1 else ''} anew.")

@@ -1,0 +1,426 @@
+"""A district's ways in, and every try at them.
+
+`Connection` holds what the other side told us, its secrets sealed; `Attempt` is one try, with its outcome in words;
+`Checkup` is the connection doctor's last result. State changes are methods with a verb; callers give the time.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import datetime, timedelta
+from ipaddress import ip_network
+from typing import TYPE_CHECKING, Any, Final
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, URLValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from connections.addresses import Network
+from connections.sealing import is_current, seal, unseal
+from rosters.models import District, Sync
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+ATTEMPT_LEASE = timedelta(minutes=5)
+
+#: So many failures in a row pause a connection: a fourth wrong login may lock the account.
+FAILURES_BEFORE_PAUSE: Final = 3
+
+#: Secrets that a connection may have, and what a page calls them.
+SECRETS: Final[dict[str, str]] = {
+    "password": "password",
+    "private_key": "private key",
+    "key": "key",
+    "secret": "secret",
+    "token": "token",
+}
+
+
+def _host(value: str) -> None:
+    if not value or any(c in value for c in "/@ ?#") or "://" in value:
+        raise ValidationError("Only the name or address of the server, for example sftp.example.org.")
+
+
+#: http is refused by the client, but for what is served on this machine (the demo).
+_ADDRESS: Final = URLValidator(schemes=["https", "http"])
+
+
+class Connection(models.Model):
+    """A way in which a district's rosters arrive."""
+
+    class Kind(models.TextChoices):
+        SFTP = "sftp", "SFTP"
+        REST = "rest", "OneRoster API"
+
+    class State(models.TextChoices):
+        SETUP = "setup", "setting up"
+        ACTIVE = "active", "active"
+        PAUSED = "paused", "paused"
+
+    class Side(models.TextChoices):
+        THEIRS = "theirs", "We fetch from the district's server"
+        OURS = "ours", "The district drops files on our server"
+
+    class Login(models.TextChoices):
+        PASSWORD = "password", "a password"
+        KEY = "key", "a key pair"
+
+    class WhenDone(models.TextChoices):
+        LEAVE = "leave", "leave it"
+        RENAME = "rename", "rename it (.done)"
+        MOVE = "move", "move it to a folder"
+
+    class Auth(models.TextChoices):
+        OAUTH1 = "oauth1", "OAuth 1.0a (signed requests)"
+        OAUTH2 = "oauth2", "OAuth 2 (client credentials)"
+        BEARER = "bearer", "a fixed token"
+
+    class Signature(models.TextChoices):
+        SHA256 = "HMAC-SHA256", "HMAC-SHA256"
+        SHA1 = "HMAC-SHA1", "HMAC-SHA1"
+
+    class CredentialsIn(models.TextChoices):
+        HEADER = "header", "the header (Basic)"
+        BODY = "body", "the body"
+
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    district = models.ForeignKey(District, on_delete=models.PROTECT, related_name="connections")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    vendor = models.CharField(
+        max_length=40, blank=True, default="", help_text="The district's student information system, if it is known."
+    )
+    state = models.CharField(max_length=10, choices=State.choices, default=State.SETUP, editable=False)
+    state_since = models.DateTimeField(default=timezone.now, editable=False)
+    paused_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    pause_reason = models.CharField(max_length=300, blank=True, default="", editable=False)
+    paused_until = models.DateField(null=True, blank=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    # -- SFTP
+
+    side = models.CharField(max_length=10, choices=Side.choices, default=Side.THEIRS, verbose_name="whose server")
+    host = models.CharField(max_length=253, blank=True, default="", validators=[_host])
+    port = models.PositiveIntegerField(default=22, validators=[MinValueValidator(1), MaxValueValidator(65535)])
+    username = models.CharField(max_length=120, blank=True, default="")
+    login = models.CharField(max_length=10, choices=Login.choices, default=Login.PASSWORD)
+    public_key = models.TextField(
+        blank=True, default="", editable=False, help_text="The district puts this on its server."
+    )
+    path = models.CharField(
+        max_length=500,
+        blank=True,
+        default="",
+        help_text="A folder, a file or a pattern, for example imagine/<site code>-*/literacy/*.zip. "
+        "<site code>, <name> and <product> are filled in.",
+    )
+    marker = models.CharField(
+        max_length=120,
+        blank=True,
+        default="",
+        help_text="A file that appears when the upload is complete, for example *.done. Empty: we look twice.",
+    )
+    when_done = models.CharField(max_length=10, choices=WhenDone.choices, default=WhenDone.LEAVE)
+    done_folder = models.CharField(max_length=200, blank=True, default="")
+    host_key = models.CharField(max_length=200, blank=True, default="", editable=False, help_text="Pinned fingerprint.")
+    host_key_seen = models.CharField(max_length=200, blank=True, default="", editable=False)
+    host_key_confirmed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    host_key_confirmed_at = models.DateTimeField(null=True, blank=True, editable=False)
+
+    # -- OneRoster API
+
+    base_url = models.CharField(max_length=500, blank=True, default="", verbose_name="API URL", validators=[_ADDRESS])
+    version = models.CharField(max_length=5, choices=[("1.1", "1.1"), ("1.2", "1.2")], default="1.1")
+    auth = models.CharField(max_length=10, choices=Auth.choices, default=Auth.OAUTH1, verbose_name="how to log in")
+    signature = models.CharField(max_length=12, choices=Signature.choices, default=Signature.SHA256)
+    token_url = models.CharField(
+        max_length=500, blank=True, default="", verbose_name="token URL", validators=[_ADDRESS]
+    )
+    scope = models.CharField(max_length=1000, blank=True, default="")
+    credentials_in = models.CharField(max_length=10, choices=CredentialsIn.choices, default=CredentialsIn.HEADER)
+    page_size = models.PositiveIntegerField(default=1000, validators=[MinValueValidator(1), MaxValueValidator(10_000)])
+    deltas = models.BooleanField(
+        default=False, help_text="Ask only for what changed since; once a week everything is fetched, and that wins."
+    )
+
+    sealed = models.JSONField(default=dict, editable=False)
+
+    # -- when it runs, and what came of it
+
+    schedule = models.JSONField(default=dict, blank=True)
+    next_due_at = models.DateTimeField(null=True, blank=True, editable=False, db_index=True)
+    failures = models.PositiveSmallIntegerField(default=0, editable=False, help_text="In a row.")
+    last_success_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_full_at = models.DateTimeField(null=True, blank=True, editable=False)
+    last_taken = models.JSONField(default=dict, editable=False, help_text="What the newest file looked like.")
+    late_since = models.DateTimeField(null=True, blank=True, editable=False)
+
+    class Meta:
+        ordering = ["district__name", "id"]
+        constraints = [
+            models.CheckConstraint(
+                name="connection_pause_has_a_reason", condition=~Q(state="paused") | ~Q(pause_reason="")
+            ),
+            models.CheckConstraint(
+                name="connection_host_key_was_confirmed",
+                condition=Q(host_key="", host_key_confirmed_at=None)
+                | Q(host_key__gt="", host_key_confirmed_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="connection_due_only_if_active", condition=Q(next_due_at=None) | Q(state="active")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} of {self.district}"
+
+    # -- secrets: write-only for everybody but the code that connects
+
+    def keep_secret(self, name: str, text: str) -> None:
+        """Seal `text` under `name`, one of `SECRETS`; "" forgets it. The caller saves."""
+        if name not in SECRETS:
+            raise KeyError(name)
+        sealed = {known: token for known, token in self.sealed.items() if known != name}
+        self.sealed = {**sealed, name: seal(text, bound_to=self._bound(name))} if text else sealed
+
+    def secret(self, name: str) -> str:
+        """The secret itself, "" if there is none: for the code that connects, never for a page. Raises SealBroken."""
+        token = self.sealed.get(name, "")
+        return unseal(token, bound_to=self._bound(name)) if token else ""
+
+    def has_secret(self, name: str) -> bool:
+        return bool(self.sealed.get(name))
+
+    def seal_anew(self) -> bool:
+        """Seal with the current key what an older one sealed; whether anything had to be. The caller saves."""
+        old = [name for name, token in self.sealed.items() if not is_current(token)]
+        for name in old:
+            self.keep_secret(name, self.secret(name))
+        return bool(old)
+
+    def _bound(self, name: str) -> str:
+        return f"connection {self.uid} {name}"
+
+    # -- changes of state
+
+    def activate(self, now: datetime, next_due_at: datetime | None) -> bool:
+        """From setting up or a pause into service; False if it was."""
+        return self._move(
+            now,
+            [self.State.SETUP, self.State.PAUSED],
+            self.State.ACTIVE,
+            paused_by=None,
+            pause_reason="",
+            paused_until=None,
+            failures=0,
+            next_due_at=next_due_at,
+        )
+
+    def pause(self, now: datetime, reason: str, *, by: Staff | None = None, until: Any = None) -> bool:
+        """Stop for a reason; `by` None means that the portal did it. `until`: the first date on which it runs again."""
+        return self._move(
+            now,
+            [self.State.SETUP, self.State.ACTIVE],
+            self.State.PAUSED,
+            paused_by=by,
+            pause_reason=reason[:300],
+            paused_until=until,
+            next_due_at=None,
+        )
+
+    def _move(self, now: datetime, of: list[Connection.State], to: Connection.State, **values: Any) -> bool:
+        changed = Connection.objects.filter(pk=self.pk, state__in=of).update(state=to, state_since=now, **values)
+        self.refresh_from_db()
+        return bool(changed)
+
+    def pin_host_key(self, now: datetime, fingerprint: str, by: Staff) -> bool:
+        """Trust this fingerprint from now on; False if it is not the one that the server showed."""
+        changed = (
+            Connection.objects.filter(pk=self.pk, host_key_seen=fingerprint)
+            .exclude(host_key_seen="")
+            .update(host_key=fingerprint, host_key_confirmed_by=by, host_key_confirmed_at=now)
+        )
+        self.refresh_from_db()
+        return bool(changed)
+
+    def forget_host_key(self) -> None:
+        """The server is another one now: whoever answers there must be confirmed anew."""
+        Connection.objects.filter(pk=self.pk).update(
+            host_key="", host_key_seen="", host_key_confirmed_by=None, host_key_confirmed_at=None
+        )
+        self.refresh_from_db()
+
+    def claim_due(self, then: datetime | None) -> bool:
+        """Take the run that is due, and set the next one; False if somebody else took it."""
+        return bool(
+            Connection.objects.filter(pk=self.pk, state=self.State.ACTIVE, next_due_at=self.next_due_at).update(
+                next_due_at=then
+            )
+        )
+
+    def allowed_networks(self, today: Any) -> tuple[Network, ...]:
+        """Private networks that this connection may reach today: entered by one person, confirmed by another."""
+        entries = self.allowances.filter(confirmed_by__isnull=False, expires_on__gte=today)
+        return tuple(ip_network(entry.network) for entry in entries)
+
+
+class Allowance(models.Model):
+    """A network of the district's own that a connection may reach although it is not public."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="allowances")
+    network = models.CharField(max_length=50, help_text="For example 10.20.30.40/32.")
+    reason = models.CharField(max_length=300)
+    entered_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    entered_at = models.DateTimeField(default=timezone.now)
+    confirmed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.PROTECT, related_name="+")
+    confirmed_at = models.DateTimeField(null=True)
+    expires_on = models.DateField()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                name="allowance_confirmed_by_another",
+                condition=Q(confirmed_by=None, confirmed_at=None)
+                | (Q(confirmed_by__isnull=False, confirmed_at__isnull=False) & ~Q(confirmed_by=F("entered_by"))),
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.network
+
+    def clean(self) -> None:
+        try:
+            network = ip_network(self.network)
+        except ValueError:
+            raise ValidationError({"network": "Write an address and its length, for example 10.20.30.40/32."}) from None
+        if network.num_addresses > 256:
+            raise ValidationError({"network": "At most 256 addresses (/24): name the server, not the whole network."})
+
+    def confirm(self, now: datetime, by: Staff) -> bool:
+        """False if it was entered by the same person, or is confirmed already."""
+        changed = (
+            Allowance.objects.filter(pk=self.pk, confirmed_by=None)
+            .exclude(entered_by=by)
+            .update(confirmed_by=by, confirmed_at=now)
+        )
+        self.refresh_from_db()
+        return bool(changed)
+
+
+class Attempt(models.Model):
+    """One try at fetching a delivery, from being asked for to its outcome in words. A row per try, never changed after
+    it ended."""
+
+    class Why(models.TextChoices):
+        SCHEDULE = "schedule", "by schedule"
+        NOW = "now", "asked for by staff"
+        RETRY = "retry", "tried again"
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", "waiting for a worker"
+        RUNNING = "running", "running"
+        DELIVERED = "delivered", "delivered"
+        NOTHING_NEW = "nothing_new", "nothing new"
+        FAILED = "failed", "failed"
+
+    OPEN = (Status.WAITING, Status.RUNNING)
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="attempts")
+    why = models.CharField(max_length=10, choices=Why.choices)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    number = models.PositiveSmallIntegerField(default=1, help_text="1 for the first try of a run, then 2 and 3.")
+    additions_only = models.BooleanField(default=False)
+    not_before = models.DateTimeField(default=timezone.now)
+    asked_at = models.DateTimeField(default=timezone.now)
+    started_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    status = models.CharField(max_length=12, choices=Status.choices, default=Status.WAITING)
+    claim = models.UUIDField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    phase = models.CharField(max_length=120, blank=True, default="")
+    rows_done = models.PositiveBigIntegerField(default=0)
+    bytes_done = models.PositiveBigIntegerField(default=0)
+    bytes_in_all = models.PositiveBigIntegerField(default=0)
+    code = models.CharField(max_length=40, blank=True, default="")
+    words = models.CharField(max_length=500, blank=True, default="")
+    sync = models.ForeignKey(Sync, null=True, on_delete=models.SET_NULL, related_name="came_by")
+
+    class Meta:
+        ordering = ["-asked_at", "-id"]
+        indexes = [models.Index(fields=["connection", "-asked_at"]), models.Index(fields=["status", "not_before"])]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection"], condition=Q(status__in=["waiting", "running"]), name="attempt_one_at_a_time"
+            ),
+            models.CheckConstraint(
+                name="attempt_ended_has_an_end",
+                condition=Q(status__in=["waiting", "running"], ended_at=None)
+                | (~Q(status__in=["waiting", "running"]) & Q(ended_at__isnull=False)),
+            ),
+            models.CheckConstraint(name="attempt_failed_has_a_code", condition=~Q(status="failed") | ~Q(code="")),
+        ]
+
+    def __str__(self) -> str:
+        return f"attempt {self.pk}"
+
+    def start(self, now: datetime) -> bool:
+        """Claim it; False if another worker has it or it has ended."""
+        claimable = Q(status=self.Status.WAITING, not_before__lte=now)
+        changed = Attempt.objects.filter(claimable, pk=self.pk).update(
+            status=self.Status.RUNNING, started_at=now, claim=uuid.uuid4(), claimed_until=now + ATTEMPT_LEASE
+        )
+        self.refresh_from_db()
+        return bool(changed)
+
+    def beat(self, now: datetime, phase: str, *, rows: int = 0, done: int = 0, in_all: int = 0) -> bool:
+        """Say how far it is and renew the lease; False if the claim was lost."""
+        return bool(
+            Attempt.objects.filter(pk=self.pk, claim=self.claim, status=self.Status.RUNNING).update(
+                claimed_until=now + ATTEMPT_LEASE,
+                phase=phase[:120],
+                rows_done=rows,
+                bytes_done=done,
+                bytes_in_all=in_all,
+            )
+        )
+
+    def mark_delivered(self, now: datetime, sync: Sync, words: str, size: int) -> bool:
+        return self._end(now, self.Status.DELIVERED, sync=sync, words=words, bytes_done=size, bytes_in_all=size)
+
+    def mark_nothing_new(self, now: datetime, words: str) -> bool:
+        return self._end(now, self.Status.NOTHING_NEW, words=words)
+
+    def mark_failed(self, now: datetime, code: str, words: str) -> bool:
+        return self._end(now, self.Status.FAILED, code=code, words=words[:500])
+
+    def _end(self, now: datetime, status: Attempt.Status, **values: Any) -> bool:
+        changed = Attempt.objects.filter(pk=self.pk, claim=self.claim, status__in=self.OPEN).update(
+            status=status, ended_at=now, claim=None, claimed_until=None, **values
+        )
+        self.refresh_from_db()
+        return bool(changed)
+
+
+class Checkup(models.Model):
+    """What the connection doctor found: a step each, in words. Nothing of the roster is kept."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="checkups")
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    started_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)
+    steps = models.JSONField(default=list)
+    passed = models.BooleanField(null=True)
+
+    class Meta:
+        ordering = ["-started_at", "-id"]
+        indexes = [models.Index(fields=["connection", "-started_at"])]
+
+    def __str__(self) -> str:
+        return f"checkup {self.pk}"
