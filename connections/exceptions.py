@@ -66,7 +66,83 @@ _NETWORK: Final = {
     ),
 }
 
-FAULTS: Final[dict[str, Fault]] = {**_NETWORK}
+#: At a district's SFTP server.
+_SFTP: Final = {
+    "SFTP-HOSTKEY-NEW": _lasting(
+        "Nobody has confirmed the server's host key yet; no password and no key was sent.",
+        "Compare the fingerprint with the one that the district's IT gives you by another way, then confirm it.",
+        "staff",
+    ),
+    "SFTP-HOSTKEY-CHANGED": _lasting(
+        "The server shows another host key than the confirmed one; no password and no key was sent.",
+        "Ask the district's IT whether the server was moved or renewed. Confirm the new fingerprint only if it is the "
+        "one that they tell you; otherwise somebody may stand between us and the server.",
+    ),
+    "SFTP-ALGORITHMS": _lasting(
+        "The server offers only obsolete SSH algorithms, which are refused.",
+        "Ask the district's IT, or the vendor of the server, to enable current ones: curve25519-sha256 for the key "
+        "exchange, ssh-ed25519 or rsa-sha2-256 for the host key, aes128-ctr, hmac-sha2-256.",
+    ),
+    "SFTP-LOGIN": _lasting(
+        "The server refused the login. It is not tried again by itself, so that the account is not locked.",
+        "Check the user name with the district's IT, and its password or whether our public key is entered there.",
+    ),
+    "SFTP-KEY": _lasting(
+        "Our private key of this connection cannot be read.",
+        "Make a new pair of keys for the connection and send the public half to the district.",
+        "staff",
+    ),
+    "SFTP-PATH": _lasting(
+        "The connection's path cannot be used.",
+        "Correct the path in the connection.",
+        "staff",
+    ),
+    "SFTP-FOLDER": _lasting(
+        "The folder does not exist on the server.",
+        "Check the path; large and small letters count. Ask the district's IT what the account sees after its login.",
+    ),
+    "SFTP-FORBIDDEN": _lasting(
+        "The account may not read there.",
+        "Ask the district's IT to give the account the right to list the folder and to read the files.",
+    ),
+    "SFTP-NOTHING": _passing(
+        "No delivery lies there.",
+        "It is looked for again by itself. If one was expected, ask the district whether its export ran.",
+        "district",
+    ),
+    "SFTP-STILL-WRITING": _passing(
+        "The delivery is still being written.",
+        "It is looked at again by itself, and taken when it has come to rest.",
+    ),
+    "SFTP-CHANGED": _passing(
+        "The delivery changed while it was fetched.",
+        "It is fetched again by itself; nothing half-received is used. If it stays so, choose another hour.",
+    ),
+    "SFTP-STALLED": _passing(
+        "The server stopped answering in the middle.",
+        "It is tried again by itself; nothing half-received is used.",
+    ),
+    "SFTP-FAILED": _passing(
+        "The server could not do what was asked, and does not say why.",
+        "It is tried again by itself. If it stays so, ask the district's IT for the log of the server.",
+        "district",
+    ),
+    "SFTP-HOSTILE": _lasting(
+        "What the server shows is not a plain file or folder with a plain name.",
+        "Links, pipes, devices and names with control characters are never opened. Ask the district to put the files "
+        "themselves there, and give the path of the folder itself.",
+    ),
+    "SFTP-NOT-SFTP": _lasting(
+        "What answers there is not an SFTP server.",
+        "Check host and port (usually 22). If they are right, ask the district's IT to enable SFTP for the account.",
+    ),
+    "SFTP-AFTER": _lasting(
+        "The delivery was fetched whole, but could not be renamed or moved on the server.",
+        "Nothing is lost. Ask the district's IT to give the account the right to rename, or let files lie.",
+    ),
+}
+
+FAULTS: Final[dict[str, Fault]] = {**_NETWORK, **_SFTP}
 
 
 class FetchError(Exception):

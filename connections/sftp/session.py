@@ -1,0 +1,394 @@
+"""A session with a district's SFTP server: find the newest delivery, see that it is at rest, fetch it, put it aside.
+
+Names come from a stranger. They are compared and shown, and become paths on his own server; never a path on ours. Only
+regular files are opened, and folders: links, pipes and devices are passed over, and counted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import time
+import zipfile
+from collections import defaultdict
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from glob import escape
+from pathlib import Path
+from typing import IO, Final, Literal
+
+from connections.exceptions import FetchError
+from connections.sftp.keys import HostKey
+from connections.sftp.wire import Client, Entry, Limits, Line, Server
+
+Format = Literal["zip", "csv"]
+After = Literal["leave", "rename", "move"]
+
+FORMATS: Final[tuple[Format, ...]] = ("zip", "csv")
+
+#: The local name of every delivery, whatever the server calls it.
+DELIVERY: Final = "delivery.zip"
+#: The moment in a zip that is made of loose files: always the same, so that the same files make the same zip.
+_ANY_MOMENT: Final = (1980, 1, 1, 0, 0, 0)
+_WILD: Final = re.compile(r"[*?\[]")
+_PLACEHOLDER: Final = re.compile(r"<([^<>/]*)>")
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """`size` in bytes; `mtime` in seconds since 1970 by the server's clock, which may be wrong."""
+
+    name: str
+    size: int
+    mtime: int
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A delivery on the server: one zip, or the CSV files of one folder as a set.
+
+    `pattern` and `formats` are what found it. `older` counts other deliveries that match, `passed_over` entries that
+    match and are no regular files with plain names. Two looks that found the same are equal whatever those counts."""
+
+    folder: str
+    files: tuple[RemoteFile, ...]
+    pattern: str = field(compare=False)
+    formats: tuple[Format, ...] = field(compare=False)
+    older: int = field(default=0, compare=False)
+    passed_over: int = field(default=0, compare=False)
+
+    @property
+    def is_zip(self) -> bool:
+        return _suffix(self.files[0].name) == "zip"
+
+    @property
+    def name(self) -> str:
+        """The zip's name; of a set, its first file's and how many more there are."""
+        more = len(self.files) - 1
+        return f"{self.files[0].name} and {more} more" if more else self.files[0].name
+
+    @property
+    def size(self) -> int:
+        return sum(file.size for file in self.files)
+
+    @property
+    def mtime(self) -> int:
+        return max(file.mtime for file in self.files)
+
+    def path(self, file: RemoteFile) -> str:
+        return _joined(self.folder, file.name)
+
+
+def filled(pattern: str, *, site_code: str = "", name: str = "", product: str = "") -> str:
+    """`pattern` with its placeholders ``<site code>``, ``<name>`` (or ``<district name>``) and ``<product>`` filled in;
+    what is filled in is taken literally. Raises FetchError SFTP-PATH for another placeholder, or one without a value.
+    """
+    values = {"site code": site_code, "name": name, "district name": name, "product": product}
+
+    def value(match: re.Match[str]) -> str:
+        found = values.get(" ".join(match[1].lower().split()), "")
+        if not found or "/" in found or found in (".", ".."):
+            raise FetchError("SFTP-PATH", f"There is no value for {match[0]}.")
+        return escape(found)
+
+    return _PLACEHOLDER.sub(value, pattern)
+
+
+def is_stable(candidate: Candidate, again: Candidate) -> bool:
+    """Whether two looks, some time apart, found the same files with the same sizes and times."""
+    return candidate == again
+
+
+def host_key(server: Server, *, limits: Limits | None = None) -> HostKey:
+    """The key that the server shows, for a person to confirm. No credential is sent. Raises FetchError."""
+    with Line(server, limits or Limits()) as line:
+        return line.host_key()
+
+
+@contextmanager
+def open_session(server: Server, *, limits: Limits | None = None) -> Iterator[Session]:
+    """Connect, compare the host key, and only then log in. Raises FetchError."""
+    with Line(server, limits or Limits()) as line:
+        line.confirm(line.host_key())
+        line.log_in()
+        yield Session(line, line.start_sftp())
+
+
+class Session:
+    """Every method raises FetchError, and nothing else for what the server does."""
+
+    def __init__(self, line: Line, client: Client) -> None:
+        self._line = line
+        self._client = client
+        self._limits = line.limits
+
+    def newest(self, pattern: str, *, formats: Collection[Format] = FORMATS) -> Candidate:
+        """The newest delivery at `pattern`: a file, a folder, or a path with ``*``, ``?`` and ``[...]`` in its last
+        parts, which match large and small letters alike.
+
+        A zip wins over loose CSV files; the newest by the server's time of change wins, then the last by name. Loose
+        CSV files are a set, folder by folder. SFTP-NOTHING where none lies, SFTP-FOLDER where no such folder is,
+        SFTP-HOSTILE where only what may not be opened lies."""
+        kinds: tuple[Format, ...] = tuple(kind for kind in FORMATS if kind in formats)
+        search = _Search(self._client, self._limits, kinds)
+        with self._line.spoken():
+            search.walk(pattern)
+        return search.newest(pattern)
+
+    def settled(self, candidate: Candidate, *, wait: float = 60, marker: str = "") -> Candidate:
+        """`candidate`, after a second look `wait` seconds later that found the same. With a `marker`, instead: after
+        that file was found beside it, not older than the delivery; ``<file>`` in it stands for the delivery's name.
+        Raises FetchError SFTP-STILL-WRITING."""
+        if marker:
+            self._check_marker(candidate, marker.replace("<file>", candidate.files[0].name))
+            return candidate
+        time.sleep(wait)
+        again = self.newest(candidate.pattern, formats=candidate.formats)
+        if not is_stable(candidate, again):
+            raise FetchError("SFTP-STILL-WRITING", f"{candidate.name} changed within {wait:g} seconds.")
+        return again
+
+    def _check_marker(self, candidate: Candidate, marker: str) -> None:
+        if not _is_plain(marker):
+            raise FetchError("SFTP-PATH", "The marker has to be the plain name of a file.")
+        try:
+            with self._line.spoken():
+                found = self._client.look(_joined(candidate.folder, marker))
+        except FetchError as fault:
+            if fault.code != "SFTP-FOLDER":
+                raise
+            raise FetchError("SFTP-STILL-WRITING", f"{marker} is not there yet.") from None
+        if (found.mtime or 0) < candidate.mtime:
+            raise FetchError("SFTP-STILL-WRITING", f"{marker} is older than {candidate.name}.")
+
+    def download(
+        self, candidate: Candidate, folder: Path, progress: Callable[[int, int], None] = lambda received, total: None
+    ) -> Path:
+        """The delivery as a zip in `folder`, on disk for good. Loose CSV files become one zip, not packed, byte for
+        byte. `progress(received, total)` is called with bytes. Raises FetchError; then nothing is left in `folder`."""
+        if candidate.size > self._limits.size:
+            raise FetchError("CONN-TOO-LARGE", f"{candidate.size:,} bytes; at most {self._limits.size:,} are taken.")
+        received = 0
+
+        def counted(file: RemoteFile) -> Iterator[bytes]:
+            nonlocal received
+            for piece in self._pieces(candidate, file):
+                received += len(piece)
+                yield piece
+                progress(received, candidate.size)
+
+        target = folder / DELIVERY
+        part = folder / f"{DELIVERY}.part"
+        try:
+            with part.open("wb") as output:
+                if candidate.is_zip:
+                    output.writelines(counted(candidate.files[0]))
+                else:
+                    _pack(candidate.files, counted, output)
+                output.flush()
+                os.fsync(output.fileno())
+            part.rename(target)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+        return target
+
+    def _pieces(self, candidate: Candidate, file: RemoteFile) -> Iterator[bytes]:
+        """The bytes of one file, which is the same before, in the middle and after."""
+        path = candidate.path(file)
+        try:
+            with self._line.spoken():
+                self._check(self._client.look(path), file)
+                with self._client.reading(path) as handle:
+                    self._check(self._client.state(handle), file)
+                    came = 0
+                    for piece in self._client.pieces(handle, file.size):
+                        came += len(piece)
+                        yield piece
+                    if came < file.size:
+                        raise FetchError("SFTP-CHANGED", f"{file.name} ended early.")
+                    self._check(self._client.state(handle), file)
+                self._check(self._client.look(path), file)
+        except FetchError as fault:
+            if fault.code == "SFTP-FOLDER":
+                raise FetchError("SFTP-CHANGED", f"{file.name} has vanished.") from None
+            raise
+
+    @staticmethod
+    def _check(found: Entry, file: RemoteFile) -> None:
+        if found.mode is not None and not stat.S_ISREG(found.mode):
+            raise FetchError("SFTP-HOSTILE", f"{file.name} is no regular file any more.")
+        if (found.size, found.mtime) != (file.size, file.mtime):
+            raise FetchError("SFTP-CHANGED", file.name)
+
+    def after(self, candidate: Candidate, what: After, folder: str = "") -> FetchError | None:
+        """What is done with a delivery that was taken: it is left, renamed to ``<name>.<moment>.taken``, or moved to
+        `folder` (beside it, unless it begins with "/") as ``<moment>-<name>``; the moment is its time of change.
+
+        A failure is returned, not raised: the delivery is taken all the same. SFTP-AFTER; SFTP-CHANGED where another
+        has come in its place, which is then left."""
+        if what == "leave":
+            return None
+        moment = f"{datetime.fromtimestamp(candidate.mtime, UTC):%Y%m%d-%H%M%S}"
+        aside = folder if folder.startswith("/") else _joined(candidate.folder, folder)
+        for file in candidate.files:
+            new = f"{candidate.path(file)}.{moment}.taken" if what == "rename" else f"{aside}/{moment}-{file.name}"
+            try:
+                with self._line.spoken():
+                    self._check(self._client.look(candidate.path(file)), file)
+                    self._client.rename(candidate.path(file), new)
+            except FetchError as fault:
+                if fault.code == "SFTP-CHANGED":
+                    return fault
+                return FetchError("SFTP-AFTER", file.name)
+        return None
+
+
+class _Search:
+    """One look for deliveries, within the limits of entries and time."""
+
+    def __init__(self, client: Client, limits: Limits, formats: tuple[Format, ...]) -> None:
+        self._client = client
+        self._limits = limits
+        self._formats = formats
+        self._until = time.monotonic() + limits.listing
+        self._entries = 0
+        self._files: dict[str, list[RemoteFile]] = defaultdict(list)
+        self._passed_over = 0
+
+    def walk(self, pattern: str) -> None:
+        if any(part == ".." for part in pattern.split("/")) or not pattern.isprintable():
+            raise FetchError("SFTP-PATH", "It may not hold .. or control characters.")
+        parts = [part for part in pattern.split("/") if part not in ("", ".")]
+        fixed = next((place for place, part in enumerate(parts) if _WILD.search(part)), len(parts))
+        start = ("/" if pattern.startswith("/") else "") + "/".join(map(_unescaped, parts[:fixed]))
+        if fixed == len(parts):
+            self._take(start)
+            return
+        folders = [start]
+        for part in parts[fixed:-1]:
+            folders = [
+                _joined(folder, entry.name)
+                for folder in folders
+                for entry in self._list(folder, part)
+                if self._is_folder(entry)
+            ]
+            if not folders:
+                raise FetchError("SFTP-FOLDER", f"None matches {part}.")
+        inner = []
+        for folder in folders:
+            for entry in self._list(folder, parts[-1]):
+                if self._is_folder(entry):
+                    inner.append(_joined(folder, entry.name))
+                else:
+                    self._add(folder, entry)
+        if not self._files:
+            for folder in inner:
+                self._add_all(folder)
+
+    def _take(self, path: str) -> None:
+        """The file or the folder at `path`, which is no pattern."""
+        try:
+            entry = self._client.look(path or ".")
+        except FileNotFoundError:
+            if _suffix(path) not in FORMATS:
+                raise
+            self._client.look(path.rpartition("/")[0] or ("/" if path.startswith("/") else "."))
+            return
+        if self._is_folder(entry):
+            self._add_all(path)
+        elif self._is_file(entry) and _suffix(path) not in self._formats:
+            raise FetchError("SFTP-PATH", "It leads to a file that is neither a zip nor a CSV file.")
+        else:
+            self._add(path.rpartition("/")[0] or ("/" if path.startswith("/") else ""), entry)
+
+    def _add_all(self, folder: str) -> None:
+        for entry in self._list(folder, "*"):
+            self._add(folder, entry)
+
+    def _list(self, folder: str, pattern: str) -> Iterator[Entry]:
+        for entry in self._client.entries(folder or "."):
+            self._entries += 1
+            if self._entries > self._limits.entries:
+                raise FetchError("CONN-TOO-LARGE", f"More than {self._limits.entries:,} entries lie there.")
+            if time.monotonic() > self._until:
+                raise FetchError("CONN-BUDGET", "Listing what lies there took too long.")
+            if not fnmatchcase(entry.name.lower(), pattern.lower()):
+                continue
+            if _is_plain(entry.name):
+                yield self._completed(folder, entry)
+            elif pattern != "*" or _suffix(entry.name) in self._formats:
+                self._passed_over += 1
+
+    def _completed(self, folder: str, entry: Entry) -> Entry:
+        """Some servers list names alone."""
+        complete = None not in (entry.mode, entry.size, entry.mtime)
+        return entry if complete else self._client.look(_joined(folder, entry.name))
+
+    @staticmethod
+    def _is_folder(entry: Entry) -> bool:
+        return entry.mode is not None and stat.S_ISDIR(entry.mode)
+
+    @staticmethod
+    def _is_file(entry: Entry) -> bool:
+        return entry.mode is not None and stat.S_ISREG(entry.mode)
+
+    def _add(self, folder: str, entry: Entry) -> None:
+        if _suffix(entry.name) not in self._formats or self._is_folder(entry):
+            return
+        if self._is_file(entry) and entry.size is not None and entry.mtime is not None:
+            self._files[folder].append(RemoteFile(entry.name, entry.size, entry.mtime))
+        else:
+            self._passed_over += 1
+
+    def newest(self, pattern: str) -> Candidate:
+        """Raises FetchError SFTP-NOTHING or SFTP-HOSTILE."""
+        deliveries = []
+        for folder, files in self._files.items():
+            zips = [file for file in files if _suffix(file.name) == "zip"]
+            loose = [file for file in files if _suffix(file.name) == "csv"]
+            deliveries += [Candidate(folder, (file,), pattern, self._formats) for file in zips]
+            if loose:
+                found = tuple(sorted(loose, key=lambda file: file.name))
+                deliveries.append(Candidate(folder, found, pattern, self._formats))
+        if not deliveries and self._passed_over:
+            raise FetchError("SFTP-HOSTILE", f"There are {self._passed_over:,} of that kind, and nothing else.")
+        if not deliveries:
+            kinds = " or ".join(self._formats)
+            raise FetchError("SFTP-NOTHING", f"No {kinds} file is among {self._entries:,} entries.")
+        best = max(deliveries, key=lambda one: (one.is_zip, one.mtime, one.files[0].name, one.folder))
+        return Candidate(best.folder, best.files, pattern, self._formats, len(deliveries) - 1, self._passed_over)
+
+
+def _pack(files: tuple[RemoteFile, ...], pieces: Callable[[RemoteFile], Iterator[bytes]], output: IO[bytes]) -> None:
+    with zipfile.ZipFile(output, "w") as archive:
+        for file in files:
+            info = zipfile.ZipInfo(file.name, _ANY_MOMENT)
+            info.file_size = file.size
+            with archive.open(info, "w") as member:
+                for piece in pieces(file):
+                    member.write(piece)
+
+
+def _is_plain(name: str) -> bool:
+    """Whether a name can be shown and asked for: printable, no path, no more than a file system takes."""
+    return 0 < len(name) <= 255 and name.isprintable() and not set(name) & {"/", "\\"} and name not in (".", "..")
+
+
+def _suffix(name: str) -> str:
+    return name.rpartition(".")[2].lower() if "." in name else ""
+
+
+def _joined(folder: str, name: str) -> str:
+    if not folder or not name:
+        return folder or name
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def _unescaped(part: str) -> str:
+    """A part without wildcards, whose brackets may have been escaped by `filled`."""
+    return re.sub(r"\[([*?\[])\]", r"\1", part)

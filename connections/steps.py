@@ -1,0 +1,16 @@
+"""One step of a connection's examination, as the connection doctor shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    name: str
+    outcome: Literal["ok", "failed", "skipped", "warning"]
+    seconds: float
+    words: str
+    code: str = ""
+    next_step: str = ""
