@@ -142,7 +142,124 @@ _SFTP: Final = {
     ),
 }
 
-FAULTS: Final[dict[str, Fault]] = {**_NETWORK, **_SFTP}
+#: At a OneRoster API.
+_API: Final = {
+    "API-URL": _lasting(
+        "The address of the API cannot be used.",
+        "Enter the whole base URL, beginning with https:// and without a user name, a query or a fragment.",
+        "staff",
+    ),
+    "API-CREDENTIALS": _lasting(
+        "The credentials are missing, or have blanks, line breaks or control characters in them.",
+        "Copy both values again, without anything before or after them.",
+        "staff",
+    ),
+    "API-TLS": _passing(
+        "A safe connection could not be made: the server's certificate or encryption is not good.",
+        "Ask the district's IT or the vendor to mend the server's certificate; roster data is never sent without it.",
+        "district",
+    ),
+    "API-REDIRECT": _lasting(
+        "The server sends us on to another address, which is never followed.",
+        "Ask the district for the address that the API really has, and enter that.",
+    ),
+    "API-AUTH": _lasting(
+        "The server does not accept the credentials.",
+        "Compare both values with what the SIS shows. The labels of the two boxes differ between vendors: perhaps each "
+        "value stands in the other's box, then swap them. Check the kind of authentication and the signature method "
+        "too, and ask the district whether the key was withdrawn.",
+    ),
+    "API-CLOCK": _lasting(
+        "The server does not accept the signature, and its clock differs from ours.",
+        "Signatures carry the time. Ask the district's IT to set the server's clock; check that ours is right.",
+    ),
+    "API-TOKEN": _lasting(
+        "The token server gives no token for the credentials.",
+        "Compare both values with what the SIS shows, perhaps each stands in the other's box, then swap them. Check "
+        "the token URL, and whether it wants the credentials in the header or in the body.",
+    ),
+    "API-SCOPE": _lasting(
+        "The token server does not grant the scopes that were asked for.",
+        "Ask the district to grant the OneRoster roster scopes, or change the scopes of the connection; some servers "
+        "want none.",
+    ),
+    "API-TOKEN-SHAPE": _lasting(
+        "What the token server sent is not a token.",
+        "Check the token URL; it is often another address than that of the API.",
+        "staff",
+    ),
+    "API-FORBIDDEN": _lasting(
+        "The credentials are good, but may not read this.",
+        "Ask the district to let this application read all roster collections.",
+    ),
+    "API-NOT-FOUND": _lasting(
+        "The server does not know this address.",
+        "Check the base URL: it usually ends in /ims/oneroster/v1p1 or /ims/oneroster/rostering/v1p2. Some vendors "
+        "must switch on each collection.",
+        "staff",
+    ),
+    "API-REFUSED": _lasting(
+        "The server does not understand the question.",
+        "Check version and base URL. If they are right, tell the vendor what was asked and answered.",
+        "staff",
+    ),
+    "API-BUSY": _passing(
+        "The server asks for fewer questions.",
+        "It is tried again by itself. If it stays so, choose a quieter hour.",
+    ),
+    "API-HEAVY": _passing(
+        "The server gave up on an answer, even on a small page.",
+        "It is tried again by itself. If it stays so, choose a quieter hour or tell the vendor.",
+    ),
+    "API-SERVER": _passing(
+        "The server has an error of its own.",
+        "It is tried again by itself. If it stays so, tell the vendor.",
+        "district",
+    ),
+    "API-HTML": _passing(
+        "The server answers with a web page where data should be.",
+        "Check the base URL. A login page, a maintenance notice or a firewall are the usual reasons.",
+        "district",
+    ),
+    "API-JSON": _passing(
+        "The server's answer is not JSON, or breaks off.",
+        "It is tried again by itself; nothing of it was used. If it stays so, tell the vendor.",
+        "district",
+    ),
+    "API-SHAPE": _lasting(
+        "The server's answer has not the form that OneRoster gives it.",
+        "Nothing of it was used: an answer of another form must not look like an empty roster. Tell the vendor.",
+    ),
+    "API-STATUS": _lasting(
+        "The server reports a failure inside an answer that looks good.",
+        "Nothing of it was used. Tell the vendor.",
+    ),
+    "API-VERSION": _lasting(
+        "The users have the form of the other version of OneRoster.",
+        "Change the version of the connection, and check that the base URL belongs to it.",
+        "staff",
+    ),
+    "API-EMPTY": _lasting(
+        "A collection that every roster has is empty.",
+        "Nothing was changed. Ask the district whether the SIS is between two school years, or shares no schools with "
+        "this application.",
+    ),
+    "API-PAGING": _lasting(
+        "The server sends the same page again and again.",
+        "Nobody can know whether the roster was whole, so nothing was used. Tell the vendor that offset is ignored.",
+    ),
+    "API-DRIFT": _passing(
+        "The pages do not add up to the total that the server names, or repeat records.",
+        "Probably the SIS was changing meanwhile. It is tried again by itself; if it stays so, choose a quieter hour, "
+        "and tell the vendor the numbers.",
+    ),
+    "API-MOVED": _passing(
+        "The roster changed while it was read, each time it was tried.",
+        "It is tried again by itself; choose an hour after the SIS's own nightly work.",
+    ),
+}
+
+FAULTS: Final[dict[str, Fault]] = {**_NETWORK, **_SFTP, **_API}
 
 
 class FetchError(Exception):

@@ -1,0 +1,133 @@
+"""What an answer of the API says, believed only where it has the form that OneRoster gives it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, NoReturn
+from urllib.parse import parse_qs, urlsplit
+
+from requests.utils import parse_header_links
+
+from connections.exceptions import FetchError
+from connections.rest.api import origin_of
+
+#: A code minor as the standard and practice spell them; anything longer or stranger is not repeated to people.
+_WORD: Final = re.compile(r"[A-Za-z][A-Za-z_ ]{2,40}")
+_FAILED: Final = ("failure", "unsupported", "processing")
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One answer of a collection: `body` as it came, and the records in it. `total` and `revision` are what the headers
+    X-Total-Count and x-perm-rev say, `limit` how many records were asked for."""
+
+    body: bytes
+    records: list[Any]
+    total: int | None
+    revision: str
+    more: bool
+    limit: int
+
+    @property
+    def ids(self) -> list[str]:
+        """The records' sourcedIds. A record without one is counted by what it holds; the reader refuses it."""
+        return [
+            record["sourcedId"]
+            if isinstance(record, dict) and isinstance(record.get("sourcedId"), str)
+            else repr(record)
+            for record in self.records
+        ]
+
+
+def read(body: bytes, headers: Mapping[str, str], collection: str, *, base_url: str, offset: int, limit: int) -> Page:
+    """The page in an answer with status 200. Raises FetchError API-HTML, API-JSON, API-STATUS or API-SHAPE."""
+    document = parsed(body)
+    if minor := _failure(document):
+        raise FetchError("API-STATUS", f"{collection}: {minor}.")
+    records = document.get(collection) if isinstance(document, dict) else None
+    if not isinstance(records, list):
+        raise FetchError("API-SHAPE", f"{collection}: the list “{collection}” is missing.")
+    total = headers.get("X-Total-Count", "").strip()
+    return Page(
+        body,
+        records,
+        int(total) if re.fullmatch(r"[0-9]{1,12}", total) else None,
+        headers.get("x-perm-rev", ""),
+        _promises_more(headers.get("Link", ""), base_url, offset),
+        limit,
+    )
+
+
+def parsed(body: bytes) -> Any:
+    """The JSON in `body`. Raises FetchError API-HTML or API-JSON."""
+    try:
+        return json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        start = body[:512].removeprefix(b"\xef\xbb\xbf").lstrip().lower()
+        raise FetchError("API-HTML" if start.startswith(b"<") and b"<?xml" not in start else "API-JSON") from None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and Infinity are not JSON, though Python reads them
+
+
+def code_minor(body: bytes) -> str:
+    """What an error's body calls itself, or "". Five forms of it are in use; none is relied on."""
+    try:
+        return _minor(parsed(body))
+    except FetchError:
+        return ""
+
+
+def _failure(document: Any) -> str:
+    """What went wrong by the answer's own words, or "" where it claims no failure. A warning (a sort that was ignored)
+    is no failure."""
+    for status in _statuses(document):
+        major = status.get("imsx_codeMajor", status.get("codeMajor"))
+        severity = status.get("imsx_severity", status.get("severity"))
+        if str(major).lower() in _FAILED or str(severity).lower() == "error":
+            return _minor(document) or "failure"
+    return "failure" if isinstance(document, dict) and document.get("errors") else ""
+
+
+def _statuses(document: Any) -> list[dict[str, Any]]:
+    """The status objects of an answer: itself, imsx_StatusInfo, those of a statusInfoSet."""
+    if not isinstance(document, dict):
+        return []
+    inner = [document, document.get("imsx_StatusInfo"), document.get("statusInfo")]
+    for name in ("statusInfoSet", "errors"):
+        several = document.get(name)
+        inner += several if isinstance(several, list) else [several]
+    return [status for status in inner if isinstance(status, dict)]
+
+
+def _minor(document: Any) -> str:
+    for status in _statuses(document):
+        for name in ("imsx_codeMinor", "imsx_CodeMinor", "codeMinor", "code"):
+            value = status.get(name)
+            if isinstance(value, dict):
+                fields = value.get("imsx_codeMinorField")
+                first = fields[0] if isinstance(fields, list) and fields else fields
+                value = first.get("imsx_codeMinorFieldValue") if isinstance(first, dict) else None
+            if isinstance(value, str) and _WORD.fullmatch(value):
+                return value
+    return ""
+
+
+def _promises_more(header: str, base_url: str, offset: int) -> bool:
+    """Whether a Link says that another page follows. Its address is never used: one on another host is a proxy's
+    mistake or a trick, and its offset is not always right. Where the next page begins follows from what came."""
+    for link in parse_header_links(header):
+        url = link.get("url", "")
+        try:
+            if link.get("rel") != "next" or origin_of(url) != origin_of(base_url):
+                continue
+        except FetchError:
+            continue
+        start = parse_qs(urlsplit(url).query).get("offset", [""])[0]
+        if start.isdecimal() and int(start) > offset:
+            return True
+    return False

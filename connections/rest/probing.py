@@ -1,0 +1,4 @@
+from connections.rest.api import Api
+
+
+def steps(api: Api) -> None: ...

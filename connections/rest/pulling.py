@@ -1,0 +1,232 @@
+"""A whole roster from an API, or what changed: every page as it came, in one zip, or an error and nothing.
+
+The walk goes by what was received, never by what was asked: totals and links are optional, limits are clamped without a
+word, a sort may be ignored, and rows move while they are read. So records are counted by sourcedId and compared with
+what the server says there are; where they differ the collection is read again, and after three times the pull fails.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+import zipfile
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from connections.exceptions import FetchError
+from connections.rest.api import Api, Limits
+from connections.rest.client import Client
+from connections.rest.pages import Page
+
+#: In the order in which they are read, and whether a roster can do without them.
+COLLECTIONS: Final[dict[str, bool]] = {
+    "academicSessions": False,
+    "orgs": True,
+    "courses": False,
+    "classes": False,
+    "users": False,
+    "enrollments": False,
+    "demographics": True,
+}
+FORMAT: Final = "oneroster-rest-pull/1"
+NAME: Final = "pull.zip"
+_TRIES: Final = 3
+_SORT: Final = {"sort": "sourcedId", "orderBy": "asc"}
+_ABSENT: Final = {"API-FORBIDDEN", "API-NOT-FOUND"}
+
+#: Called after each page with the collection, the records received so far and the total, where it is known.
+Progress = Callable[[str, int, int | None], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """`rows` are distinct sourcedIds; `total` is the server's own number, where it names one."""
+
+    pages: int
+    rows: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Pulled:
+    """A complete pull. `path`: the zip, pull.json first, then <collection>-000001.json and so on. A collection that the
+    API does not offer is not in `collections`. `revision`: ClassLink's x-perm-rev, or "". `received` in bytes."""
+
+    path: Path
+    collections: dict[str, Collected]
+    revision: str
+    received: int
+
+
+class _Moved(Exception):
+    """The server says that its data are no longer those that the pull began with."""
+
+
+def pull(
+    api: Api,
+    folder: Path,
+    *,
+    progress: Progress = lambda collection, rows, total: None,
+    limits: Limits = Limits(),  # noqa: B008  # frozen
+    since: datetime | None = None,
+    sleep: Callable[[float], object] = time.sleep,
+) -> Pulled:
+    """Everything that `api` has, or what changed after `since`, as `folder`/pull.zip.
+
+    What changed is never the whole truth: servers forget records that were removed. Give `since` some overlap.
+    `sleep` takes seconds. Raises FetchError; then no zip is there.
+    """
+    if since is not None and since.tzinfo is None:
+        raise ValueError("since needs a time zone")
+    with Client(api, limits, sleep=sleep) as client, tempfile.TemporaryDirectory(dir=folder, prefix="pull-") as inside:
+        work = Path(inside)
+        for _ in range(_TRIES):
+            try:
+                walk = _Walk(client, work, progress, since)
+                collections = walk.everything()
+                path = _packed(api, work, folder / NAME, collections, since)
+                return Pulled(path, collections, walk.revision, client.received)
+            except _Moved:
+                continue
+        raise FetchError("API-MOVED")
+
+
+def page_name(collection: str, number: int) -> str:
+    return f"{collection}-{number:06d}.json"
+
+
+class _Walk:
+    """One attempt at all collections; the pages go to files in `work`."""
+
+    def __init__(self, client: Client, work: Path, progress: Progress, since: datetime | None) -> None:
+        self.client = client
+        self.work = work
+        self.progress = progress
+        self.query = {} if since is None else {"filter": f"dateLastModified>'{_utc(since)}'"}
+        self.revisions: dict[str, str] = {}
+
+    @property
+    def revision(self) -> str:
+        return next(iter(self.revisions.values()), "")
+
+    def everything(self) -> dict[str, Collected]:
+        return {collection: self._collection(collection) for collection in self._stock()}
+
+    def _stock(self) -> list[str]:
+        """The collections that answer, asked before anything large is read. There is no manifest to ask for."""
+        offered = []
+        for collection, optional in COLLECTIONS.items():
+            try:
+                page = self.client.page(collection, offset=0, limit=1)
+            except FetchError as error:
+                if optional and error.code in _ABSENT:
+                    continue
+                raise
+            self.revisions[collection] = page.revision
+            offered.append(collection)
+        return offered
+
+    def _collection(self, collection: str) -> Collected:
+        for _ in range(_TRIES):
+            collected, sound = self._tried(collection)
+            if sound:
+                break
+        else:
+            total = "no total" if collected.total is None else f"a total of {collected.total:,}"
+            raise FetchError("API-DRIFT", f"{collection}: {collected.rows:,} different records, {total}.")
+        if not collected.rows and not self.query and not COLLECTIONS[collection]:
+            raise FetchError("API-EMPTY", f"{collection}.")
+        return collected
+
+    def _tried(self, collection: str) -> tuple[Collected, bool]:
+        """The collection, and whether its pages add up."""
+        for old in self.work.glob(page_name(collection, 0).replace("000000", "*")):
+            old.unlink()
+        ids = array("q")  # hashes: eight bytes a record, however long its sourcedId
+        totals: list[int] = []
+        seen: set[int] = set()
+        written = 0
+        limit = self.client.api.page_size
+        sort = dict(_SORT)
+        while True:
+            try:
+                page = self.client.page(collection, offset=len(ids), limit=limit, query=sort | self.query)
+            except FetchError as error:
+                if error.code == "API-REFUSED" and not ids and sort:
+                    sort = {}  # some servers cannot sort by sourcedId
+                    continue
+                if error.code in ("API-REFUSED", "API-NOT-FOUND") and totals and len(ids) >= totals[-1]:
+                    break  # asked for what is beyond its total, a server may also say no
+                raise
+            self._check(collection, page)
+            limit = page.limit
+            known = len(ids)
+            hashes = [hash(one) for one in page.ids]
+            mark = hash(tuple(hashes))
+            if known and (not page.records or (mark in seen and totals and known >= totals[-1])):
+                break
+            if mark in seen or written == self.client.limits.pages:
+                raise FetchError("API-PAGING", f"{collection}, page {written + 1:,}.")
+            seen.add(mark)
+            ids.extend(hashes)
+            totals += [] if page.total is None else [page.total]
+            written += 1
+            (self.work / page_name(collection, written)).write_bytes(page.body)
+            self.progress(collection, len(ids), page.total)
+            # A total that one page reaches may be no more than the number on that page, so the end is asked for.
+            if not page.records or (written > 1 and totals and len(ids) >= totals[-1] and not page.more):
+                break
+        rows = pl.Series(ids, dtype=pl.Int64).n_unique()
+        sound = all(total == rows for total in totals) if totals else rows == len(ids)
+        return Collected(written, rows, totals[-1] if totals else None), sound
+
+    def _check(self, collection: str, page: Page) -> None:
+        if page.revision != self.revisions[collection]:
+            raise _Moved
+        if collection == "users" and page.records:
+            other = _is_1_2 if self.client.api.version == "1.1" else _is_1_1
+            if all(other(record) for record in page.records):
+                raise FetchError("API-VERSION")
+
+
+def _is_1_2(user: Any) -> bool:
+    return isinstance(user, dict) and "roles" in user and "role" not in user
+
+
+def _is_1_1(user: Any) -> bool:
+    return isinstance(user, dict) and "role" in user and "roles" not in user
+
+
+def _utc(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _packed(api: Api, work: Path, path: Path, collections: dict[str, Collected], since: datetime | None) -> Path:
+    """The pages in one zip, which appears under its name when it is whole."""
+    description = {
+        "format": FORMAT,
+        "version": api.version,
+        "mode": "bulk" if since is None else "delta",
+        "since": None if since is None else _utc(since),
+        "collections": {
+            name: {"pages": one.pages, "rows": one.rows, "total": one.total, "complete": True}
+            for name, one in collections.items()
+        },
+        "base": api.origin,
+    }
+    part = work / NAME
+    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("pull.json", json.dumps(description, indent=1))
+        for name, one in collections.items():
+            for number in range(1, one.pages + 1):
+                page = work / page_name(name, number)
+                archive.write(page, page.name)
+                page.unlink()
+    return part.replace(path)
