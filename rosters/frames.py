@@ -36,12 +36,13 @@ def silent(phase: str, fraction: float, rows: int) -> None:
 
 @dataclass(slots=True)
 class DeliveredTable:
-    """One CSV file as it was read, before any rule has judged its cells.
+    """One CSV file, or one collection of a pull, as it was read, before any rule has judged its cells.
 
     `frame` holds the rows that are proved read: every standard column of the version (a column that the
     file lacks is filled with ""), then the file's ``metadata.*`` columns, then `LINE`.
     `unread` names the rows that could not be read: ``line`` (UInt32) and ``sourcedId`` (String, null where
-    even the id is unknown).
+    even the id is unknown). `part_of`: the table whose records came with all of their rows here inside them ("users"
+    of REST's roles), so that a row which does not come with its user is gone, even from a delta; "" for none.
     """
 
     name: str
@@ -49,6 +50,7 @@ class DeliveredTable:
     frame: pl.DataFrame
     header: tuple[str, ...]
     unread: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={LINE: pl.UInt32, "sourcedId": pl.String}))
+    part_of: str = ""
 
 
 @dataclass(slots=True)
@@ -88,6 +90,7 @@ class CheckedTable:
     `quarantined`: ``sourcedId`` of records whose row is not used; they keep their last accepted values.
     `dropped`: ``sourcedId``, ``column``: cells not used; the record keeps that value as last accepted, or none.
     `nameless`: rows whose record is unknown; while there is one, nothing may be removed from this table.
+    `part_of`: see `DeliveredTable`.
     """
 
     name: str
@@ -96,6 +99,7 @@ class CheckedTable:
     quarantined: pl.DataFrame
     dropped: pl.DataFrame
     nameless: int
+    part_of: str = ""
 
 
 @dataclass(slots=True)

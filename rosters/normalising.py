@@ -148,6 +148,7 @@ def target(checked: Checked, base: Frames) -> dict[str, pl.DataFrame]:
     * A bulk table replaces the accepted one, a delta changes it, an absent one leaves it as it is (the same object).
     * A quarantined record keeps its accepted row, a dropped cell its accepted value (where the record is new: what is
       left of the cell). 1.1's roles follow their user: kept where the user's row or orgs could not be read.
+    * A record that came whole replaces all of its rows in the tables that are part of it (REST's roles of a user).
     * While a row of a bulk table is nameless, nothing is removed from it except by a row that says so itself.
     * What such kept rows refer to is kept as well.
     """
@@ -167,7 +168,8 @@ class _Source:
 
     `owner`: the column that holds the ids of the next three; for rows derived from users it is the user's, else the
     record's own. `read`: records with a row that can be used; `gone`: those of them that it takes out of the roster;
-    `unread`: records without such a row. `dropped`: ``sourcedId``, ``column`` (of the normal form).
+    `unread`: records without such a row. `dropped`: ``sourcedId``, ``column`` (of the normal form). `whole`: users that
+    came with all of their rows in this table.
     """
 
     owner: str
@@ -177,6 +179,7 @@ class _Source:
     unread: pl.Series
     nameless: bool
     dropped: pl.DataFrame
+    whole: pl.Series
 
 
 def _source(checked: Checked, name: str, before: pl.DataFrame) -> _Source:
@@ -196,7 +199,14 @@ def _source(checked: Checked, name: str, before: pl.DataFrame) -> _Source:
         unread=unread,
         nameless=table.nameless > 0,
         dropped=dropped,
+        whole=_usable_ids(checked.tables[table.part_of]) if table.part_of else ids.clear(),
     )
+
+
+def _usable_ids(table: CheckedTable) -> pl.Series:
+    """The records of `table` that have a row which can be used."""
+    ids = table.frame["sourcedId"]
+    return ids.filter(~ids.is_in(table.quarantined["sourcedId"].implode()))
 
 
 def _in_normal_form(dropped: pl.DataFrame) -> pl.DataFrame:
@@ -218,6 +228,8 @@ def _laid_over(before: pl.DataFrame, delivered: pl.DataFrame, source: _Source) -
     rows, healed = _with_kept_cells(rows, before, source.dropped)
     unread = owner.is_in(source.unread.implode())
     spoken_of = owner.is_in(source.read.implode())
+    if len(source.whole) and not source.nameless:
+        spoken_of |= pl.col("userSourcedId").is_in(source.whole.implode()) & ~unread
     staying = before.filter(~spoken_of if source.is_delta or source.nameless else unread)
     kept = before.filter(unread) if source.is_delta else staying
     return pl.concat([rows, staying]), pl.concat([kept, healed])

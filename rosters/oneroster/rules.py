@@ -1,7 +1,8 @@
 """The catalogue of rules: what can be wrong with a delivery, said for the people who have to mend it.
 
 ``OR-CSV`` rules come from the standard, from what receivers do, and from our own caution; ``PR`` rules from the
-requirements of a product (`rosters.oneroster.products`), which may also change the severity of any other rule.
+requirements of a product (`rosters.oneroster.products`), which may also change the severity of any other rule;
+``OR-REST`` rules are our own, about pages pulled from a server (`rosters.reading.pages`).
 Codes are public: districts quote them, so they are never renumbered. A finding puts its particulars after the title.
 docs/rules.md lists the same in one table.
 """
@@ -1233,6 +1234,73 @@ PRODUCT = (
     ),
 )  # fmt: skip
 
+PULLS = (
+    Rule(
+        "OR-REST-001", "fatal",
+        "A part of the pull is missing, or it holds something else than pull.json says.",
+        "Pull again. If it happens once more, the server broke off or its data moved: tell the SIS's support when.",
+        effect="package",
+    ),
+    Rule(
+        "OR-REST-002", "fatal",
+        "pull.json does not say in words that we know what was pulled.",
+        "Pull again. A zip of CSV files must not hold a file of this name.",
+        effect="package",
+    ),
+    Rule(
+        "OR-REST-003", "fatal",
+        "A page is not a list of records as a OneRoster server sends it.",
+        "Ask the SIS's support what the server answers there; it may be a notice of maintenance or a login page.",
+        effect="package",
+    ),
+    Rule(
+        "OR-REST-004", "warning",
+        "A record came twice with different content, because it changed during the pull; the later one counts.",
+        "Nothing to do if it is rare. Otherwise pull at night, when nobody works in the SIS.",
+    ),
+    Rule(
+        "OR-REST-005", "error",
+        "An entry in the list of records is not a record.",
+        "Show the place to the SIS's support: every entry of that list must be an object with a sourcedId.",
+        effect="row",
+    ),
+    Rule(
+        "OR-REST-006", "warning",
+        "A value is of another kind than OneRoster has in this place; it was taken as the text that was sent.",
+        "Show the place to the SIS's support; the value counts only where the text makes sense by itself.",
+    ),
+    Rule(
+        "OR-REST-007", "warning",
+        "An item of a list holds a comma, so it is read as several items.",
+        "Write it without a comma in the SIS: the lists of a roster are kept with commas between the items.",
+    ),
+    Rule(
+        "OR-REST-008", "warning",
+        "The server answered without a single record of this kind; it counts as not sent.",
+        "Nothing to do if there is none. Otherwise check what our account at the server may read; nobody was removed.",
+    ),
+    Rule(
+        "OR-REST-009", "info",
+        "The server sends a field that OneRoster does not have; it was not read.",
+        "Nothing to do. What you want us to have belongs into the metadata of the record.",
+    ),
+    Rule(
+        "OR-REST-010", "info",
+        "Records that the server marks as deleted were left out.",
+        "Nothing to do: whoever the server marks as deleted is not part of the roster.",
+    ),
+    Rule(
+        "OR-REST-011", "info",
+        "A class has no type; it was taken as a scheduled class.",
+        "Nothing to do, unless these are homerooms: then give them their type in the SIS.",
+    ),
+    Rule(
+        "OR-REST-012", "info",
+        "A login profile has no credentials; it was left out.",
+        "Nothing to do, unless the profile is used to sign in: then complete it in the SIS.",
+    ),
+)  # fmt: skip
+
 #: Every rule by its code, in the order in which they are checked.
 RULES: Mapping[str, Rule] = {
     rule.code: rule
@@ -1250,13 +1318,14 @@ RULES: Mapping[str, Rule] = {
         PRACTICE,
         COMPARISON,
         PRODUCT,
+        PULLS,
     )
     for rule in group
 }
 
-#: Required values, unique ids, required references and the files that hold them: without these rules records could not
-#: be told apart or written, so no district may lower them.
+#: Required values, unique ids, required references and the files that hold them, and whole pulls: without these rules
+#: records could not be told apart or written, so no district may lower them.
 STANDS_ON = frozenset(
     f"OR-CSV-{n}"
     for n in ("015", "089", "100", "160", "166", "167", "168", "172", "173", "174", "175", "179", "181", "185")
-)
+) | {"OR-REST-001", "OR-REST-002", "OR-REST-003", "OR-REST-005"}

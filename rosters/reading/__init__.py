@@ -1,4 +1,5 @@
-"""Bytes to frames, with line numbers: a zip, a folder, or one CSV file of OneRoster 1.1 or 1.2.
+"""Bytes to frames, with line numbers: a zip, a folder, or one CSV file of OneRoster 1.1 or 1.2, or pages of its REST
+service (`pages`).
 
 `read` takes whatever a stranger sends and never raises for it: every fault is a finding, and only rows that are
 proved read (`lines`) come out. Members are inflated in a thread and read in blocks; memory is that of the frames.
@@ -27,7 +28,7 @@ from rosters.frames import LINE, Delivered, DeliveredTable, Progress, silent, ty
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.former import OLD_NAMES
 from rosters.oneroster.spec import Table, Version
-from rosters.reading import headers, manifest
+from rosters.reading import headers, manifest, pages
 from rosters.reading.archive import Damaged, Member, looks_like, named, opened
 from rosters.reading.encoding import ENCODINGS, ahead, as_utf8, likely, with_line_feeds
 from rosters.reading.limits import Limits
@@ -68,6 +69,8 @@ def read(
         package = _Package(encoding, limits, findings, progress)
         if findings.fatal:
             return Delivered(False, version, {}, {}, findings)
+        if pages.is_pull(members):
+            return pages.read(members, version, limits=limits, findings=findings, progress=progress)
         files = _sort_out(members, findings)
         alone = path.is_file() and len(members) == 1 and members[0].name == path.name
         return package.read(files, version, alone=alone, folder=path.is_dir())

@@ -8,6 +8,7 @@ Rules OR-CSV-001 to 006 and what an operating system leaves behind (008).
 
 from __future__ import annotations
 
+import re
 import stat
 import struct
 import unicodedata
@@ -69,6 +70,9 @@ _LOOKS = (
     (b"-----BEGIN PGP", "a PGP-encrypted file"),
 )
 
+#: How a page of a pull is called: its collection and its number (`rosters.reading.pages`).
+PAGE = re.compile(r"(?P<collection>[A-Za-z]{1,40})-(?P<number>[0-9]{6})\.json")
+
 _JUNK_NAMES = ("thumbs.db", "desktop.ini", ".ds_store")
 
 
@@ -129,14 +133,18 @@ def opened(path: Path, limits: Limits, findings: Findings) -> Iterator[list[Memb
 def _within(limits: Limits, members: list[Member], findings: Findings) -> list[Member]:
     """Plain files, unless they are more, or larger, than a zip may hold."""
     try:
-        _check_amount(limits, len(members), sum(member.size for member in members))
+        _check_amount(limits, [member.name for member in members], sum(member.size for member in members))
     except Damaged as damage:
         _refuse(damage, findings)
         return []
     return members
 
 
-def _check_amount(limits: Limits, files: int, size: int) -> None:
+def _check_amount(limits: Limits, names: list[str], size: int) -> None:
+    pages = sum(PAGE.fullmatch(name.rsplit("/", 1)[-1]) is not None for name in names)
+    files = len(names) - pages
+    if pages > limits.pages:
+        raise Damaged("OR-CSV-005", f"It holds {pages:,} pages; at most {limits.pages:,} are taken.")
     if files > limits.entries:
         raise Damaged("OR-CSV-005", f"It holds {files:,} files; at most {limits.entries:,} are taken.")
     if size > limits.unpacked:
@@ -233,8 +241,9 @@ class _Zip:
         directory_end = end
         if total == _SEE_64_SHORT or _SEE_64 in (length, start):
             directory_end, total, length, start = self._find_directory64(end)
-        if total > self.limits.all_entries or length > total * _LONGEST_ENTRY:
-            raise Damaged("OR-CSV-005", f"It lists {total:,} entries; at most {self.limits.all_entries:,} are taken.")
+        most = self.limits.all_entries + self.limits.pages
+        if total > most or length > total * _LONGEST_ENTRY:
+            raise Damaged("OR-CSV-005", f"It lists {total:,} entries; at most {most:,} are taken.")
         if start + length != directory_end:
             raise Damaged("OR-CSV-001", "There are bytes in it that belong to nothing.")
         self.file.seek(start)
@@ -280,8 +289,8 @@ class _Zip:
             raise Damaged("OR-CSV-005", f"A file in it unpacks to more than {limits.ratio} times its size.")
 
     def _check_amount(self, infos: list[zipfile.ZipInfo]) -> None:
-        files = [info for info in infos if not info.is_dir() and not is_junk(info.filename)]
-        _check_amount(self.limits, len(files), sum(info.file_size for info in infos))
+        files = [info.filename for info in infos if not info.is_dir() and not is_junk(info.filename)]
+        _check_amount(self.limits, files, sum(info.file_size for info in infos))
 
     def _check_layout(self, infos: list[zipfile.ZipInfo], directory: _Directory) -> None:
         """Every byte belongs to exactly one entry, and each local header agrees with the directory."""

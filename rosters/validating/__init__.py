@@ -71,6 +71,7 @@ def _checked(ctx: Context, name: str) -> CheckedTable:
         quarantined=quarantined.filter(quarantined != "").to_frame("sourcedId"),
         dropped=dropped,
         nameless=ctx.nameless(name),
+        part_of=delivered.part_of,
     )
 
 

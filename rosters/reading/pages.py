@@ -1,0 +1,705 @@
+"""OneRoster REST pages, kept as they came, to the frames that CSV gives: everything after reads both alike.
+
+A pull is one zip: ``pull.json`` and the answers of the server, byte for byte, as ``users-000001.json`` and so on, one
+row of pages for each collection. ``pull.json``::
+
+    {"format": "oneroster-rest-pull/1", "version": "1.1", "mode": "bulk" or "delta", "since": ISO 8601 or null,
+     "base": "https://host",
+     "collections": {"users": {"pages": 2, "rows": 154, "total": 154 or null, "complete": true}}}
+
+``rows`` counts different sourcedIds, ``total`` is what the server said. A pull of which anything is missing, or does
+not agree with that, is refused whole (OR-REST-001 to 003): half a collection looks like people who left.
+
+Fields become the columns of the version's CSV tables. A reference is its sourcedId, a list is joined with commas,
+``metadata`` becomes ``metadata.*`` columns; booleans and numbers are text as they were written; what is null or missing
+is "". What is of another kind than it should be is kept as its JSON text and reported. In 1.2 the roles and login
+profiles inside a user become rows of roles and userProfiles, which are part of that user.
+
+A page is read, turned into columns and forgotten; what stays in memory is the frames. `LINE` is the number of the
+record in its collection, over all pages, from 1; a role has that of its user.
+
+In bulk mode, a record with the status of one that left is left out, as it would be from a complete CSV file, and status
+and dateLastModified of the others are empty, as that standard wants them there.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, NamedTuple
+
+import polars as pl
+
+from rosters.findings import Effect, Findings, places
+from rosters.frames import LINE, Delivered, DeliveredTable, Progress, type_mode
+from rosters.oneroster import VERSIONS
+from rosters.oneroster.spec import PAIR, Column, Table
+from rosters.reading.archive import PAGE, Damaged, Member, named
+from rosters.reading.limits import Limits
+
+FILE: Final = "pull.json"
+FORMAT: Final = "oneroster-rest-pull/1"
+
+_SHOWN: Final = 60
+_GONE: Final = ("tobedeleted", "inactive")
+_METADATA: Final = "metadata"
+_PARTS: Final = ("roles", "userProfiles")
+
+#: Columns of 1.2 that its REST binding calls otherwise; servers use both names.
+_OTHER_NAMES: Final = {"preferredGivenName": "preferredFirstName", "preferredFamilyName": "preferredLastName"}
+#: Fields of the standard for which CSV has no column: the same is said elsewhere, or by a service of its own.
+_WITHOUT_COLUMN: Final = {
+    "orgs": {"children"},
+    "academicSessions": {"children"},
+    "courses": {"resources"},
+    "classes": {"resources"},
+    "users": {"resources"},
+}
+#: Columns whose absence says nothing: ours come from elsewhere, or are never kept.
+_NEVER_MISSED: Final = ("status", "dateLastModified", "password")
+
+#: What JSON can say and no column of text can hold: half a character, and the NUL of databases.
+_UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
+_MAY_BE_UNSTORABLE: Final = re.compile(rb"\\u(?:0000|[dD][89a-fA-F])")
+_NOT_IN_AN_ID: Final = re.compile(rb"[^0-9A-Za-z.\-_]")
+_ID: Final = re.compile(r"[0-9A-Za-z.\-_/@]*")
+
+_Record = dict[str, Any]
+#: A row that could not be read: its `LINE`, and the record's sourcedId where it is known.
+_Unread = tuple[int, str | None]
+
+
+def is_pull(members: Iterable[Member]) -> bool:
+    """Whether these files are a pull."""
+    return any(member.name == FILE for member in members)
+
+
+def read(members: list[Member], version: str, *, limits: Limits, findings: Findings, progress: Progress) -> Delivered:
+    """The pull in `members`. `version`: "1.1" or "1.2", believed before what pull.json says. Never raises for what was
+    sent: what cannot be trusted whole is not readable, and a fatal finding says why."""
+    files = {member.name: member for member in members}
+    properties: dict[str, str] = {}
+    try:
+        pull = _Pull.of(files.pop(FILE), limits)
+        properties = {"format": FORMAT, "mode": pull.mode, "since": pull.since, "base": pull.base}
+        version = version or pull.version
+        tables = _Pages(files, version, pull, limits, findings, progress).tables()
+    except Damaged as damage:
+        where = places([damage.line], [""]) if damage.line else places()
+        findings.add(damage.code, places=where, severity="fatal", effect="package", detail=str(damage))
+        return Delivered(False, version, {}, properties, findings)
+    return Delivered(not findings.fatal, version, tables, properties, findings)
+
+
+# ------------------------------------------------------------------------------------------------------ what was pulled
+
+
+class _Told(NamedTuple):
+    """What pull.json says of one collection."""
+
+    pages: int
+    rows: int
+    total: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Pull:
+    """pull.json."""
+
+    version: str
+    mode: type_mode
+    since: str
+    base: str
+    collections: Mapping[str, _Told]
+
+    @classmethod
+    def of(cls, member: Member, limits: Limits) -> _Pull:
+        """Raises `Damaged` (OR-REST-001, 002) where it does not tell of a whole pull in the words that we know."""
+        said = _json(member, limits.manifest, "OR-REST-002")
+        if not isinstance(said, dict) or said.get("format") != FORMAT:
+            raise Damaged("OR-REST-002", f"Its format is not {FORMAT}.")
+        version, mode = said.get("version"), said.get("mode")
+        if not isinstance(version, str) or version not in VERSIONS:
+            raise Damaged("OR-REST-002", "Its version is neither 1.1 nor 1.2.")
+        if mode not in ("bulk", "delta"):
+            raise Damaged("OR-REST-002", "Its mode is neither bulk nor delta.")
+        collections = said.get("collections")
+        if not isinstance(collections, dict):
+            raise Damaged("OR-REST-002", "It lists no collections.")
+        told = {name: _told(name[:_SHOWN], facts) for name, facts in collections.items()}
+        return cls(version, mode, str(said.get("since") or ""), str(said.get("base") or ""), told)
+
+
+def _told(name: str, facts: Any) -> _Told:
+    facts = facts if isinstance(facts, dict) else {}
+    if facts.get("complete") is not True:
+        raise Damaged("OR-REST-001", f"{name} was not pulled to its end.")
+    pages, rows, total = facts.get("pages"), facts.get("rows"), facts.get("total")
+    if not (_is_count(pages) and _is_count(rows) and (total is None or _is_count(total))):
+        raise Damaged("OR-REST-002", f"It does not say how many pages and rows of {name} there are.")
+    return _Told(pages, rows, total)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 0
+
+
+class _Literal(float):
+    """A number with a point or an exponent that remembers how it was written."""
+
+    text: str
+
+    def __new__(cls, text: str) -> _Literal:
+        number = super().__new__(cls, text)
+        number.text = text
+        return number
+
+
+def _json(member: Member, most: int, code: str) -> Any:
+    """What a file says. Raises `Damaged`: `code` where it is no JSON in UTF-8, 005 where it is longer than `most`."""
+    if member.size > most:
+        raise Damaged("OR-CSV-005", f"{member.name} has {member.size:,} bytes; at most {most:,} are taken.")
+    body = b"".join(member.pieces())
+    try:
+        said = json.loads(body.decode("utf-8-sig"), parse_float=_Literal, parse_constant=_no_number)
+    except (ValueError, RecursionError):
+        raise Damaged(code, f"{member.name} is not JSON.") from None
+    return _storable(said) if _MAY_BE_UNSTORABLE.search(body) else said
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(word)
+
+
+def _storable(value: Any) -> Any:
+    """The same with the replacement character in place of what no column can hold; the check reports those cells."""
+    if isinstance(value, str):
+        return _UNSTORABLE.sub("\ufffd", value)
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    if isinstance(value, dict):
+        return {_storable(key): _storable(item) for key, item in value.items()}
+    return value
+
+
+# --------------------------------------------------------------------------------------------------------------- values
+
+
+class _Odd(NamedTuple):
+    """The text of a value about which there is something to say."""
+
+    code: str
+    text: str
+
+
+_Cell = str | _Odd
+
+
+def _text(value: Any) -> _Cell:
+    """A value where text belongs: words, numbers and booleans as they were written."""
+    if type(value) is str:
+        return value
+    if value is None:
+        return ""
+    if value is True or value is False:
+        return "true" if value else "false"
+    if type(value) is int:
+        return str(value)
+    if type(value) is _Literal:
+        return value.text
+    return _Odd("OR-REST-006", _as_json(value))
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _reference(value: Any) -> _Cell:
+    """``{"href": ..., "sourcedId": "s-1", "type": "org"}``; an empty object is none, as some servers mean it."""
+    if type(value) is dict:
+        if "sourcedId" in value:
+            return _text(value["sourcedId"])
+        return _Odd("OR-REST-006", _as_json(value)) if value else ""
+    if value is None:
+        return ""
+    text = _text(value)
+    return _Odd("OR-REST-006", text) if isinstance(text, str) and text else text
+
+
+def _user_id(value: Any) -> _Cell:
+    """``{"type": "LDAP", "identifier": "jdoe"}`` as CSV writes it."""
+    if type(value) is dict and "identifier" in value:
+        kind, identifier = _text(value.get("type")), _text(value["identifier"])
+        if isinstance(kind, str) and isinstance(identifier, str):
+            pair = f"{{{kind}:{identifier}}}"
+            return pair if value.keys() <= {"type", "identifier"} else _Odd("OR-REST-006", pair)
+    text = _text(value)
+    return _Odd("OR-REST-006", text) if isinstance(text, str) and text else text
+
+
+def _list_of(item: Callable[[Any], _Cell]) -> Callable[[Any], _Cell]:
+    """Reads lists of what `item` reads. One text in place of a list is taken as CSV's own way to write one."""
+
+    def read_list(value: Any) -> _Cell:
+        if value is None or value == []:
+            return ""
+        if type(value) is not list:
+            return value if type(value) is str and item is _text else _odd(item(value))
+        cells = [cell for cell in map(item, value) if cell != ""]
+        texts = [cell if isinstance(cell, str) else cell.text for cell in cells]
+        joined = ",".join(texts)
+        odd = next((cell.code for cell in cells if isinstance(cell, _Odd)), "")
+        if joined.count(",") >= len(texts) and not odd and texts:
+            odd = "OR-REST-007"
+        return _Odd(odd, joined) if odd else joined
+
+    return read_list
+
+
+def _odd(cell: _Cell) -> _Cell:
+    return _Odd("OR-REST-006", cell) if isinstance(cell, str) and cell else cell
+
+
+_texts, _references, _user_ids = _list_of(_text), _list_of(_reference), _list_of(_user_id)
+
+
+class _Field(NamedTuple):
+    """Which field of a record a column comes from, under which of its names, and how it is read."""
+
+    column: str
+    names: tuple[str, ...]
+    read: Callable[[Any], _Cell]
+
+    def of(self, record: _Record) -> Any:
+        """Its value in `record`; None where there is none."""
+        return next((value for name in self.names if (value := record.get(name)) is not None), None)
+
+
+def _field(column: Column) -> _Field:
+    name = column.name
+    if column.refers_to and name != "sourcedId":
+        if column.listed:
+            return _Field(name, (f"{name.removesuffix('SourcedIds')}s",), _references)
+        return _Field(name, (name.removesuffix("SourcedId"),), _reference)
+    if column.listed:
+        return _Field(name, (name,), _user_ids if column.pattern == PAIR else _texts)
+    return _Field(name, (_OTHER_NAMES[name], name) if name in _OTHER_NAMES else (name,), _text)
+
+
+# ---------------------------------------------------------------------------------------------------------------- pages
+
+
+@dataclass(slots=True)
+class _Heap:
+    """The rows of one table as they gather: a frame for each page."""
+
+    table: Table
+    frames: list[pl.DataFrame] = field(default_factory=list)
+    columns: dict[str, None] = field(default_factory=dict)
+
+    def add(self, cells: dict[str, list[str]], lines: list[int], limits: Limits) -> None:
+        self.columns |= dict.fromkeys(cells)
+        if len(self.columns) > limits.columns:
+            raise Damaged("OR-REST-003", f"The records of {self.table.name} have {len(self.columns):,} fields.")
+        if lines:
+            schema: dict[str, Any] = dict.fromkeys(cells, pl.String) | {LINE: pl.UInt32}
+            self.frames.append(pl.DataFrame({**cells, LINE: lines}, schema=schema))
+
+    def frame(self) -> pl.DataFrame:
+        """Every column of the standard, then ``metadata.*``, then `LINE`; what a row lacks is ""."""
+        whole = pl.concat(self.frames, how="diagonal") if self.frames else pl.DataFrame(schema={LINE: pl.UInt32})
+        self.frames.clear()
+        private = sorted(name for name in self.columns if name.startswith(f"{_METADATA}."))
+        names = [*self.table.header, *private]
+        cells = [
+            pl.col(name).fill_null("") if name in whole.columns else pl.lit("", dtype=pl.String).alias(name)
+            for name in names
+        ]
+        return whole.select(*cells, LINE)
+
+
+class _Pages:
+    """The pages of one pull on their way to frames."""
+
+    def __init__(
+        self,
+        files: dict[str, Member],
+        version: str,
+        pull: _Pull,
+        limits: Limits,
+        findings: Findings,
+        progress: Progress,
+    ) -> None:
+        self.files = files
+        self.standard = VERSIONS[version]
+        self.pull = pull
+        self.limits = limits
+        self.findings = findings
+        self.progress = progress
+        self.odd: dict[tuple[str, str, str], list[tuple[int, str]]] = {}
+        self.strange: Counter[tuple[str, str]] = Counter()
+
+    def tables(self) -> dict[str, DeliveredTable]:
+        """By the order of the standard. Raises `Damaged` where the pull is not whole."""
+        known = [
+            name for name, table in self.standard.tables.items() if table.group == "rostering" and name not in _PARTS
+        ]
+        self._judge_files(known)
+        whole = sum(member.size for member in self.files.values()) or 1
+        tables: dict[str, DeliveredTable] = {}
+        done = rows = 0
+        for name in known:
+            if name in self.pull.collections:
+                for table in self._collection(name):
+                    tables[table.name] = table
+                    rows += len(table.frame)
+                done += sum(self.files[page].size for page in self._names(name))
+                self.progress("reading", done / whole, rows)
+        self._report()
+        return {name: tables[name] for name in self.standard.tables if name in tables}
+
+    def _names(self, collection: str) -> list[str]:
+        return [f"{collection}-{number:06d}.json" for number in range(1, self.pull.collections[collection].pages + 1)]
+
+    def _judge_files(self, known: list[str]) -> None:
+        """Exactly the pages that pull.json tells of are there."""
+        if any(told.pages > self.limits.pages for told in self.pull.collections.values()):
+            raise Damaged("OR-REST-001", "It tells of more pages than a pull may have.")
+        told = {page for collection in self.pull.collections for page in self._names(collection)}
+        pages = {name for name in self.files if PAGE.fullmatch(name)}
+        if missing := sorted(told - pages):
+            raise Damaged("OR-REST-001", f"{len(missing):,} pages are not there; the first is {missing[0][:_SHOWN]}.")
+        if untold := sorted(pages - told):
+            raise Damaged("OR-REST-001", f"pull.json does not tell of {untold[0][:_SHOWN]}.")
+        others = [name for name in self.files if name not in pages]
+        others += [name for name in self.pull.collections if name not in known]
+        if others:
+            self.findings.add("OR-CSV-008", places=named([name[:_SHOWN] for name in others]))
+
+    def _collection(self, name: str) -> Iterator[DeliveredTable]:
+        """The table of a collection, and in 1.2 those that are part of users."""
+        table = self.standard.tables[name]
+        reader = _Collection(self, table)
+        for page in self._names(name):
+            reader.read(self.files[page])
+        told = self.pull.collections[name]
+        main = reader.heap.frame()
+        found = main["sourcedId"].filter(main["sourcedId"] != "").n_unique()
+        if found != told.rows:
+            raise Damaged("OR-REST-001", f"{name} has {found:,} different records; pull.json says {told.rows:,}.")
+        if self.pull.mode == "bulk" and told.total is not None and found < told.total:
+            raise Damaged("OR-REST-001", f"{name} has {found:,} records; the server has {told.total:,}.")
+        parts = {part: heap.frame() for part, heap in reader.parts.items()}
+        main = self._without_repeats(name, main, parts)
+        if self.pull.mode == "bulk":
+            main = self._living(name, main)
+        lines = main[LINE].implode()
+        main, unread = self._without_long_cells(name, main, reader.unread)
+        if self.pull.mode == "bulk" and main.is_empty() and not unread:
+            self.findings.add("OR-REST-008", table.file)
+            return
+        if len(main) or unread:
+            self._miss_columns(table, reader.heap)
+            yield self._delivered(table, main, reader.heap, unread)
+        for part, rows in parts.items():
+            left, lost = self._without_long_cells(
+                part, rows.filter(pl.col(LINE).is_in(lines)), reader.unread_parts[part]
+            )
+            if len(left) or lost or (len(main) and part in reader.parts_sent and self.pull.mode == "delta"):
+                left = self._blanked(left)
+                yield self._delivered(self.standard.tables[part], left, reader.parts[part], lost, part_of=name)
+
+    def _delivered(
+        self, table: Table, frame: pl.DataFrame, heap: _Heap, unread: list[_Unread], part_of: str = ""
+    ) -> DeliveredTable:
+        header = tuple(name for name in frame.columns if name in heap.columns)
+        lost = pl.DataFrame(unread, schema={LINE: pl.UInt32, "sourcedId": pl.String}, orient="row")
+        return DeliveredTable(table.name, self.pull.mode, frame, header, lost, part_of)
+
+    def _without_repeats(self, name: str, main: pl.DataFrame, parts: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+        """Each record once: the last that came, as the data moved on while they were pulled. Rule OR-REST-004 where the
+        copies differ in more than the date of their last change."""
+        ids = main["sourcedId"]
+        twice = main.filter(ids.is_duplicated() & (ids != ""))
+        if twice.is_empty():
+            return main
+        cells = twice.drop("dateLastModified")
+        for part, rows in parts.items():
+            cells = cells.join(_signatures(rows, part), on=LINE, how="left")
+        variants = cells.drop(LINE).unique().group_by("sourcedId").len().filter(pl.col("len") > 1)
+        last = twice.unique("sourcedId", keep="last", maintain_order=True)
+        changed = last.filter(pl.col("sourcedId").is_in(variants["sourcedId"].implode()))
+        if len(changed):
+            where = places(changed[LINE], changed["sourcedId"].str.slice(0, _SHOWN))
+            self.findings.add("OR-REST-004", f"{name}.csv", "sourcedId", places=where)
+        earlier = twice.filter(~pl.col(LINE).is_in(last[LINE].implode()))
+        return main.filter(~pl.col(LINE).is_in(earlier[LINE].implode()))
+
+    def _without_long_cells(
+        self, name: str, main: pl.DataFrame, unread: list[_Unread]
+    ) -> tuple[pl.DataFrame, list[_Unread]]:
+        """Rule 055, as for CSV: a row with a cell that no roster has is not read."""
+        long = main.select(pl.any_horizontal(pl.exclude(LINE).str.len_chars() > self.limits.cell)).to_series()
+        if not long.any():
+            return main, unread
+        rows = main.filter(long).select(LINE, "sourcedId")
+        detail = f"More than {self.limits.cell:,} characters in one cell cannot be right; the record was not read."
+        where = places(rows[LINE], [""] * len(rows))
+        self.findings.add("OR-CSV-055", f"{name}.csv", places=where, effect="row", severity="error", detail=detail)
+        lost = [(line, key[: self.limits.name] or None) for line, key in rows.rows()]
+        return main.filter(~long), [*unread, *lost]
+
+    def _living(self, name: str, main: pl.DataFrame) -> pl.DataFrame:
+        """A complete collection without the records that left, its status and dates empty where there is nothing to
+        say of them."""
+        gone = main.filter(pl.col("status").str.to_lowercase().is_in(_GONE))
+        if len(gone):
+            where = places(gone[LINE], gone["sourcedId"].str.slice(0, _SHOWN))
+            self.findings.add("OR-REST-010", f"{name}.csv", "status", places=where)
+            main = main.filter(~pl.col(LINE).is_in(gone[LINE].implode()))
+        return self._blanked(main)
+
+    def _blanked(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if self.pull.mode == "delta":
+            return frame
+        status = pl.col("status")
+        return frame.with_columns(
+            pl.when(status.str.to_lowercase() == "active").then(pl.lit("")).otherwise(status).alias("status"),
+            pl.lit("").alias("dateLastModified"),
+        )
+
+    def _miss_columns(self, table: Table, heap: _Heap) -> None:
+        """063: a field that no record has was not sent, so it empties nothing. Servers that leave out what is null do
+        that with whole fields."""
+        for column in table.header:
+            if column not in heap.columns and column not in _NEVER_MISSED:
+                detail = "No record has it; what was accepted before stays."
+                self.findings.add("OR-CSV-063", table.file, column, severity="info", detail=detail)
+
+    def _report(self) -> None:
+        """What was odd about single values and fields, by table."""
+        for (code, table, column), found in self.odd.items():
+            lines, values = zip(*found, strict=True)
+            effect: Effect = "row" if code == "OR-REST-005" else "none"
+            self.findings.add(code, f"{table}.csv", column, places=places(lines, values), effect=effect)
+        for (table, name), number in self.strange.items():
+            self.findings.add("OR-REST-009", f"{table}.csv", name[:_SHOWN], count=number)
+
+
+def _signatures(rows: pl.DataFrame, part: str) -> pl.DataFrame:
+    """All that the rows of one record in `part` say, as one text for each `LINE`."""
+    cells = pl.concat_str(pl.exclude(LINE, "dateLastModified"), separator="\0").alias(part)
+    return rows.select(LINE, cells).group_by(LINE).agg(pl.col(part).sort().str.join("\1"))
+
+
+class _Collection:
+    """The pages of one collection, read one after the other."""
+
+    def __init__(self, pages: _Pages, table: Table) -> None:
+        self.pages = pages
+        self.table = table
+        self.fields = [_field(column) for column in table.columns]
+        self.heap = _Heap(table)
+        tables = pages.standard.tables
+        self.parts = {part: _Heap(tables[part]) for part in _PARTS if part in tables and table.name == "users"}
+        self.parts_sent: set[str] = set()
+        self.unread: list[_Unread] = []
+        self.unread_parts: dict[str, list[_Unread]] = {part: [] for part in self.parts}
+        self.known = {_METADATA, *self.parts, *_WITHOUT_COLUMN.get(table.name, ())}
+        self.known.update(*(field.names for field in self.fields))
+        self.count = 0
+
+    def read(self, member: Member) -> None:
+        """One page. Raises `Damaged` (OR-REST-003) where it is none."""
+        said = _json(member, self.pages.limits.page, "OR-REST-003")
+        name = self.table.name
+        if not isinstance(said, dict) or not isinstance(said.get(name), list):
+            raise Damaged("OR-REST-003", f"{member.name} does not hold a list called {name}.")
+        records: list[_Record] = []
+        lines: list[int] = []
+        for line, record in enumerate(said[name], self.count + 1):
+            if type(record) is dict:
+                records.append(record)
+                lines.append(line)
+            else:
+                self._lose(name, line)
+                for part in self.parts:
+                    self.unread_parts[part].append((line, None))
+        self.count += len(said[name])
+        keys: set[str] = set().union(*records)
+        for strange in sorted(keys - self.known)[: self.pages.limits.columns]:
+            self.pages.strange[name, strange] += sum(strange in record for record in records)
+        cells = {
+            field.column: self._column(field, records, lines)
+            for field in self.fields
+            if not keys.isdisjoint(field.names)
+        }
+        cells.setdefault("sourcedId", [""] * len(records))
+        if _METADATA in keys:
+            cells |= self._metadata(records, lines)
+        self._complete(cells, lines)
+        self.heap.add(cells, lines, self.pages.limits)
+        if self.parts:
+            self._people(records, cells, lines, keys)
+
+    def _lose(self, table: str, line: int) -> None:
+        """Something that should have been a row of `table` cannot be read: nobody knows which record it was."""
+        (self.unread if table == self.table.name else self.unread_parts[table]).append((line, None))
+        self._note("OR-REST-005", table, "", line, "")
+
+    def _note(self, code: str, table: str, column: str, line: int, value: str) -> None:
+        shown = "" if column == "password" else value[:_SHOWN]
+        self.pages.odd.setdefault((code, table, column), []).append((line, shown))
+
+    def _column(self, field: _Field, records: list[_Record], lines: list[int]) -> list[str]:
+        only = field.names[0]
+        values: list[Any] = [record.get(only) for record in records]
+        if len(field.names) > 1:
+            values = list(map(field.of, records))
+        if field.read is _text and set(map(type, values)) == {str}:
+            return values
+        return self._read(field.column, list(map(field.read, values)), lines)
+
+    def _read(self, column: str, cells: list[_Cell], lines: list[int]) -> list[str]:
+        """The texts of `cells`; what is odd about them is noted."""
+        if _Odd in set(map(type, cells)):
+            for line, cell in zip(lines, cells, strict=True):
+                if isinstance(cell, _Odd):
+                    self._note(cell.code, self.table.name, column, line, cell.text)
+        return [cell if isinstance(cell, str) else cell.text for cell in cells]
+
+    def _metadata(self, records: list[_Record], lines: list[int]) -> dict[str, list[str]]:
+        """``metadata.*`` columns; a value in it that has parts of its own is its JSON text."""
+        found = [record.get(_METADATA) for record in records]
+        keys: set[str] = set().union(*(value for value in found if type(value) is dict))
+        cells: dict[str, list[str]] = {}
+        for key in sorted(keys):
+            texts = [_text(value.get(key)) if type(value) is dict else "" for value in found]
+            cells[f"{_METADATA}.{key}"] = [cell if isinstance(cell, str) else cell.text for cell in texts]
+        if any(type(value) is not dict and value is not None for value in found):
+            bare = [_odd(_text(value)) if type(value) is not dict else "" for value in found]
+            cells[f"{_METADATA}.value"] = self._read(f"{_METADATA}.value", bare, lines)
+        return cells
+
+    def _complete(self, cells: dict[str, list[str]], lines: list[int]) -> None:
+        """REST lets a class be without a type, which then is the usual one; CSV wants the word."""
+        if self.table.name != "classes" or not lines:
+            return
+        kinds = cells.get("classType", [""] * len(lines))
+        for line, kind in zip(lines, kinds, strict=True):
+            if not kind:
+                self._note("OR-REST-011", self.table.name, "classType", line, "")
+        cells["classType"] = [kind or "scheduled" for kind in kinds]
+
+    def _people(self, records: list[_Record], cells: dict[str, list[str]], lines: list[int], keys: set[str]) -> None:
+        """Roles and login profiles of 1.2's users."""
+        self.parts_sent |= keys & set(self.parts)
+        blank = [""] * len(lines)
+        status, modified = (cells.get(name, blank) for name in ("status", "dateLastModified"))
+        roles, profiles = _Rows(self.parts["roles"].table), _Rows(self.parts["userProfiles"].table)
+        for record, user, line, *head in zip(records, cells["sourcedId"], lines, status, modified, strict=True):
+            if not user:
+                for part in self.parts:
+                    self.unread_parts[part].append((line, None))
+                continue
+            without = self._profiles(profiles, record.get("userProfiles"), user, line, head)
+            self._roles(roles, record.get("roles"), user, line, head, without)
+        for rows in (roles, profiles):
+            self.parts[rows.table.name].add(rows.cells, rows.lines, self.pages.limits)
+
+    def _parts_of(self, name: str, value: Any, line: int) -> list[_Record]:
+        """The objects of a list inside a user; anything else may have been any row of the table `name`."""
+        found = [] if value is None else value if type(value) is list else [value]
+        for item in found:
+            if type(item) is not dict:
+                self._lose(name, line)
+        return [item for item in found if type(item) is dict]
+
+    def _cell(self, table: str, column: str, line: int, cell: _Cell) -> str:
+        if isinstance(cell, str):
+            return cell
+        self._note(cell.code, table, column, line, cell.text)
+        return cell.text
+
+    def _roles(self, rows: _Rows, value: Any, user: str, line: int, head: list[str], without: set[str]) -> None:
+        """One row a role. It has no id of its own in REST: user, org and role name it, and a number where that is not
+        enough; so it is the same in every pull. The same role said twice is one."""
+        said: dict[tuple[str, ...], None] = {}
+        for item in self._parts_of("roles", value, line):
+            role = {
+                column: self._cell("roles", column, line, read(item.get(name)))
+                for column, name, read in (
+                    ("roleType", "roleType", _text), ("role", "role", _text), ("beginDate", "beginDate", _text),
+                    ("endDate", "endDate", _text), ("orgSourcedId", "org", _reference),
+                    ("userProfileSourcedId", "userProfile", _profile),
+                )
+            }  # fmt: skip
+            if role["userProfileSourcedId"] in without:
+                role["userProfileSourcedId"] = ""
+            said[tuple(role.values())] = None
+        numbers: Counter[str] = Counter()
+        for cells in said:
+            kind, role_word, begin, end, org, profile = cells
+            key = f"{_part_of_id(user)}@{_part_of_id(org)}@{_part_of_id(role_word)}"
+            numbers[key] += 1
+            key = key if numbers[key] == 1 else f"{key}@{numbers[key]}"
+            rows.add(line, key, *head, user, kind, role_word, begin, end, org, profile)
+
+    def _profiles(self, rows: _Rows, value: Any, user: str, line: int, head: list[str]) -> set[str]:
+        """One row for each credential of a profile. Returns the profiles that have none, so that CSV has no row for
+        them."""
+        without: set[str] = set()
+        for item in self._parts_of("userProfiles", value, line):
+            key, *about = (
+                self._cell("userProfiles", column, line, read(item.get(name)))
+                for column, name, read in (
+                    ("sourcedId", "profileId", _profile), ("profileType", "profileType", _text),
+                    ("vendorId", "vendorId", _text), ("applicationId", "applicationId", _text),
+                    ("description", "description", _text),
+                )
+            )  # fmt: skip
+            credentials = self._parts_of("userProfiles", item.get("credentials"), line)
+            if not credentials:
+                without.add(key)
+                self._note("OR-REST-012", "userProfiles", "sourcedId", line, key)
+            for number, credential in enumerate(credentials, 1):
+                secrets = (
+                    self._cell("userProfiles", column, line, _text(credential.get(name)))
+                    for column, name in (("credentialType", "type"), ("username", "username"), ("password", "password"))
+                )
+                rows.add(line, key if number == 1 else f"{key}@{number}", *head, user, *about, *secrets)
+        return without
+
+
+@dataclass(slots=True)
+class _Rows:
+    """Rows of a table, whole: `add` takes the cells in the order of its header."""
+
+    table: Table
+    lines: list[int] = field(default_factory=list)
+    rows: list[tuple[str, ...]] = field(default_factory=list)
+
+    def add(self, line: int, *cells: str) -> None:
+        self.lines.append(line)
+        self.rows.append(cells)
+
+    @property
+    def cells(self) -> dict[str, list[str]]:
+        columns = zip(*self.rows, strict=True) if self.rows else ([] for _ in self.table.header)
+        return {name: list(column) for name, column in zip(self.table.header, columns, strict=True)}
+
+
+def _part_of_id(text: str) -> str:
+    """`text` so that "@" cannot occur in it and only characters of an id do: anything else is written as in a URL, with
+    "/" for the percent sign."""
+    return _NOT_IN_AN_ID.sub(lambda match: b"/%02X" % ord(match[0]), text.encode()).decode()
+
+
+def _profile(value: Any) -> _Cell:
+    """The id of a login profile: a URI in REST, and in CSV an id, in which a URI's colons may not occur."""
+    cell = value.get("sourcedId") if type(value) is dict else value
+    text = _text(cell)
+    return text if not isinstance(text, str) or _ID.fullmatch(text) else _part_of_id(text)
