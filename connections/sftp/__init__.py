@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connections.sftp.doctor import steps
 from connections.sftp.keys import HostKey, new_key_pair
 from connections.sftp.session import Candidate, RemoteFile, Session, filled, host_key, is_stable, open_session
 from connections.sftp.wire import Limits, Server
@@ -18,4 +19,5 @@ __all__ = [
     "is_stable",
     "new_key_pair",
     "open_session",
+    "steps",
 ]

@@ -14,7 +14,7 @@ import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from glob import escape
@@ -133,11 +133,19 @@ class Session:
         A zip wins over loose CSV files; the newest by the server's time of change wins, then the last by name. Loose
         CSV files are a set, folder by folder. SFTP-NOTHING where none lies, SFTP-FOLDER where no such folder is,
         SFTP-HOSTILE where only what may not be opened lies."""
-        kinds: tuple[Format, ...] = tuple(kind for kind in FORMATS if kind in formats)
-        search = _Search(self._client, self._limits, kinds)
+        return self.searched(pattern, formats=formats).newest()
+
+    def searched(self, pattern: str, *, formats: Collection[Format] = FORMATS) -> Search:
+        """All that lies at `pattern`; raises what `newest` raises, except SFTP-NOTHING."""
+        search = Search(self._client, self._limits, pattern, formats)
         with self._line.spoken():
-            search.walk(pattern)
-        return search.newest(pattern)
+            search.walk()
+        return search
+
+    def check_folder(self, pattern: str) -> str:
+        """The folder that the parts before the first wildcard name, if it is one: "." is where the login arrives."""
+        with self._line.spoken():
+            return Search(self._client, self._limits, pattern, FORMATS).check_folder()
 
     def settled(self, candidate: Candidate, *, wait: float = 60, marker: str = "") -> Candidate:
         """`candidate`, after a second look `wait` seconds later that found the same. With a `marker`, instead: after
@@ -248,29 +256,38 @@ class Session:
         return None
 
 
-class _Search:
-    """One look for deliveries, within the limits of entries and time."""
+class Search:
+    """One look for deliveries, within the limits of entries and time. `entries` is what was seen on the way."""
 
-    def __init__(self, client: Client, limits: Limits, formats: tuple[Format, ...]) -> None:
+    def __init__(self, client: Client, limits: Limits, pattern: str, formats: Collection[Format]) -> None:
+        """Raises FetchError SFTP-PATH."""
+        if ".." in pattern.split("/") or not pattern.isprintable():
+            raise FetchError("SFTP-PATH", "It may not hold .. or control characters.")
+        self.entries = 0
         self._client = client
         self._limits = limits
-        self._formats = formats
+        self._pattern = pattern
+        self._formats: tuple[Format, ...] = tuple(kind for kind in FORMATS if kind in formats)
         self._until = time.monotonic() + limits.listing
-        self._entries = 0
         self._files: dict[str, list[RemoteFile]] = defaultdict(list)
         self._passed_over = 0
-
-    def walk(self, pattern: str) -> None:
-        if any(part == ".." for part in pattern.split("/")) or not pattern.isprintable():
-            raise FetchError("SFTP-PATH", "It may not hold .. or control characters.")
         parts = [part for part in pattern.split("/") if part not in ("", ".")]
         fixed = next((place for place, part in enumerate(parts) if _WILD.search(part)), len(parts))
-        start = ("/" if pattern.startswith("/") else "") + "/".join(map(_unescaped, parts[:fixed]))
-        if fixed == len(parts):
-            self._take(start)
+        self._start = ("/" if pattern.startswith("/") else "") + "/".join(parts[:fixed])
+        self._wild = parts[fixed:]
+
+    def check_folder(self) -> str:
+        folder = _parent(self._start) if not self._wild and _suffix(self._start) in FORMATS else self._start
+        if not self._is_folder(self._client.look(folder or ".")):
+            raise FetchError("SFTP-HOSTILE", f"{folder} is no folder.")
+        return folder or "."
+
+    def walk(self) -> None:
+        if not self._wild:
+            self._take(self._start)
             return
-        folders = [start]
-        for part in parts[fixed:-1]:
+        folders = [self._start]
+        for part in self._wild[:-1]:
             folders = [
                 _joined(folder, entry.name)
                 for folder in folders
@@ -281,7 +298,7 @@ class _Search:
                 raise FetchError("SFTP-FOLDER", f"None matches {part}.")
         inner = []
         for folder in folders:
-            for entry in self._list(folder, parts[-1]):
+            for entry in self._list(folder, self._wild[-1]):
                 if self._is_folder(entry):
                     inner.append(_joined(folder, entry.name))
                 else:
@@ -297,14 +314,16 @@ class _Search:
         except FileNotFoundError:
             if _suffix(path) not in FORMATS:
                 raise
-            self._client.look(path.rpartition("/")[0] or ("/" if path.startswith("/") else "."))
+            self.check_folder()
             return
         if self._is_folder(entry):
             self._add_all(path)
         elif self._is_file(entry) and _suffix(path) not in self._formats:
             raise FetchError("SFTP-PATH", "It leads to a file that is neither a zip nor a CSV file.")
+        elif self._is_file(entry):
+            self._add(_parent(path), entry)
         else:
-            self._add(path.rpartition("/")[0] or ("/" if path.startswith("/") else ""), entry)
+            raise FetchError("SFTP-HOSTILE", f"{path} is a link or no file at all.")
 
     def _add_all(self, folder: str) -> None:
         for entry in self._list(folder, "*"):
@@ -312,8 +331,8 @@ class _Search:
 
     def _list(self, folder: str, pattern: str) -> Iterator[Entry]:
         for entry in self._client.entries(folder or "."):
-            self._entries += 1
-            if self._entries > self._limits.entries:
+            self.entries += 1
+            if self.entries > self._limits.entries:
                 raise FetchError("CONN-TOO-LARGE", f"More than {self._limits.entries:,} entries lie there.")
             if time.monotonic() > self._until:
                 raise FetchError("CONN-BUDGET", "Listing what lies there took too long.")
@@ -345,23 +364,22 @@ class _Search:
         else:
             self._passed_over += 1
 
-    def newest(self, pattern: str) -> Candidate:
+    def newest(self) -> Candidate:
         """Raises FetchError SFTP-NOTHING or SFTP-HOSTILE."""
-        deliveries = []
+        deliveries: list[tuple[str, tuple[RemoteFile, ...]]] = []
         for folder, files in self._files.items():
             zips = [file for file in files if _suffix(file.name) == "zip"]
             loose = [file for file in files if _suffix(file.name) == "csv"]
-            deliveries += [Candidate(folder, (file,), pattern, self._formats) for file in zips]
+            deliveries += [(folder, (file,)) for file in zips]
             if loose:
-                found = tuple(sorted(loose, key=lambda file: file.name))
-                deliveries.append(Candidate(folder, found, pattern, self._formats))
+                deliveries.append((folder, tuple(sorted(loose, key=lambda file: file.name))))
         if not deliveries and self._passed_over:
             raise FetchError("SFTP-HOSTILE", f"There are {self._passed_over:,} of that kind, and nothing else.")
         if not deliveries:
-            kinds = " or ".join(self._formats)
-            raise FetchError("SFTP-NOTHING", f"No {kinds} file is among {self._entries:,} entries.")
-        best = max(deliveries, key=lambda one: (one.is_zip, one.mtime, one.files[0].name, one.folder))
-        return Candidate(best.folder, best.files, pattern, self._formats, len(deliveries) - 1, self._passed_over)
+            raise FetchError("SFTP-NOTHING", f"No {' or '.join(self._formats)} among {self.entries:,} entries.")
+        found = [Candidate(folder, files, self._pattern, self._formats) for folder, files in deliveries]
+        best = max(found, key=lambda one: (one.is_zip, one.mtime, one.files[-1].name, one.folder))
+        return replace(best, older=len(found) - 1, passed_over=self._passed_over)
 
 
 def _pack(files: tuple[RemoteFile, ...], pieces: Callable[[RemoteFile], Iterator[bytes]], output: IO[bytes]) -> None:
@@ -389,6 +407,6 @@ def _joined(folder: str, name: str) -> str:
     return f"{folder.rstrip('/')}/{name}"
 
 
-def _unescaped(part: str) -> str:
-    """A part without wildcards, whose brackets may have been escaped by `filled`."""
-    return re.sub(r"\[([*?\[])\]", r"\1", part)
+def _parent(path: str) -> str:
+    """ "" is where the login arrives."""
+    return path.rpartition("/")[0] or ("/" if path.startswith("/") else "")

@@ -44,11 +44,15 @@ from connections.sftp.keys import HostKey, pinned, private_key
 #: paramiko's own log repeats what a server sends, and writes a traceback for each that we refuse in words.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
 
-#: Refused although paramiko still knows them: CBC (read by padding oracles), MD5 and SHA-1.
-_WEAK: Final = {
-    "ciphers": ("aes128-cbc", "aes192-cbc", "aes256-cbc", "3des-cbc"),
-    "macs": ("hmac-sha1", "hmac-sha1-96", "hmac-md5", "hmac-md5-96"),
-}
+#: CBC (which leaks by its padding), MD5 and SHA-1 are refused, although paramiko still knows them. GCM comes first: it
+#: costs a fifth less than CTR with a MAC.
+_CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "aes128-ctr", "aes192-ctr", "aes256-ctr")
+_MACS: Final = (
+    "hmac-sha2-256-etm@openssh.com",
+    "hmac-sha2-512-etm@openssh.com",
+    "hmac-sha2-256",
+    "hmac-sha2-512",
+)
 _ALGORITHM: Final = re.compile(rb"[A-Za-z0-9@.,_+/-]{1,64}")
 #: An SSH key-exchange packet (RFC 4253, 7.1): the number of the message, and the lists worth telling, by their place.
 _KEXINIT: Final = 20
@@ -137,20 +141,21 @@ class Line:
         self.server = server
         self.limits = limits
         self._ear = _Ear(sock or connect(server.host, server.port, timeout=limits.connecting, allowed=server.allowed))
-        self._transport = paramiko.Transport(self._ear, disabled_algorithms=_WEAK)
+        self._transport = paramiko.Transport(self._ear)
         # The watch below decides; paramiko's own patience only has to be longer.
         self._transport.banner_timeout = self._transport.handshake_timeout = limits.opening + 1
         self._transport.auth_timeout = limits.opening + 1
-        self._prefer_pinned_kind()
+        self._choose_algorithms()
         self.expired = False
         self._timer = self._watch(limits.opening)
 
-    def _prefer_pinned_kind(self) -> None:
-        """A server with several keys shows the one that was confirmed, if we ask for its kind first."""
-        kinds = {key.algorithm for key in pinned(self.server.host_key)}
-        wanted = [kind for kind in self._transport.preferred_keys if _kind(kind) in kinds and "-cert-" not in kind]
-        others = [kind for kind in self._transport.preferred_keys if kind not in wanted and "-cert-" not in kind]
-        self._transport.get_security_options().key_types = tuple(wanted + others)
+    def _choose_algorithms(self) -> None:
+        """A server with several host keys shows the one that was confirmed, if we ask for its kind first."""
+        choice = self._transport.get_security_options()
+        choice.ciphers = _CIPHERS
+        choice.digests = _MACS
+        confirmed = {key.algorithm for key in pinned(self.server.host_key)}
+        choice.key_types = tuple(sorted(choice.key_types, key=lambda kind: _kind(kind) not in confirmed))
 
     def _watch(self, seconds: float) -> threading.Timer:
         timer = threading.Timer(seconds, self._expire)
