@@ -17,6 +17,9 @@ from tests.connections.sshd import LOOPBACK
 
 NOW = 1_790_000_000
 
+#: What speaks SFTP; a test may put another speaker here.
+SFTP: Any = paramiko.SFTPServer
+
 
 def entry(name: str, *, mode: int = stat.S_IFREG | 0o644, size: int = 3, mtime: int = NOW) -> paramiko.SFTPAttributes:
     """A line of a listing, as hostile as its arguments."""
@@ -27,13 +30,12 @@ def entry(name: str, *, mode: int = stat.S_IFREG | 0o644, size: int = 3, mtime: 
     return found
 
 
-class Endless:
+class Endless(list[Any]):
     """A folder that never ends: its first 16 entries are always 16 more."""
 
-    def __init__(self) -> None:
-        self.count = 0
+    count = 0
 
-    def __getitem__(self, part: slice) -> Any:
+    def __getitem__(self, part: Any) -> Any:
         if part.start:
             return self
         self.count += 16
@@ -140,7 +142,7 @@ def serving(stranger: Stranger) -> Iterator[Stranger]:
         transports.append(transport)
         transport.add_server_key(stranger.key)
         if stranger.sftp:
-            transport.set_subsystem_handler("sftp", paramiko.SFTPServer, _Files)
+            transport.set_subsystem_handler("sftp", SFTP, _Files)
         transport.start_server(event=threading.Event(), server=_Door(stranger))
 
     with listening(greet) as stranger.port:
