@@ -92,13 +92,15 @@ class Question:
 
 @dataclass(frozen=True)
 class Reply:
-    """`cut`: so many bytes of the body are kept back, though its length was announced. `silent`: nothing is sent."""
+    """`cut`: so many bytes of the body are kept back, though its length was announced. `silent`: nothing is sent.
+    `drips`: the body comes byte by byte, and goes on for ever."""
 
     status: int = 200
     body: bytes = b""
     headers: dict[str, str] = field(default_factory=dict)
     cut: int = 0
     silent: bool = False
+    drips: bool = False
 
     def having(self, **headers: str) -> Reply:
         """With these headers too; underscores are hyphens."""
@@ -223,6 +225,7 @@ class _Validator(RequestValidator):  # type: ignore[misc]
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     timeout = 20
+    disable_nagle_algorithm = True
     server: _Http
 
     def do_GET(self) -> None:
@@ -235,11 +238,13 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response_only(reply.status)
         if "Date" not in reply.headers:
             self.send_header("Date", self.date_time_string())
-        if "Transfer-Encoding" not in reply.headers:
+        if "Transfer-Encoding" not in reply.headers and not reply.drips:
             self.send_header("Content-Length", str(len(reply.body)))
         for name, value in reply.headers.items():
             self.send_header(name, value)
         self.end_headers()
+        while reply.drips and not self.server.stopping.wait(0.01):
+            self.wfile.write(b" ")
         self.wfile.write(reply.body[: len(reply.body) - reply.cut])
         self.close_connection = self.close_connection or bool(reply.cut)
 

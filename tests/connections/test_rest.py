@@ -1,0 +1,358 @@
+"""Rosters pulled from good servers: whole, in pages as they came, whatever the server's habits are."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from dataclasses import replace
+from datetime import UTC, datetime
+from email.utils import format_datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from connections.exceptions import FetchError
+from connections.rest import SCOPES, Limits, Pulled, pull
+from tests.connections.sis import KEY, SECRET, Question, Reply, as_json, certificate, roster, running
+
+
+def never_sleeping(seconds: float) -> None:
+    """Pauses are part of the story, not of the tests' time."""
+
+
+def contents(pulled: Pulled) -> dict[str, list[Any]]:
+    """All records of the zip, by collection."""
+    found: dict[str, list[Any]] = {}
+    with zipfile.ZipFile(pulled.path) as archive:
+        for name in archive.namelist()[1:]:
+            collection = name.partition("-")[0]
+            found.setdefault(collection, []).extend(json.loads(archive.read(name))[collection])
+    return found
+
+
+def description(pulled: Pulled) -> dict[str, Any]:
+    with zipfile.ZipFile(pulled.path) as archive:
+        assert archive.namelist()[0] == "pull.json"
+        read: dict[str, Any] = json.loads(archive.read("pull.json"))
+        return read
+
+
+@pytest.mark.parametrize("signature", ["HMAC-SHA256", "HMAC-SHA1"])
+def test_a_server_that_checks_signatures_gives_its_whole_roster(tmp_path: Path, signature: Any) -> None:
+    with running(auth="oauth1") as sis:
+        pulled = pull(replace(sis.api, signature=signature, page_size=10), tmp_path)
+        assert contents(pulled) == sis.rows
+
+
+@pytest.mark.parametrize("where", ["header", "body"])
+def test_a_server_that_gives_tokens_gives_its_whole_roster_for_one(tmp_path: Path, where: Any) -> None:
+    with running(auth="oauth2") as sis:
+        pulled = pull(replace(sis.api, credentials_in=where, scope=SCOPES["1.1"], page_size=10), tmp_path)
+        assert contents(pulled) == sis.rows
+        assert sis.tokens == 1
+
+
+def test_a_static_bearer_over_tls_is_enough_for_a_server_that_wants_one(tmp_path: Path) -> None:
+    with running(certificate=certificate(tmp_path)) as sis:
+        assert contents(pull(sis.api, tmp_path)) == sis.rows
+
+
+def test_the_zip_says_first_what_it_is_and_holds_the_pages_byte_for_byte(tmp_path: Path) -> None:
+    def odd(question: Question, reply: Reply) -> Reply:
+        return replace(reply, body=b"\n  " + reply.body + b"\n") if question.limit > 1 else reply
+
+    with running(roster(3), odd) as sis:
+        pulled = pull(sis.api, tmp_path)
+        assert description(pulled) == {
+            "format": "oneroster-rest-pull/1",
+            "version": "1.1",
+            "mode": "bulk",
+            "since": None,
+            "collections": {
+                name: {"pages": 1, "rows": len(rows), "total": len(rows), "complete": True}
+                for name, rows in sis.rows.items()
+            },
+            "base": sis.origin,
+        }
+        with zipfile.ZipFile(pulled.path) as archive:
+            expected = b"\n  " + json.dumps({"users": sis.rows["users"]}).encode() + b"\n"
+            assert archive.read("users-000001.json") == expected
+        assert [path.name for path in tmp_path.iterdir()] == ["pull.zip"]
+
+
+def test_twenty_pages_are_read_one_after_the_other_and_told_of(tmp_path: Path) -> None:
+    told: list[tuple[str, int, int | None]] = []
+    with running(roster(200)) as sis:
+        pulled = pull(replace(sis.api, page_size=10), tmp_path, progress=lambda *page: told.append(page))
+        assert pulled.collections["users"].pages == 20
+        assert contents(pulled)["users"] == sis.rows["users"]
+    assert [page for page in told if page[0] == "users"] == [("users", rows, 200) for rows in range(10, 210, 10)]
+
+
+def test_a_server_that_cuts_the_limit_without_a_word_still_gives_every_record(tmp_path: Path) -> None:
+    with running(roster(25)) as sis:
+        sis.clamp = 4
+        assert contents(pull(sis.api, tmp_path)) == sis.rows
+
+
+def test_without_a_total_an_empty_page_is_the_end(tmp_path: Path) -> None:
+    with running(roster(20), lambda _, reply: reply.without("X-Total-Count")) as sis:
+        pulled = pull(replace(sis.api, page_size=10), tmp_path)
+        assert contents(pulled) == sis.rows
+        assert description(pulled)["collections"]["users"]["total"] is None
+
+
+def test_a_server_that_ignores_the_limit_gives_everything_at_once(tmp_path: Path) -> None:
+    def all_at_once(question: Question, reply: Reply) -> Reply:
+        rows = sis.rows[question.collection]
+        return as_json({question.collection: rows[question.offset :]}, X_Total_Count=str(len(rows)))
+
+    with running(roster(25), all_at_once) as sis:
+        assert contents(pull(replace(sis.api, page_size=10), tmp_path)) == sis.rows
+
+
+def test_a_server_that_knows_no_pages_at_all_is_taken_at_its_total(tmp_path: Path) -> None:
+    def always_all(question: Question, reply: Reply) -> Reply:
+        rows = sis.rows[question.collection]
+        return as_json({question.collection: rows}, X_Total_Count=str(len(rows)))
+
+    with running(roster(25), always_all) as sis:
+        assert contents(pull(replace(sis.api, page_size=10), tmp_path)) == sis.rows
+
+
+@pytest.mark.parametrize("status", [400, 404])
+def test_a_server_may_say_no_to_what_is_beyond_its_total(tmp_path: Path, status: int) -> None:
+    def strict(question: Question, reply: Reply) -> Reply:
+        return as_json({}, status) if question.offset >= len(sis.rows[question.collection]) else reply
+
+    with running(roster(5), strict) as sis:
+        assert contents(pull(sis.api, tmp_path)) == sis.rows
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        '<https://evil.example/users?offset=10>; rel="next"',
+        '<http://localhost:1/users?offset=10>; rel="next"',
+        'http://localhost/users?limit=10&offset=101; rel="next"',
+        "<<;;=,",
+        '<http://[::1/users>; rel="next"',
+    ],
+)
+def test_a_link_to_the_next_page_is_never_followed_wherever_it_leads(tmp_path: Path, link: str) -> None:
+    with running(roster(25), lambda _, reply: reply.having(Link=link)) as sis:
+        assert contents(pull(replace(sis.api, page_size=10), tmp_path)) == sis.rows
+
+
+def test_a_link_of_the_server_itself_outweighs_a_total_that_counts_one_page_too_few(tmp_path: Path) -> None:
+    """The total is wrong, so the pull fails; but it does not stop early and call that complete."""
+
+    def short(question: Question, reply: Reply) -> Reply:
+        if question.collection != "users":
+            return reply
+        link = f'<{sis.origin}/users?offset={question.offset + question.limit}>; rel="next"'
+        return reply.having(Link=link, X_Total_Count="20")
+
+    with running(roster(25), short) as sis, pytest.raises(FetchError) as caught:
+        pull(replace(sis.api, page_size=10), tmp_path)
+    assert caught.value.code == "API-DRIFT"
+
+
+def test_a_server_that_cannot_sort_by_sourced_id_is_asked_without(tmp_path: Path) -> None:
+    def unsorted(question: Question, reply: Reply) -> Reply:
+        return as_json({}, 400) if "sort" in question.query else reply
+
+    with running(roster(25), unsorted) as sis:
+        assert contents(pull(replace(sis.api, page_size=10), tmp_path)) == sis.rows
+
+
+def test_a_warning_beside_good_data_is_no_failure(tmp_path: Path) -> None:
+    def warning(question: Question, reply: Reply) -> Reply:
+        status = {"imsx_codeMajor": "success", "imsx_severity": "warning", "imsx_codeMinor": "invalid_sort_field"}
+        return replace(reply, body=json.dumps(json.loads(reply.body) | status).encode())
+
+    with running(misbehaviour=warning) as sis:
+        assert contents(pull(sis.api, tmp_path)) == sis.rows
+
+
+def test_rows_that_move_once_are_read_again_until_they_add_up(tmp_path: Path) -> None:
+    """While the second page was fetched somebody left: every later row moved up by one, and one was jumped over."""
+
+    def moving(question: Question, reply: Reply) -> Reply:
+        if question.collection == "users" and question.offset == 10 and len(sis.rows["users"]) == 25:
+            del sis.rows["users"][0]
+            page = sis.rows["users"][10:20]
+            return as_json({"users": page}, X_Total_Count="24")
+        return reply
+
+    with running(roster(25), moving) as sis:
+        pulled = pull(replace(sis.api, page_size=10), tmp_path)
+        assert contents(pulled) == sis.rows
+        assert pulled.collections["users"].rows == 24
+
+
+def test_a_repeated_record_is_counted_once(tmp_path: Path) -> None:
+    """A page that begins one record too early costs nothing but that record."""
+
+    def overlapping(question: Question, reply: Reply) -> Reply:
+        rows = sis.rows[question.collection]
+        return as_json(
+            {question.collection: rows[max(0, question.offset - 1) :][: question.limit]}, X_Total_Count=str(len(rows))
+        )
+
+    with running(roster(25), overlapping) as sis:
+        pulled = pull(replace(sis.api, page_size=50), tmp_path)
+        assert pulled.collections["users"].rows == 25
+
+
+@pytest.mark.parametrize("missing", ["orgs", "demographics"])
+@pytest.mark.parametrize("status", [403, 404])
+def test_orgs_and_demographics_may_be_missing(tmp_path: Path, missing: str, status: int) -> None:
+    def withheld(question: Question, reply: Reply) -> Reply:
+        return as_json({}, status) if question.collection == missing else reply
+
+    with running(misbehaviour=withheld) as sis:
+        pulled = pull(sis.api, tmp_path)
+    assert missing not in pulled.collections
+    assert len(pulled.collections) == 6
+
+
+def test_what_changed_since_a_moment_is_asked_for_and_may_be_nothing(tmp_path: Path) -> None:
+    with running(auth="oauth1") as sis:
+        since = datetime(2026, 11, 15, tzinfo=UTC)
+        pulled = pull(sis.api, tmp_path, since=since)
+        assert description(pulled)["mode"] == "delta"
+        assert description(pulled)["since"] == "2026-11-15T00:00:00.000Z"
+        found = contents(pulled)
+        assert {row["dateLastModified"] for row in found["users"]} == {
+            f"2026-11-{day}T00:00:00.000Z" for day in range(16, 21)
+        }
+        assert found["academicSessions"] == []
+
+
+def test_a_server_of_1_2_is_pulled_as_one(tmp_path: Path) -> None:
+    with running(roster(version="1.2"), auth="oauth2") as sis:
+        assert contents(pull(replace(sis.api, version="1.2"), tmp_path)) == sis.rows
+
+
+def test_the_revision_of_classlink_is_handed_back(tmp_path: Path) -> None:
+    with running(misbehaviour=lambda _, reply: reply.having(x_perm_rev="77")) as sis:
+        assert pull(sis.api, tmp_path).revision == "77"
+
+
+def test_a_revision_that_changes_once_lets_everything_be_read_again(tmp_path: Path) -> None:
+    def changing(question: Question, reply: Reply) -> Reply:
+        return reply.having(x_perm_rev="2" if sis.count("enrollments") > 1 else "1")
+
+    with running(misbehaviour=changing) as sis:
+        pulled = pull(sis.api, tmp_path)
+        assert pulled.revision == "2"
+        assert contents(pulled) == sis.rows
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_fault_that_passes_is_overcome_with_a_new_signature(tmp_path: Path, status: int) -> None:
+    """The server takes no nonce twice, so an attempt that sent the old one again would be refused."""
+
+    def now_and_then(question: Question, reply: Reply) -> Reply:
+        return as_json({}, status) if question.number % 2 else reply
+
+    with running(misbehaviour=now_and_then, auth="oauth1") as sis:
+        assert contents(pull(sis.api, tmp_path, sleep=never_sleeping)) == sis.rows
+
+
+def test_pauses_grow_up_to_a_cap_and_are_never_in_step(tmp_path: Path) -> None:
+    slept: list[float] = []
+    with running(misbehaviour=lambda *_: as_json({}, 503)) as sis, pytest.raises(FetchError):
+        pull(sis.api, tmp_path, limits=Limits(tries=9), sleep=slept.append)
+    caps = [1, 2, 4, 8, 16, 32, 32, 32]
+    assert all(cap / 2 <= pause <= cap for cap, pause in zip(caps, slept, strict=True))
+    assert len({pause / cap for cap, pause in zip(caps, slept, strict=True)}) == len(caps)
+
+
+@pytest.mark.parametrize(
+    ("asked", "least", "most"),
+    [
+        ("120", 120, 120),
+        ("315360000", 900, 900),
+        ("-5", 0, 1),
+        ("soon", 0, 1),
+        (format_datetime(datetime(2099, 1, 1, tzinfo=UTC), usegmt=True), 900, 900),
+        (format_datetime(datetime(1999, 1, 1, tzinfo=UTC), usegmt=True), 0, 1),
+    ],
+)
+def test_the_server_may_ask_for_a_pause_within_reason(tmp_path: Path, asked: str, least: float, most: float) -> None:
+    slept: list[float] = []
+
+    def once(question: Question, reply: Reply) -> Reply:
+        return as_json({}, 429, Retry_After=asked) if len(sis.asked) == 1 else reply
+
+    with running(misbehaviour=once) as sis:
+        pull(sis.api, tmp_path, sleep=slept.append)
+    assert len(slept) == 1
+    assert least <= slept[0] <= most
+
+
+@pytest.mark.parametrize("how", ["504", "silence"])
+def test_a_server_that_gives_up_on_large_pages_is_asked_for_smaller_ones(tmp_path: Path, how: str) -> None:
+    def weak(question: Question, reply: Reply) -> Reply:
+        if question.limit <= 100:
+            return reply
+        return as_json({}, 504) if how == "504" else Reply(silent=True)
+
+    with running(roster(250), weak) as sis:
+        pulled = pull(replace(sis.api, page_size=400), tmp_path, limits=Limits(read=0.3), sleep=never_sleeping)
+        assert contents(pulled) == sis.rows
+        users = [question.limit for question in sis.asked if question.collection == "users"]
+        assert users == [1, 400, 200, 100, 100, 100]
+
+
+def test_a_token_that_ends_in_the_middle_is_renewed_once(tmp_path: Path) -> None:
+    def ending(question: Question, reply: Reply) -> Reply:
+        if question.collection == "users" and question.offset == 10 and sis.tokens == 1:
+            return as_json({}, 401)
+        return reply
+
+    with running(roster(25), ending, auth="oauth2") as sis:
+        assert contents(pull(replace(sis.api, page_size=10), tmp_path)) == sis.rows
+        assert sis.tokens == 2
+
+
+def test_a_token_is_renewed_before_its_end(tmp_path: Path) -> None:
+    with running(auth="oauth2") as sis:
+        sis.token_reply = lambda reply: as_json(json.loads(reply.body) | {"expires_in": "0.001"})
+        assert contents(pull(sis.api, tmp_path)) == sis.rows
+        assert sis.tokens > 1
+
+
+def test_the_cookies_of_the_token_server_are_kept(tmp_path: Path) -> None:
+    def loyal(question: Question, reply: Reply) -> Reply:
+        return reply if "ARRAffinity=7" in question.headers.get("Cookie", "") else as_json({}, 401)
+
+    with running(misbehaviour=loyal, auth="oauth2") as sis:
+        sis.token_reply = lambda reply: reply.having(Set_Cookie="ARRAffinity=7")
+        assert contents(pull(sis.api, tmp_path)) == sis.rows
+
+
+def test_other_scopes_than_those_asked_for_are_no_fault(tmp_path: Path) -> None:
+    with running(auth="oauth2") as sis:
+        sis.token_reply = lambda reply: as_json(json.loads(reply.body) | {"scope": "everything"})
+        assert contents(pull(replace(sis.api, scope=SCOPES["1.1"]), tmp_path)) == sis.rows
+
+
+def test_proxies_and_netrc_of_the_machine_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine localhost login someone password else\n")
+    monkeypatch.setenv("NETRC", str(netrc))
+    with running(auth="oauth2") as sis:
+        assert contents(pull(sis.api, tmp_path)) == sis.rows
+
+
+def test_what_is_printed_of_an_api_has_no_secret_in_it() -> None:
+    with running() as sis:
+        shown = repr(replace(sis.api, secret=SECRET))
+    assert SECRET not in shown
+    assert KEY not in shown
