@@ -90,7 +90,9 @@ def _failure(document: Any) -> str:
         severity = status.get("imsx_severity", status.get("severity"))
         if str(major).lower() in _FAILED or str(severity).lower() == "error":
             return _minor(document) or "failure"
-    return "failure" if isinstance(document, dict) and document.get("errors") else ""
+    if isinstance(document, dict) and document.get("errors"):
+        return _minor(document) or "failure"
+    return ""
 
 
 def _statuses(document: Any) -> list[dict[str, Any]]:

@@ -23,7 +23,7 @@ _CONNECT = 60.0
 
 
 def session(allowed: Sequence[Network] = (), ca_file: str = "") -> requests.Session:
-    made = requests.Session()
+    made = _Session()
     made.trust_env = False
     made.verify = ca_file or True
     made.headers.update({"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": "roster-portal"})
@@ -31,6 +31,11 @@ def session(allowed: Sequence[Network] = (), ca_file: str = "") -> requests.Sess
     made.mount("https://", adapter)
     made.mount("http://", adapter)
     return made
+
+
+class _Session(requests.Session):
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Nowhere: requests would prepare the next request even where it may not send it."""
 
 
 class _Guarded(HTTPAdapter):
