@@ -67,7 +67,8 @@ class Situation:
     ``dateLastModified`` of the delivery, `previous_last_modified` that of the one applied last; "" if unknown.
     `delivered_ids`: table to the sourcedIds that the file itself names, where that is known; the target also holds
     what was kept. `other_districts`: called only if need be; for each of our other districts a name that staff may see
-    and the sourcedIds of its live orgs. `is_undo`: the target is an older snapshot on purpose.
+    and the sourcedIds of its live orgs. `is_undo`: the target is an older snapshot on purpose. `left_out`: what the
+    delivery would still change if it did not only add: the records that stay for that reason are removed in it.
     """
 
     base: Frames
@@ -87,6 +88,7 @@ class Situation:
     delivered_ids: Mapping[str, pl.Series] = field(default_factory=dict)
     other_districts: Callable[[], Mapping[str, frozenset[str]]] = dict
     is_undo: bool = False
+    left_out: Difference = field(default_factory=Difference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -517,15 +519,18 @@ def _id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     holds = []
     for table, keys in _KNOWN_BY.items():
         before = len(frame_of(s.base, table))
-        number = _changed_ids(s.difference.tables[table], keys) if table in s.difference.tables else 0
+        number = _changed_ids(s, table, keys) if table in s.difference.tables else 0
+        twice = table in s.left_out.tables
+        fate = "stand there a second time," if twice else "be removed and come again"
         if before and number >= limit["group_floor"] and number / before > limit["id_churn_share"]:
             holds.append(
                 HoldFound(
                     "ID_CHURN",
-                    f"{number:,} of {NOUNS[table].count(before)} would be removed and come again under another id "
+                    f"{number:,} of {NOUNS[table].count(before)} would {fate} under another id "
                     f"({percent(number / before)}, limit {percent(limit['id_churn_share'])}).",
                     "An id stays with a record for as long as it lives.",
-                    "Everything that is kept under the old ids, such as progress and grades, would be lost to them.",
+                    "Everything that is kept under the old ids, such as progress and grades, would be lost to "
+                    f"{'the new ones' if twice else 'them'}.",
                     "Ask the district whether its SIS or the ids in its export changed; do not approve before.",
                     table=table,
                     numbers={"ids": number, "before": before, "limit": limit["id_churn_share"]},
@@ -534,9 +539,11 @@ def _id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     return holds
 
 
-def _changed_ids(rows: pl.DataFrame, keys: tuple[tuple[str, ...], ...]) -> int:
-    """How many removed records can be known again among the added ones."""
-    gone, come = rows.filter(REMOVED), rows.filter(pl.col("kind") == "added")
+def _changed_ids(s: Situation, table: str, keys: tuple[tuple[str, ...], ...]) -> int:
+    """How many records that are removed, or would be, can be known again among the added ones."""
+    rows = s.difference.tables[table]
+    staying = s.left_out.tables.get(table, rows.clear())
+    gone, come = pl.concat([rows, staying]).filter(REMOVED), rows.filter(pl.col("kind") == "added")
     found = [gone.head(0)["sourcedId"]]
     for key in keys:
         filled = pl.all_horizontal(pl.col(name) != "" for name in key)

@@ -219,6 +219,7 @@ class Sync(models.Model):
     seconds = models.JSONField(default=dict, help_text="Phase to seconds.")
 
     # what came
+    additions_only = models.BooleanField(default=False, help_text="It adds and changes, and removes nothing.")
     oneroster_version = models.CharField(max_length=10, blank=True, default="")
     modes = models.JSONField(default=dict, help_text="Table to bulk or delta; absent tables are left out.")
     headers = models.JSONField(default=dict, help_text="Table to its header row.")
@@ -230,6 +231,9 @@ class Sync(models.Model):
     quarantined = models.PositiveIntegerField(default=0, help_text="Rows not used; their records keep old values.")
 
     # the plan
+    left_out = models.PositiveBigIntegerField(
+        default=0, help_text="Live records that would be removed if the sync did not only add."
+    )
     base = models.ForeignKey(Snapshot, null=True, on_delete=models.PROTECT, related_name="+")
     base_version = models.PositiveIntegerField(default=0)
     target_digest = models.CharField(max_length=64, blank=True, default="")

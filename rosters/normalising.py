@@ -142,7 +142,7 @@ def _with_principal_role(users: pl.DataFrame, roles: pl.DataFrame) -> pl.DataFra
 # --------------------------------------------------------------------------------------------- over the accepted roster
 
 
-def target(checked: Checked, base: Frames) -> dict[str, pl.DataFrame]:
+def target(checked: Checked, base: Frames, *, additions_only: bool = False) -> dict[str, pl.DataFrame]:
     """The roster that should be live after this delivery; `base` is the one that is, in normal form.
 
     * A bulk table replaces the accepted one, a delta changes it, an absent one leaves it as it is (the same object).
@@ -151,11 +151,14 @@ def target(checked: Checked, base: Frames) -> dict[str, pl.DataFrame]:
     * A record that came whole replaces all of its rows in the tables that are part of it (REST's roles of a user).
     * While a row of a bulk table is nameless, nothing is removed from it except by a row that says so itself.
     * What such kept rows refer to is kept as well.
+    * With `additions_only` every accepted record stays: what is not delivered, or said to be gone, stays as accepted.
+      So does a role of 1.1 at an org that its user has no more.
     """
     roster = {name: frame_of(base, name) for name in TABLES}
     kept = {}
     for name, delivered in normalise(checked).items():
-        roster[name], kept[name] = _laid_over(roster[name], delivered, _source(checked, name, roster[name]))
+        source = _source(checked, name, roster[name])
+        roster[name], kept[name] = _laid_over(roster[name], delivered, source, additions_only=additions_only)
     _keep_what_is_referred_to(roster, kept, base)
     if checked.version == "1.2" and ("users" in kept or "roles" in kept):
         roster["users"] = _with_principal_role(roster["users"], roster["roles"])
@@ -219,13 +222,18 @@ def _in_normal_form(dropped: pl.DataFrame) -> pl.DataFrame:
     )  # fmt: skip
 
 
-def _laid_over(before: pl.DataFrame, delivered: pl.DataFrame, source: _Source) -> tuple[pl.DataFrame, pl.DataFrame]:
+def _laid_over(
+    before: pl.DataFrame, delivered: pl.DataFrame, source: _Source, *, additions_only: bool
+) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The new table, and those of its rows that are there, or are as they are, because something could not be read."""
     owner = pl.col(source.owner)
     rows = delivered
     for unused in (source.gone, source.unread):
         rows = rows.filter(~owner.is_in(unused.implode())) if len(unused) else rows
     rows, healed = _with_kept_cells(rows, before, source.dropped)
+    if additions_only:
+        staying = before.filter(~ID.is_in(rows["sourcedId"].implode()))
+        return pl.concat([rows, staying]), rows.clear()  # what any of them refers to stays as well
     unread = owner.is_in(source.unread.implode())
     spoken_of = owner.is_in(source.read.implode())
     if len(source.whole) and not source.nameless:

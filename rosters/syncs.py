@@ -80,17 +80,25 @@ def receive(
     name: str,
     by: Staff | None = None,
     now: datetime | None = None,
+    additions_only: bool = False,
 ) -> Sync:
     """Keep the bytes, then say so: the delivery is safe on disk before this returns. Older syncs of the district that
-    still wait are superseded; the caller enqueues the preparation."""
+    still wait are superseded; the caller enqueues the preparation. With `additions_only` it will remove nothing."""
     moment = now or timezone.now()
     sha256, size = store().keep_original(district.pk, source)
     with transaction.atomic():
         delivery = Delivery.objects.create(
             district=district, sha256=sha256, size=size, name=name, origin=origin, received_at=moment, received_by=by
         )
-        sync = Sync.objects.create(district=district, delivery=delivery, received_at=moment, status_since=moment)
-        _audit(moment, by, "delivery.received", sync, after={"sha256": sha256, "size": size, "origin": origin})
+        sync = Sync.objects.create(
+            district=district,
+            delivery=delivery,
+            received_at=moment,
+            status_since=moment,
+            additions_only=additions_only,
+        )
+        received = {"sha256": sha256, "size": size, "origin": origin, "additions_only": additions_only}
+        _audit(moment, by, "delivery.received", sync, after=received)
         _supersede_older(sync, moment)
     return sync
 
@@ -216,10 +224,13 @@ def _try_again(sync: Sync, fault: str) -> None:
 def _prepare_delivery(work: _Work) -> None:
     sync, district = work.sync, work.sync.district
     assert sync.delivery is not None
-    if _same_as_live(sync):
+    if made := _same_as_live(sync):
         sync.mark_unchanged(
             work.now,
-            "The same file as the one that is live, byte for byte.",
+            "The same file as the one applied last, byte for byte. It may only add, and what it adds is live already."
+            if sync.additions_only
+            else "The same file as the one that is live, byte for byte.",
+            left_out=made.left_out,
             seconds=work.seconds,
             **_base_facts(district),
         )
@@ -279,12 +290,25 @@ def _prepare_delivery(work: _Work) -> None:
             t: checked.tables[t].frame["sourcedId"] for t in ("orgs", "users") if t in checked.tables
         }
         last_modified = newest_change(checked, work.now)
-        target = normalising.target(checked, base)
+        target = normalising.target(checked, base, additions_only=sync.additions_only)
+        whole = normalising.target(checked, base) if sync.additions_only else target
+        left_out = compare(target, whole)
         findings = checked.findings
-        del checked, delivered
+        del checked, delivered, whole
         difference = compare(base, target)
     _finish_preparing(
-        work, base, target, difference, findings, {**facts, "last_modified": last_modified}, delivered_ids
+        work,
+        base,
+        target,
+        difference,
+        findings,
+        {
+            **facts,
+            "last_modified": last_modified,
+            "left_out": sum(kinds["removed"] for kinds in left_out.counts().values()),
+        },
+        delivered_ids,
+        left_out,
     )
 
 
@@ -343,14 +367,18 @@ def _named(path: Path, name: str) -> Path:
     return link
 
 
-def _made_live(district: District) -> Sync | None:
+def _made_live(district: District, *, by_additions: bool = False) -> Sync | None:
     """The latest delivery whose content is what is live, if it was read whole and no setting has changed since; then
-    what was found in it still holds."""
+    what was found in it still holds.
+
+    One that only added is live together with what it left out, so its content is not what is live: it counts only
+    `by_additions`, for who would only add it again.
+    """
     if district.snapshot is None:
         return None
     made = (
         Sync.objects.filter(district=district, status="applied", undoes=None, quarantined=0)
-        .filter(target_digest=district.snapshot.digest)
+        .filter(target_digest=district.snapshot.digest, additions_only__in=[False, by_additions])
         .select_related("delivery")
         .order_by("-applied_at")
         .first()
@@ -361,10 +389,11 @@ def _made_live(district: District) -> Sync | None:
     return None if changed.exists() else made
 
 
-def _same_as_live(sync: Sync) -> bool:
-    """The bytes are those of the delivery whose content is live."""
-    made = _made_live(sync.district)
-    return made is not None and made.delivery is not None and made.delivery.sha256 == sync.delivery.sha256  # type: ignore[union-attr]
+def _same_as_live(sync: Sync) -> Sync | None:
+    """The sync that made the roster what it is, if its bytes are the same and this one would take out no more."""
+    made = _made_live(sync.district, by_additions=sync.additions_only)
+    same = made and made.delivery and sync.delivery and made.delivery.sha256 == sync.delivery.sha256
+    return made if same else None
 
 
 def _base_frames(district: District) -> StoredFrames:
@@ -395,6 +424,7 @@ def _finish_preparing(
     findings: Findings,
     facts: dict[str, Any],
     delivered_ids: Mapping[str, pl.Series],
+    left_out: Difference,
 ) -> None:
     sync, district = work.sync, work.sync.district
     base_tables = district.snapshot.tables if district.snapshot else {}
@@ -406,9 +436,7 @@ def _finish_preparing(
             _ours(
                 sync.mark_unchanged(
                     work.now,
-                    "Nothing is left to undo: what that sync changed has changed again since, or is needed now."
-                    if sync.undoes_id
-                    else "Nothing changed: the roster in this file is the one that is live.",
+                    _nothing_changed(sync, facts.get("left_out", 0)),
                     target_digest=digest,
                     seconds=work.seconds,
                     **facts,
@@ -418,7 +446,7 @@ def _finish_preparing(
         return
     with work.phase("judging"):
         lines = tally(base, difference)
-        situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids)
+        situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, left_out)
         holds = holding.judge(situation, district.hold_limits)
     counts = difference.counts()
     with work.phase("storing"):
@@ -448,6 +476,14 @@ def _finish_preparing(
         _ours(mark(work.now, verdict, seconds=work.seconds, **values))
 
 
+def _nothing_changed(sync: Sync, left_out: int) -> str:
+    if sync.undoes_id:
+        return "Nothing is left to undo: what that sync changed has changed again since, or is needed now."
+    if left_out:
+        return "Nothing changed: this file brings nothing new, and what it leaves out stays, for it may only add."
+    return "Nothing changed: the roster in this file is the one that is live."
+
+
 def _verdict(
     sync: Sync, counts: Mapping[str, Mapping[str, int]], holds: Sequence[holding.HoldFound], first: bool
 ) -> str:
@@ -465,6 +501,7 @@ def _situation(
     digest: str,
     facts: dict[str, Any],
     delivered_ids: Mapping[str, pl.Series],
+    left_out: Difference,
 ) -> holding.Situation:
     district = sync.district
     previous = district.syncs.filter(status="applied", undoes=None).order_by("-applied_at").first()
@@ -484,6 +521,7 @@ def _situation(
         earlier_digests=dict(earlier.values_list("digest", "version")),
         last_modified=facts.get("last_modified", ""),
         delivered_ids=delivered_ids,
+        left_out=left_out,
         previous_last_modified=previous.last_modified if previous else "",
         history=_history(district),
         other_districts=lambda: _other_districts(district, orgs),
@@ -669,7 +707,11 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
         raise DecisionRefused("A newer delivery has come since; look at that one.")
     with transaction.atomic():
         again = Sync.objects.create(
-            district=sync.district, delivery=sync.delivery, received_at=moment, status_since=moment
+            district=sync.district,
+            delivery=sync.delivery,
+            received_at=moment,
+            status_since=moment,
+            additions_only=sync.additions_only,
         )
         _audit(moment, by, "sync.retried", again, before={"sync": sync.pk})
     return again
@@ -788,7 +830,7 @@ def _prepare_undo(work: _Work) -> None:
         target = {table: frame for table, frame in target.items() if len(frame)}
         difference = compare(live, target)
         store().write_conflicts(district.pk, sync.pk, conflicts)
-    _finish_preparing(work, live, target, difference, Findings(), {}, {})
+    _finish_preparing(work, live, target, difference, Findings(), {}, {}, Difference())
 
 
 def _taken_back(done: Difference, live: Frames) -> tuple[dict[str, pl.DataFrame], pl.DataFrame]:

@@ -101,3 +101,12 @@ def test_what_goes_wrong_is_said_on_standard_error(tmp_path: Path) -> None:
     assert done.stdout == ""
     assert "nothing at" in done.stderr.lower()
     assert "Traceback" not in done.stderr
+
+
+def test_a_file_may_be_taken_for_its_additions_only(data_dir: Path, tmp_path: Path, tables: making.Tables) -> None:
+    run("1001", zipped(tmp_path / "day.zip", tables), "--create", "Cedar Grove", "--approve")
+    fewer = zipped(tmp_path / "summer.zip", {**tables, "enrollments": tables["enrollments"].head(-2)})
+    code, told = run("1001", fewer, "--additions-only")
+    assert (code, told["status"], told["left_out"]) == (0, "unchanged", 2)
+    _, told = run("1001", fewer)
+    assert told["counts"]["enrollments"]["removed"] == 2

@@ -230,3 +230,58 @@ def test_a_role_file_alone_moves_the_principal_role() -> None:
     assert records(new, "users")["a"]["role"] == "teacher"
     kept = target(checked("1.2", delivered("1.2", "roles", [], quarantined=["r"]), users), base)
     assert compare(base, kept).empty
+
+
+# ------------------------------------------------------------------------------------------- a delivery that only adds
+
+SENT = st.sampled_from(["left out", "as it was", "changed", "moved", "tobedeleted", "inactive", "unread", "half read"])
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    sent=st.lists(SENT, min_size=len(PEOPLE), max_size=len(PEOPLE)),
+    mode=st.sampled_from(["bulk", "delta"]),
+    nameless=st.integers(0, 1),
+)
+def test_a_delivery_that_only_adds_removes_nothing_and_adds_and_changes_the_same(
+    sent: list[str], mode: type_mode, nameless: int
+) -> None:
+    base = accepted(PEOPLE)
+    how = dict(zip([p["sourcedId"] for p in PEOPLE], sent, strict=True))
+    cells = {"changed": {"email": "new"}, "moved": {"orgSourcedIds": "s2"}, "half read": {"email": ""}}
+    words = ("tobedeleted", "inactive")
+    rows = [
+        p | cells.get(word, {}) | ({"status": word} if word in words else {})
+        for p, word in zip(PEOPLE, sent, strict=True)
+        if word not in ("left out", "unread")
+    ]
+    users = delivered(
+        "1.1", "users", [*rows, pupil("new", "s1")],
+        mode=mode, nameless=nameless,
+        quarantined=[key for key, word in how.items() if word == "unread"],
+        dropped=[(key, "email") for key, word in how.items() if word == "half read"],
+    )  # fmt: skip
+    sends = checked("1.1", delivered("1.1", "orgs", []), users)
+    new, whole = target(sends, base, additions_only=True), target(sends, base)
+
+    counts = compare(base, new).counts()
+    assert all(kinds["removed"] == 0 for kinds in counts.values())
+    assert counts["users"]["added"] == 1
+    for table in ("orgs", "users", "roles"):
+        was, found, otherwise = (records(frames, table) for frames in (base, new, whole))
+        assert found == {**was, **otherwise}
+
+
+def test_what_says_that_it_is_gone_stays_as_accepted_or_stays_away() -> None:
+    base = accepted([pupil("old", email="kept")])
+    gone = [pupil(key, email="last", status="tobedeleted") for key in ("old", "new")]
+    for mode in ("bulk", "delta"):
+        users = delivered("1.1", "users", gone, mode=mode)
+        assert compare(base, target(checked("1.1", users), base, additions_only=True)).empty
+
+
+def test_a_person_who_moves_has_the_old_role_too_while_nothing_is_removed() -> None:
+    base = accepted([pupil("ann", "s1")])
+    new = target(checked("1.1", delivered("1.1", "users", [pupil("ann", "s2")])), base, additions_only=True)
+    assert records(new, "users")["ann"]["primaryOrgSourcedId"] == "s2"
+    assert orgs_of("ann", new) == {"s1", "s2"}

@@ -42,6 +42,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--approve", action="store_true", help="Approve for the person at the keyboard, where a person may."
         )
+        parser.add_argument(
+            "--additions-only",
+            action="store_true",
+            help="Add and change, but remove nothing: what the file leaves out stays as it is.",
+        )
         parser.add_argument("--json", action="store_true", help="Print one JSON object to standard output.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -52,7 +57,13 @@ class Command(BaseCommand):
         meter = Meter(sys.stderr)
         with tempfile.TemporaryDirectory() as scratch:
             source = _zipped(path, Path(scratch)) if path.is_dir() else path
-            sync = syncs.receive(district, source, origin=Delivery.Origin.COMMAND, name=source.name)
+            sync = syncs.receive(
+                district,
+                source,
+                origin=Delivery.Origin.COMMAND,
+                name=source.name,
+                additions_only=options["additions_only"],
+            )
         done = syncs.prepare(sync.pk, progress=meter)
         sync = done or Sync.objects.get(pk=sync.pk)
         held = sync.status == Sync.Status.AWAITING_REVIEW
@@ -125,6 +136,8 @@ class Command(BaseCommand):
                 "findings": findings,
                 "seconds": sync.seconds,
             }
+            if sync.additions_only:
+                told["left_out"] = sync.left_out
             self.stdout.write(json.dumps(told, indent=2))
             return
         self.stdout.write(f"{sync.get_status_display()}. {sync.verdict or sync.error}")
@@ -132,6 +145,8 @@ class Command(BaseCommand):
             self.stdout.write(
                 f"  {table:18} + {c['added']:>9,}  ~ {c['updated']:>9,}  - {c['removed']:>9,}  = {c['total']:>10,}"
             )
+        if sync.additions_only:
+            self.stdout.write(f"  only adds: {sync.left_out:,} live records that this file leaves out stay")
         for hold in holds:
             self.stdout.write(f"  held: {hold['saw']} {hold['next_step']}")
         self.stdout.write(
