@@ -82,7 +82,6 @@ class Client:
     """
 
     def __init__(self, api: Api, limits: Limits, *, sleep: Callable[[float], object] = time.sleep) -> None:
-        api.check()
         self.api = api
         self.limits = limits
         self.received = 0

@@ -21,7 +21,7 @@ from typing import Any, Final
 import polars as pl
 
 from connections.exceptions import FetchError
-from connections.rest.api import Api, Limits
+from connections.rest.api import Api, Limits, Version
 from connections.rest.client import Client
 from connections.rest.pages import Page
 
@@ -38,8 +38,10 @@ COLLECTIONS: Final[dict[str, bool]] = {
 FORMAT: Final = "oneroster-rest-pull/1"
 NAME: Final = "pull.zip"
 _TRIES: Final = 3
-_SORT: Final = {"sort": "sourcedId", "orderBy": "asc"}
-_ABSENT: Final = {"API-FORBIDDEN", "API-NOT-FOUND"}
+#: Asked for though it may be ignored: without it the order is the server's whim.
+SORT: Final = {"sort": "sourcedId", "orderBy": "asc"}
+#: A collection that is answered so is not offered.
+ABSENT: Final = {"API-FORBIDDEN", "API-NOT-FOUND"}
 
 #: Called after each page with the collection, the records received so far and the total, where it is known.
 Progress = Callable[[str, int, int | None], object]
@@ -85,6 +87,7 @@ def pull(
     """
     if since is not None and since.tzinfo is None:
         raise ValueError("since needs a time zone")
+    api.check()
     with Client(api, limits, sleep=sleep) as client, tempfile.TemporaryDirectory(dir=folder, prefix="pull-") as inside:
         work = Path(inside)
         for _ in range(_TRIES):
@@ -126,7 +129,7 @@ class _Walk:
             try:
                 page = self.client.page(collection, offset=0, limit=1)
             except FetchError as error:
-                if optional and error.code in _ABSENT:
+                if optional and error.code in ABSENT:
                     continue
                 raise
             self.revisions[collection] = page.revision
@@ -154,7 +157,7 @@ class _Walk:
         seen: set[int] = set()
         written = 0
         limit = self.client.api.page_size
-        sort = dict(_SORT)
+        sort = dict(SORT)
         while True:
             try:
                 page = self.client.page(collection, offset=len(ids), limit=limit, query=sort | self.query)
@@ -165,12 +168,15 @@ class _Walk:
                 if error.code in ("API-REFUSED", "API-NOT-FOUND") and totals and len(ids) >= totals[-1]:
                     break  # asked for what is beyond its total, a server may also say no
                 raise
-            self._check(collection, page)
-            limit = page.limit
             known = len(ids)
+            if page.revision != self.revisions[collection]:
+                raise _Moved
+            if collection == "users" and not known:
+                check_version(page, self.client.api.version)
+            limit = page.limit
             hashes = [hash(one) for one in page.ids]
             mark = hash(tuple(hashes))
-            if known and (not page.records or (mark in seen and totals and known >= totals[-1])):
+            if known and (not page.ids or (mark in seen and totals and known >= totals[-1])):
                 break
             if mark in seen or written == self.client.limits.pages:
                 raise FetchError("API-PAGING", f"{collection}, page {written + 1:,}.")
@@ -181,19 +187,18 @@ class _Walk:
             (self.work / page_name(collection, written)).write_bytes(page.body)
             self.progress(collection, len(ids), page.total)
             # A total that one page reaches may be no more than the number on that page, so the end is asked for.
-            if not page.records or (written > 1 and totals and len(ids) >= totals[-1] and not page.more):
+            if not page.ids or (written > 1 and totals and len(ids) >= totals[-1] and not page.more):
                 break
         rows = pl.Series(ids, dtype=pl.Int64).n_unique()
         sound = all(total == rows for total in totals) if totals else rows == len(ids)
         return Collected(written, rows, totals[-1] if totals else None), sound
 
-    def _check(self, collection: str, page: Page) -> None:
-        if page.revision != self.revisions[collection]:
-            raise _Moved
-        if collection == "users" and page.records:
-            other = _is_1_2 if self.client.api.version == "1.1" else _is_1_1
-            if all(other(record) for record in page.records):
-                raise FetchError("API-VERSION")
+
+def check_version(page: Page, version: Version) -> None:
+    """Raises FetchError API-VERSION where every user has the form of the other version: one role, or roles."""
+    other = _is_1_2 if version == "1.1" else _is_1_1
+    if page.ids and all(other(record) for record in page.records):
+        raise FetchError("API-VERSION")
 
 
 def _is_1_2(user: Any) -> bool:
@@ -227,6 +232,6 @@ def _packed(api: Api, work: Path, path: Path, collections: dict[str, Collected],
         for name, one in collections.items():
             for number in range(1, one.pages + 1):
                 page = work / page_name(name, number)
-                archive.write(page, page.name)
+                archive.writestr(page.name, page.read_bytes())
                 page.unlink()
     return part.replace(path)

@@ -47,27 +47,30 @@ def roster(users: int = 25, version: str = "1.1") -> dict[str, list[Row]]:
             **more,
         }
 
-    school = {"href": "https://elsewhere.example/orgs/org-00001", "sourcedId": "org-00001", "type": "org"}
-    role: Row = {"role": "student", "orgs": [school]}
+    def ref(kind: str, number: int) -> Row:
+        identifier = f"{kind}-{number:05d}"
+        return {"href": f"https://elsewhere.example/{kind}s/{identifier}", "sourcedId": identifier, "type": kind}
+
+    def enrollment(number: int) -> Row:
+        places = {"user": ref("user", number), "class": ref("class", 1 + number % 5), "school": ref("org", 1)}
+        return row("enrollment", number, role="student", primary="false", **places)
+
+    role: Row = {"role": "student", "orgs": [ref("org", 1)]}
     if version == "1.2":
-        role = {"roles": [{"roleType": "primary", "role": "student", "org": school}]}
+        role = {"roles": [{"roleType": "primary", "role": "student", "org": ref("org", 1)}]}
     day = {"startDate": "2026-08-01", "endDate": "2027-06-30"}
+    person = {"enabledUser": "true", "givenName": "Ada", "familyName": "Kim", **role}
+    where = {"school": ref("org", 1), "terms": [ref("term", 1)]}
     return {
         "academicSessions": [row("term", 1, title="Year", type="schoolYear", schoolYear="2027", **day)],
         "orgs": [row("org", n, name=f"School {n}", type="school", identifier=str(n)) for n in range(1, 3)],
         "courses": [row("course", n, title=f"Course {n}", courseCode=str(n)) for n in range(1, 4)],
         "classes": [
-            row("class", n, title=f"Class {n}", classType="scheduled", course={}, school=school, terms=[])
+            row("class", n, title=f"Class {n}", classType="scheduled", course=ref("course", 1), **where)
             for n in range(1, 6)
         ],
-        "users": [
-            row("user", n, username=f"u{n}", enabledUser="true", givenName="Ada", familyName="Kim", **role)
-            for n in range(1, users + 1)
-        ],
-        "enrollments": [
-            row("enrollment", n, user={}, school=school, role="student", primary="false", **{"class": {}})
-            for n in range(1, users + 1)
-        ],
+        "users": [row("user", n, username=f"u{n}", **person) for n in range(1, users + 1)],
+        "enrollments": [enrollment(n) for n in range(1, users + 1)],
         "demographics": [row("user", n, sex="female") for n in range(1, users + 1)],
     }
 

@@ -206,6 +206,21 @@ def test_a_repeated_record_is_counted_once(tmp_path: Path) -> None:
         assert pulled.collections["users"].rows == 25
 
 
+def test_records_without_an_id_are_counted_and_left_to_the_reader(tmp_path: Path) -> None:
+    odd: list[Any] = [
+        {"sourcedId": 5},
+        {"givenName": "Ada"},
+        {"sourcedId": None},
+        7,
+        {"sourcedId": "x"},
+        {"sourcedId": 6},
+    ]
+    with running(roster() | {"users": odd}) as sis:
+        pulled = pull(replace(sis.api, page_size=2), tmp_path)
+        assert contents(pulled)["users"] == odd
+        assert pulled.collections["users"].rows == 6
+
+
 @pytest.mark.parametrize("missing", ["orgs", "demographics"])
 @pytest.mark.parametrize("status", [403, 404])
 def test_orgs_and_demographics_may_be_missing(tmp_path: Path, missing: str, status: int) -> None:

@@ -109,6 +109,14 @@ CASES: dict[str, tuple[Misbehaviour, str]] = {
     "writes Python": (always(Reply(200, b"{'users': []}")), "API-JSON"),
     "writes no number": (always(Reply(200, b'{"users": [{"sourcedId": NaN}]}')), "API-JSON"),
     "nests for ever": (always(Reply(200, b'{"users": ' + b"[" * 200_000)), "API-JSON"),
+    "nests for ever and closes": (
+        always(Reply(200, b'{"users": [{"sourcedId": "a", "x": ' + b"[" * 200_000 + b"]" * 200_000 + b"}]}")),
+        "API-JSON",
+    ),
+    "sends two lists of one name": (
+        always(Reply(200, json.dumps({"users": PEOPLE}).encode()[:-1] + b', "users": []}')),
+        "API-JSON",
+    ),
     "writes another alphabet": (always(Reply(200, b'{"users": ["\xff\xfe"]}')), "API-JSON"),
     "sends an empty object": (always(Reply(200, b"{}")), "API-SHAPE"),
     "sends an empty list": (always(Reply(200, b"[]")), "API-SHAPE"),
