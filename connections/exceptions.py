@@ -259,7 +259,22 @@ _API: Final = {
     ),
 }
 
-FAULTS: Final[dict[str, Fault]] = {**_NETWORK, **_SFTP, **_API}
+#: Our own.
+_PORTAL: Final = {
+    "CONN-SEALED": _lasting(
+        "The stored credentials cannot be opened.",
+        "Enter them again, or put the key that sealed them back into PORTAL_FORMER_ENCRYPTION_KEYS.",
+        "staff",
+    ),
+    "WORKER-LOST": _passing("The worker on this attempt was lost.", "It is tried again by itself."),
+    "PORTAL-FAULT": _lasting(
+        "The portal could not finish this.",
+        "Nothing was received. Tell the developers the time of this attempt.",
+        "staff",
+    ),
+}
+
+FAULTS: Final[dict[str, Fault]] = {**_NETWORK, **_SFTP, **_API, **_PORTAL}
 
 
 class FetchError(Exception):

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final
@@ -15,10 +16,11 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, URLValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import F, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from connections.addresses import Network
+from connections.schedules import Schedule, next_due
 from connections.sealing import is_current, seal, unseal
 from rosters.models import District, Sync
 
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
 
 ATTEMPT_LEASE = timedelta(minutes=5)
+
+#: Over so long a time the starts of one moment are spread: a thousand districts want 2:00 AM.
+SPREAD: Final = timedelta(minutes=5)
 
 #: So many failures in a row pause a connection: a fourth wrong login may lock the account.
 FAILURES_BEFORE_PAUSE: Final = 3
@@ -36,7 +41,6 @@ SECRETS: Final[dict[str, str]] = {
     "private_key": "private key",
     "key": "key",
     "secret": "secret",
-    "token": "token",
 }
 
 
@@ -116,14 +120,14 @@ class Connection(models.Model):
         max_length=500,
         blank=True,
         default="",
-        help_text="A folder, a file or a pattern, for example imagine/<site code>-*/literacy/*.zip. "
-        "<site code>, <name> and <product> are filled in.",
+        help_text="A folder, a file or a pattern, for example imagine/&lt;site code&gt;-*/literacy/*.zip. "
+        "&lt;site code&gt;, &lt;name&gt; and &lt;product&gt; are filled in.",
     )
     marker = models.CharField(
         max_length=120,
         blank=True,
         default="",
-        help_text="A file that appears when the upload is complete, for example *.done. Empty: we look twice.",
+        help_text="A file that says that all is there, for example &lt;file&gt;.done. Empty: we look twice.",
     )
     when_done = models.CharField(max_length=10, choices=WhenDone.choices, default=WhenDone.LEAVE)
     done_folder = models.CharField(max_length=200, blank=True, default="")
@@ -180,6 +184,19 @@ class Connection(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} of {self.district}"
+
+    # -- when it runs
+
+    def timetable(self) -> Schedule | None:
+        """The schedule on the district's clock, None if it runs only when asked."""
+        if not self.schedule:
+            return None
+        return Schedule.from_json({**self.schedule, "zone": self.district.time_zone})
+
+    def due_after(self, now: datetime) -> datetime | None:
+        """When the next run after `now` starts, its place in `SPREAD` included."""
+        timetable = self.timetable()
+        return next_due(timetable, now, SPREAD, str(self.uid)) if timetable else None
 
     # -- secrets: write-only for everybody but the code that connects
 
@@ -338,6 +355,7 @@ class Attempt(models.Model):
     number = models.PositiveSmallIntegerField(default=1, help_text="1 for the first try of a run, then 2 and 3.")
     additions_only = models.BooleanField(default=False)
     not_before = models.DateTimeField(default=timezone.now)
+    queued_at = models.DateTimeField(null=True, help_text="When a task was last made for it.")
     asked_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
     ended_at = models.DateTimeField(null=True)
@@ -406,6 +424,13 @@ class Attempt(models.Model):
         )
         self.refresh_from_db()
         return bool(changed)
+
+
+def latest_attempts(connections: Iterable[Connection]) -> dict[int, Attempt]:
+    """The latest attempt of each of these, by the connection's id, in one query."""
+    newest = Attempt.objects.filter(connection=OuterRef("pk")).order_by("-asked_at", "-id").values("pk")[:1]
+    ids = Connection.objects.filter(pk__in=[each.pk for each in connections]).values_list(Subquery(newest), flat=True)
+    return {attempt.connection_id: attempt for attempt in Attempt.objects.filter(pk__in=list(ids.order_by()))}
 
 
 class Checkup(models.Model):

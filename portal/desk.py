@@ -11,6 +11,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from connections.fetching import missing
+from connections.models import Connection, latest_attempts
+from connections.words import connection_words
 from rosters.admin.districts import UP_TO_DATE, latest_syncs, receiving
 from rosters.models import District, Sync
 from rosters.oneroster.products import PRODUCTS
@@ -71,6 +74,7 @@ def desk(request: HttpRequest, now: datetime) -> dict[str, Any]:
         "running": syncs.running().select_related("district", "delivery")[:10],
         "silent": _silent(districts, now),
         "today": _today(syncs, midnight),
+        **_ways_in(request, districts, now, midnight),
         "trend": _trend(syncs, midnight),
         "outcomes": [(css, word) for css, word, _ in OUTCOMES],
         "districts_in_all": districts.count(),
@@ -166,6 +170,33 @@ def _silent(districts: Any, now: datetime) -> list[District]:
         .filter(last_delivery__lt=now - SILENT_AFTER)
         .order_by("last_delivery")[:10]
     )
+
+
+def _ways_in(request: HttpRequest, districts: Any, now: datetime, midnight: datetime) -> dict[str, Any]:
+    """Connections that need somebody, with whose move it is; those on the way to launch; the runs of the next hours."""
+    if not request.user.has_perm("connections.view_connection"):
+        return {}
+    known = Connection.objects.filter(district__in=districts.values("pk")).select_related("district")
+    trouble = known.filter(
+        Q(failures__gt=0) | Q(late_since__isnull=False) | Q(state="paused", paused_until=None)
+    ).exclude(state="setup").order_by("state_since")  # fmt: skip
+    shown = list(trouble[:WAITING_SHOWN])
+    latest = latest_attempts(shown)
+    launching = list(known.filter(state="setup").order_by("created_at")[:WAITING_SHOWN])
+    due = known.filter(next_due_at__gte=now, next_due_at__lt=midnight + timedelta(days=1)).order_by("next_due_at")
+    rings = list(due[:DOTS_SHOWN])
+    return {
+        "trouble": [(each, connection_words(each, latest.get(each.pk))) for each in shown],
+        "trouble_in_all": trouble.count(),
+        "launching": [(each, missing(each) or "Test it, then put it into service.") for each in launching],
+        "rings": [{"x": _minutes(each.next_due_at) / 2, "connection": each} for each in rings if each.next_due_at],
+        "runs_to_come": due.count(),
+    }
+
+
+def _minutes(moment: datetime) -> int:
+    local = timezone.localtime(moment)
+    return local.hour * 60 + local.minute
 
 
 def _today(syncs: Any, midnight: datetime) -> dict[str, Any]:

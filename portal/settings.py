@@ -141,6 +141,10 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIN
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 
+# Mails go to the log, unless a server for them is named: EMAIL_URL=smtp+tls://user:password@host:587
+vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="roster-portal@localhost")
+
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
@@ -201,5 +205,7 @@ PORTAL_FORMER_ENCRYPTION_KEYS = env.list("PORTAL_FORMER_ENCRYPTION_KEYS", defaul
 UNDO_DAYS = env.int("UNDO_DAYS", default=90)
 #: Largest file that a browser may upload, in bytes.
 UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=500 * 1024 * 1024)
+#: Seconds between two looks at a file on an SFTP server: one that grows meanwhile is still being written.
+PORTAL_SFTP_WAIT = env.float("PORTAL_SFTP_WAIT", default=20)
 #: Tests want a bug to be loud; in service it becomes the state of its sync.
 RAISE_FAULTS = env.bool("RAISE_FAULTS", default=False)

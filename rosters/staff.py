@@ -7,6 +7,7 @@ manager   adds and changes districts
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from django.apps import apps
@@ -61,17 +62,19 @@ def acting(request: HttpRequest) -> Staff:
 
 def make_groups(**kwargs: Any) -> None:
     """After every migrate: the groups exist and have at least these permissions. More may be given by hand."""
-    using = kwargs.get("using", "default")
+    grant("rosters", "Sync", _OWN_PERMISSIONS, GROUPS, using=kwargs.get("using", "default"))
+
+
+def grant(app: str, model: str, own: Mapping[str, str], groups: Mapping[str, tuple[str, ...]], *, using: str) -> None:
+    """Give each group its permissions of `app` (codenames) and those of the groups before it. `own`: permissions that
+    Django does not make by itself, codename to words; they are attached to `model`."""
     with transaction.atomic(using=using):
-        sync_type = ContentType.objects.db_manager(using).get_for_model(apps.get_model("rosters", "Sync"))
-        for codename, name in _OWN_PERMISSIONS.items():
-            Permission.objects.using(using).get_or_create(
-                codename=codename, content_type=sync_type, defaults={"name": name}
-            )
+        kind = ContentType.objects.db_manager(using).get_for_model(apps.get_model(app, model))
+        permissions = Permission.objects.using(using)
+        for codename, name in own.items():
+            permissions.get_or_create(codename=codename, content_type=kind, defaults={"name": name})
         codenames: list[str] = []
-        for group_name, added in GROUPS.items():
+        for name, added in groups.items():
             codenames.extend(added)
-            group, _ = Group.objects.using(using).get_or_create(name=group_name)
-            group.permissions.add(
-                *Permission.objects.using(using).filter(content_type__app_label="rosters", codename__in=codenames)
-            )
+            group, _ = Group.objects.using(using).get_or_create(name=name)
+            group.permissions.add(*permissions.filter(content_type__app_label=app, codename__in=codenames))

@@ -25,13 +25,8 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def district() -> District:
-    return District.objects.create(name="Cedar Grove", site_code="1001")
-
-
-@pytest.fixture
-def sftp(district: District) -> Connection:
-    return Connection.objects.create(district=district, kind="sftp", host="sftp.example.org", username="cedar")
+def sftp(cedar: District) -> Connection:
+    return Connection.objects.create(district=cedar, kind="sftp", host="sftp.example.org", username="cedar")
 
 
 def _key() -> str:
@@ -49,15 +44,15 @@ class TestSecrets:
         assert "correct horse" not in repr(sftp)
 
     def test_a_sealed_text_opens_neither_in_another_row_nor_under_another_name(
-        self, sftp: Connection, district: District
+        self, sftp: Connection, cedar: District
     ) -> None:
         sftp.keep_secret("password", "correct horse")
-        other = Connection(district=district, kind="sftp", sealed=dict(sftp.sealed))
+        other = Connection(district=cedar, kind="sftp", sealed=dict(sftp.sealed))
         with pytest.raises(SealBroken):
             other.secret("password")
-        sftp.sealed = {"token": sftp.sealed["password"]}
+        sftp.sealed = {"secret": sftp.sealed["password"]}
         with pytest.raises(SealBroken):
-            sftp.secret("token")
+            sftp.secret("secret")
 
     def test_an_empty_secret_forgets_it(self, sftp: Connection) -> None:
         sftp.keep_secret("password", "correct horse")

@@ -109,7 +109,7 @@ def test_a_listing_without_attributes_is_completed_by_asking(inbox: Path) -> Non
 def test_a_folder_without_end_is_left(inbox: Path) -> None:
     with serving(Stranger(listing=Endless())) as stranger:
         assert fetched(stranger.server(), "", inbox).code == "CONN-TOO-LARGE"
-        assert stranger.listing.count < 10_000
+        assert stranger.listing.told < 10_000
         assert fetched(stranger.server(), "*.zip", inbox).code == "CONN-TOO-LARGE"
 
 

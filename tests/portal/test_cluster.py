@@ -175,7 +175,7 @@ def test_killed_while_idle_a_worker_takes_no_work_with_it(cluster: RunningCluste
     began = time.monotonic()
     cluster.process.terminate()
     assert cluster.process.wait(10) == 0
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 8
 
 
 def test_when_the_guardian_is_killed_the_supervisor_starts_a_new_cluster(cluster: RunningCluster) -> None:

@@ -1,0 +1,450 @@
+"""The page of a connection: does it work, when does it run, what came of it. Every button answers with a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import islice
+from typing import Any, cast
+from zoneinfo import ZoneInfo
+
+from django.contrib import admin, messages
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+from django.views.decorators.http import require_GET, require_POST
+
+from connections import attempts, fetching, tasks
+from connections.apps import RUN
+from connections.forms import FIELDS, KIND_SECRETS, AllowanceForm, ConnectionForm, PauseForm, ScheduleForm
+from connections.models import Allowance, Attempt, Checkup, Connection
+from connections.schedules import Schedule, runs, sentence
+from connections.vendors import VENDORS
+from connections.words import ATTEMPT_WORDS, connection_words
+from rosters.admin.districts import OfProduct
+from rosters.models import AuditEvent, District
+from rosters.staff import acting
+from rosters.templatetags.roster_pages import ago
+from rosters.templatetags.roster_pages import status as status_tag
+
+ATTEMPTS_SHOWN = 20
+RUNS_SHOWN = 20
+HTMX_STOP_POLLING = 286
+
+_HEADINGS = {
+    "sftp": (
+        ("Where the file is", ("side", "host", "port", "path")),
+        ("How we log in", ("username", "login", "password", "private_key")),
+        ("The file", ("marker", "when_done", "done_folder")),
+    ),
+    "rest": (
+        ("Where the API is", ("vendor", "base_url", "version")),
+        ("How we log in", ("auth", "key", "secret", "token_url", "scope", "credentials_in", "signature")),
+        ("How we read", ("page_size", "deltas")),
+    ),
+}
+
+
+class InState(admin.SimpleListFilter):
+    title = "state"
+    parameter_name = "standing"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [
+            ("failing", "Cannot connect"), ("late", "Late"), ("paused", "Paused"), ("setup", "Setting up"),
+            ("active", "In service"),
+        ]  # fmt: skip
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        kinds: dict[str, dict[str, Any]] = {
+            "failing": {"failures__gt": 0},
+            "late": {"late_since__isnull": False},
+            "paused": {"state": "paused"},
+            "setup": {"state": "setup"},
+            "active": {"state": "active"},
+        }
+        return queryset.filter(**kinds.get(self.value() or "", {}))
+
+
+@admin.register(Connection)
+class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    form = ConnectionForm
+    change_form_template = "admin/connections/connection/page.html"
+    list_display = ("of", "kind", "standing", "when", "last")
+    list_display_links = ("of",)
+    list_filter = (InState, "kind", OfProduct, "district__owner")
+    list_select_related = ("district",)
+    search_fields = ("district__name", "district__site_code", "host", "base_url")
+    list_per_page = 50
+    actions = None
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    @admin.display(description="district", ordering="district__name")
+    def of(self, connection: Connection) -> str:
+        return connection.district.name
+
+    @admin.display(description="status")
+    def standing(self, connection: Connection) -> str:
+        return status_tag(connection_words(connection, connection.attempts.first()))
+
+    @admin.display(description="next run", ordering="next_due_at")
+    def when(self, connection: Connection) -> str:
+        if connection.next_due_at is None:
+            return "only when asked" if connection.state == Connection.State.ACTIVE else "–"
+        local = connection.next_due_at.astimezone(ZoneInfo(connection.district.time_zone))
+        return f"{local:%a} {local.day} {local:%b}, {local:%H:%M %Z}"
+
+    @admin.display(description="last success", ordering="last_success_at")
+    def last(self, connection: Connection) -> str:
+        return ago(connection.last_success_at)
+
+    # -- adding and changing
+
+    def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> Any:
+        chosen = _number(request, "district") or 0
+        if request.GET.get("kind") not in FIELDS or not District.objects.filter(pk=chosen).exists():
+            return TemplateResponse(
+                request,
+                "admin/connections/connection/choose.html",
+                {**self.admin_site.each_context(request), "opts": self.opts, "title": "Add a connection",
+                 "districts": District.objects.order_by("name"), "chosen": chosen, "vendors": VENDORS.items()},
+            )  # fmt: skip
+        return super().add_view(request, form_url, extra_context)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        """The form of this kind; a new connection belongs to the district of the address."""
+        kind = obj.kind if obj else request.GET.get("kind", "sftp")
+        district: int = obj.district_id if obj else _number(request, "district") or 0
+
+        vendor = request.GET.get("vendor", "") if request.GET.get("vendor") in VENDORS else ""
+
+        class Form(ConnectionForm):
+            def __init__(self, *args: Any, **kwargs: Any) -> None:
+                if kwargs.get("instance") is None:
+                    kwargs["instance"] = Connection(kind=kind, district_id=district, vendor=vendor)
+                super().__init__(*args, **kwargs)
+
+        return Form
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        kind = obj.kind if obj else request.GET.get("kind", "sftp")
+        return [(heading, {"fields": list(names)}) for heading, names in _HEADINGS[kind]]
+
+    def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
+        with transaction.atomic():
+            moved = change and {"host", "port"} & set(form.changed_data)
+            super().save_model(request, obj, form, change)
+            if moved:
+                obj.forget_host_key()
+            names = form.changed_names if change else list(FIELDS[obj.kind])
+            if names:
+                action = "connection.changed" if change else "connection.added"
+                secret = set(KIND_SECRETS[obj.kind])
+                _audit(request, obj, action, {name: "(changed)" for name in names if name in secret}
+                       | {name: getattr(obj, name) for name in names if name not in secret})  # fmt: skip
+
+    def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> Any:
+        messages.success(request, "Saved. Test it now: each step says what is still missing.")
+        return _page(obj)
+
+    def response_change(self, request: HttpRequest, obj: Any) -> Any:
+        messages.success(request, "Saved. Test it again to see whether it works so.")
+        return _page(obj)
+
+    # -- the page
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        connection = self.get_object(request, object_id)
+        extra = (
+            self._overview(request, connection) if connection and self.has_view_permission(request, connection) else {}
+        )
+        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+
+    def _overview(self, request: HttpRequest, connection: Connection) -> dict[str, Any]:
+        recent = list(connection.attempts.select_related("by", "sync")[:ATTEMPTS_SHOWN])
+        checkup = connection.checkups.first()
+        timetable = connection.timetable()
+        return {
+            "connection": connection,
+            "words": connection_words(connection, recent[0] if recent else None),
+            "attempts": _worded(recent),
+            "running": any(attempt.status in Attempt.OPEN for attempt in recent),
+            "checkup": checkup,
+            "missing": fetching.missing(connection),
+            "sentence": sentence(timetable, timezone.localdate()) if timetable else "",
+            "runs": _strip(timetable, RUNS_SHOWN) if timetable and connection.state == Connection.State.ACTIVE else [],
+            "allowances": connection.allowances.select_related("entered_by", "confirmed_by").order_by("-entered_at"),
+            "allowance_form": AllowanceForm(initial={"expires_on": timezone.localdate() + timedelta(days=180)}),
+            "pause_form": PauseForm(),
+            "may_run": request.user.has_perm(RUN),
+            "may_change": self.has_change_permission(request, connection),
+            "me": request.user.pk,
+            "vendor": VENDORS.get(connection.vendor),
+        }
+
+    def get_urls(self) -> list[URLPattern]:
+        def at(name: str, view: Any) -> URLPattern:
+            guarded = cast("Callable[..., HttpResponse]", self.admin_site.admin_view(view))
+            return path(f"<int:pk>/{name}/", guarded, name=f"connections_connection_{name}")
+
+        return [
+            at("test", require_POST(self.test)),
+            at("pull", require_POST(self.pull)),
+            at("pause", require_POST(self.pause)),
+            at("start", require_POST(self.start)),
+            at("trust", require_POST(self.trust)),
+            at("key-pair", require_POST(self.key_pair)),
+            at("allow", require_POST(self.allow)),
+            at("confirm", require_POST(self.confirm)),
+            at("schedule", self.schedule),
+            at("preview", require_GET(self.preview)),
+            at("checkup", require_GET(self.checkup)),
+            at("attempts", require_GET(self.list_attempts)),
+            *super().get_urls(),
+        ]
+
+    def _of(self, request: HttpRequest, pk: int, *, running: bool = False, seeing: bool = False) -> Connection:
+        """The connection, if the person may: see it, run it, or change it."""
+        connection = get_object_or_404(Connection.objects.select_related("district"), pk=pk)
+        allowed = (
+            self.has_view_permission(request, connection) if seeing
+            else request.user.has_perm(RUN) if running
+            else self.has_change_permission(request, connection)
+        )  # fmt: skip
+        if not allowed:
+            raise PermissionDenied
+        return connection
+
+    # -- buttons
+
+    def test(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask the doctor."""
+        connection = self._of(request, pk, running=True)
+        if connection.checkups.filter(ended_at=None, started_at__gt=timezone.now() - timedelta(minutes=10)).exists():
+            messages.info(request, "The doctor is looking already.")
+            return _page(connection, "#doctor")
+        checkup = Checkup.objects.create(connection=connection, by=acting(request))
+        tasks.enqueue_check(checkup)
+        return _page(connection, "#doctor")
+
+    def pull(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Fetch at once."""
+        connection = self._of(request, pk, running=True)
+        try:
+            attempt = attempts.ask(connection, Attempt.Why.NOW, by=acting(request))
+        except attempts.NotNow as reason:
+            messages.error(request, str(reason))
+        else:
+            tasks.enqueue_pull(attempt)
+            messages.success(request, "Fetching. What comes is checked and compared; nothing goes live before that.")
+        return _page(connection, "#attempts")
+
+    def pause(self, request: HttpRequest, pk: int) -> HttpResponse:
+        connection = self._of(request, pk)
+        form = PauseForm(request.POST)
+        if not form.is_valid():
+            messages.error(request, "Say why it is paused; a date is given as 2027-08-10. Nothing was changed.")
+            return _page(connection)
+        until, reason = form.cleaned_data["until"], form.cleaned_data["reason"]
+        with transaction.atomic():
+            if connection.pause(timezone.now(), reason, by=acting(request), until=until):
+                _audit(request, connection, "connection.paused", {"until": str(until or ""), "reason": reason})
+                messages.success(request, "Paused. The roster that is live stays live; resume it on this page.")
+            else:
+                messages.info(request, "It was paused already.")
+        return _page(connection)
+
+    def start(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Into service, or on after a pause."""
+        connection = self._of(request, pk)
+        checkup = connection.checkups.first()
+        if connection.state == Connection.State.SETUP and (checkup is None or not checkup.passed):
+            messages.error(request, "Test it first: it can be put into service when every step of the test has passed.")
+            return _page(connection, "#doctor")
+        now = timezone.now()
+        with transaction.atomic():
+            if connection.activate(now, connection.due_after(now)):
+                _audit(request, connection, "connection.started", {"next": str(connection.next_due_at or "")})
+                when = (
+                    " Its next run stands below."
+                    if connection.next_due_at
+                    else " It runs when asked: it has no schedule."
+                )
+                messages.success(request, f"In service.{when}")
+        return _page(connection)
+
+    def trust(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Pin the fingerprint that the page showed."""
+        connection = self._of(request, pk)
+        shown = request.POST.get("fingerprint", "")
+        with transaction.atomic():
+            if connection.pin_host_key(timezone.now(), shown, acting(request)):
+                _audit(request, connection, "connection.host_key", {"fingerprint": shown})
+                messages.success(
+                    request, "This key is trusted from now on; a server with another one is never logged in to."
+                )
+            else:
+                messages.error(request, "The server has shown another key since. Look at it and confirm that one.")
+        return _page(connection, "#doctor")
+
+    def key_pair(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Make a key pair for this district; the private half is sealed and never shown."""
+        connection = self._of(request, pk)
+        if connection.kind != Connection.Kind.SFTP:
+            raise Http404
+        with transaction.atomic():
+            fetching.make_key_pair(connection)
+            _audit(request, connection, "connection.key_pair", {})
+        messages.success(
+            request, "Made. Send the public half below to the district; the private half stays here, encrypted."
+        )
+        return _page(connection, "#key")
+
+    def allow(self, request: HttpRequest, pk: int) -> HttpResponse:
+        connection = self._of(request, pk)
+        form = AllowanceForm(request.POST, instance=Allowance(connection=connection, entered_by=acting(request)))
+        if not form.is_valid():
+            wrong = next(iter(form.errors.values()))[0]
+            messages.error(request, f"{wrong} Nothing was entered.")
+            return _page(connection, "#allowances")
+        with transaction.atomic():
+            entry = form.save()
+            _audit(request, connection, "connection.allowance_entered", {"network": entry.network})
+        messages.success(request, "Entered. It counts when another member of staff has confirmed it.")
+        return _page(connection, "#allowances")
+
+    def confirm(self, request: HttpRequest, pk: int) -> HttpResponse:
+        connection = self._of(request, pk)
+        entry = get_object_or_404(connection.allowances, pk=_number(request, "allowance", request.POST))
+        with transaction.atomic():
+            if entry.confirm(timezone.now(), acting(request)):
+                _audit(request, connection, "connection.allowance_confirmed", {"network": entry.network})
+                messages.success(
+                    request, f"Confirmed: this connection may reach {entry.network} until {entry.expires_on}."
+                )
+            else:
+                messages.error(request, "Another person than the one who entered it must confirm it.")
+        return _page(connection, "#allowances")
+
+    # -- when it runs
+
+    def schedule(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The schedule, with the next runs before it is saved."""
+        connection = self._of(request, pk)
+        zone = connection.district.time_zone
+        form = ScheduleForm(request.POST, zone=zone) if request.method == "POST" else ScheduleForm.of(connection)
+        if request.method == "POST" and form.is_valid():
+            self._set_schedule(request, connection, form.schedule())
+            messages.success(request, "Saved. The next runs stand below.")
+            return _page(connection, "#schedule")
+        timetable = connection.timetable()
+        return TemplateResponse(
+            request,
+            "admin/connections/connection/schedule.html",
+            {**self.admin_site.each_context(request), "opts": self.opts, "title": f"When {connection} runs",
+             "connection": connection, "form": form, "runs": _strip(timetable, RUNS_SHOWN) if timetable else []},
+            status=200 if request.method == "GET" else 422,
+        )  # fmt: skip
+
+    def _set_schedule(self, request: HttpRequest, connection: Connection, timetable: Schedule) -> None:
+        before = connection.schedule
+        with transaction.atomic():
+            connection.schedule = timetable.as_json()
+            due = connection.due_after(timezone.now()) if connection.state == Connection.State.ACTIVE else None
+            Connection.objects.filter(pk=connection.pk).update(schedule=connection.schedule, next_due_at=due)
+            _audit(request, connection, "connection.scheduled", connection.schedule, before=before)
+
+    def preview(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The next runs of a schedule that is being typed."""
+        connection = self._of(request, pk)
+        form = ScheduleForm(request.GET, zone=connection.district.time_zone)
+        valid = form.is_valid()
+        return TemplateResponse(
+            request,
+            "admin/connections/connection/_runs.html",
+            {"connection": connection, "problems": [] if valid else [m for each in form.errors.values() for m in each],
+             "sentence": sentence(form.schedule(), timezone.localdate()) if valid else "",
+             "runs": _strip(form.schedule(), RUNS_SHOWN) if valid else []},
+        )  # fmt: skip
+
+    # -- what updates by itself
+
+    def checkup(self, request: HttpRequest, pk: int) -> HttpResponse:
+        connection = self._of(request, pk, seeing=True)
+        checkup = connection.checkups.first()
+        return TemplateResponse(
+            request,
+            "admin/connections/connection/_checkup.html",
+            {
+                "connection": connection,
+                "checkup": checkup,
+                "may_change": self.has_change_permission(request, connection),
+            },
+            status=HTMX_STOP_POLLING if checkup is None or checkup.ended_at else 200,
+        )
+
+    def list_attempts(self, request: HttpRequest, pk: int) -> HttpResponse:
+        connection = self._of(request, pk, seeing=True)
+        recent = list(connection.attempts.select_related("by", "sync")[:ATTEMPTS_SHOWN])
+        open_one = any(attempt.status in Attempt.OPEN for attempt in recent)
+        return TemplateResponse(
+            request,
+            "admin/connections/connection/_attempts.html",
+            {"connection": connection, "attempts": _worded(recent), "running": open_one},
+            status=200 if open_one else HTMX_STOP_POLLING,
+        )
+
+
+def _page(connection: Connection, place: str = "") -> HttpResponseRedirect:
+    return HttpResponseRedirect(reverse("admin:connections_connection_change", args=[connection.pk]) + place)
+
+
+def _number(request: HttpRequest, name: str, of: Any = None) -> int | None:
+    text = str((of if of is not None else request.GET).get(name, ""))
+    return int(text) if text.isdecimal() and len(text) < 18 else None
+
+
+def _worded(recent: list[Attempt]) -> list[dict[str, Any]]:
+    return [
+        {
+            "attempt": attempt,
+            "words": ATTEMPT_WORDS[attempt.status],
+            "seconds": (attempt.ended_at - attempt.started_at).total_seconds()
+            if attempt.ended_at and attempt.started_at
+            else None,
+            "share": 100 * attempt.bytes_done // attempt.bytes_in_all if attempt.bytes_in_all else None,
+        }
+        for attempt in recent
+    ]
+
+
+def _strip(timetable: Schedule, number: int) -> list[dict[str, Any]]:
+    """The next runs, those that a blackout takes out among them, in the district's time and the reader's."""
+    found = islice(runs(timetable, timezone.now(), skipped=True), number)
+    return [
+        {
+            "run": run,
+            "local": f"{run.local:%a} {run.local.day} {run.local:%b, %H:%M}",
+            "own": timezone.localtime(run.at),
+        }
+        for run in found
+    ]
+
+
+def _audit(
+    request: HttpRequest, connection: Connection, action: str, after: dict[str, Any], before: Any = None
+) -> None:
+    AuditEvent.objects.create(
+        by=acting(request),
+        action=action,
+        district=connection.district,
+        subject=f"connection {connection.pk}",
+        before=before or {},
+        after=after,
+    )

@@ -1,0 +1,307 @@
+"""The conductor of fetching: who asks for an attempt, what becomes of it, and what the minute brings.
+
+ask -> (waiting) -> run -> delivered | nothing new | failed; a failure that may pass is tried again after a while, three
+of them in a row pause the connection before somebody's account is locked. `minute` starts what is due, ends pauses,
+finds workers that died, and says which connections are silent. Every step may be run twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import tempfile
+from datetime import datetime, timedelta
+from itertools import pairwise
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.core.mail import send_mail
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from connections import fetching
+from connections.exceptions import FAULTS, FetchError
+from connections.models import FAILURES_BEFORE_PAUSE, SPREAD, Attempt, Checkup, Connection
+from connections.schedules import is_late, missed
+from rosters import syncs
+from rosters.models import AuditEvent, Sync
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+logger = logging.getLogger(__name__)
+
+#: How long to wait before the second and the third try of a run.
+RETRY_AFTER: Final = (timedelta(minutes=5), timedelta(minutes=20))
+
+#: A task that was made so long ago and never began is made again.
+QUEUED_FOR: Final = timedelta(minutes=15)
+
+#: Of so many deliveries the usual gap is taken.
+GAPS: Final = 10
+
+
+class NotNow(Exception):
+    """An attempt that cannot be asked for; the message says why and what to do."""
+
+
+# ---------------------------------------------------------------------------------------------------------- one attempt
+
+
+def ask(connection: Connection, why: Attempt.Why, *, by: Staff | None = None, now: datetime | None = None) -> Attempt:
+    """Ask for an attempt; the caller makes its task. Raises NotNow while one is under way, or a step is missing."""
+    if missing := fetching.missing(connection):
+        raise NotNow(missing)
+    try:
+        with transaction.atomic():
+            moment = now or timezone.now()
+            attempt = Attempt.objects.create(
+                connection=connection, why=why, by=by, asked_at=moment, not_before=moment, queued_at=moment
+            )
+            if by:
+                _audit(connection, "connection.asked", moment, by=by, after={"attempt": attempt.pk})
+            return attempt
+    except IntegrityError:
+        raise NotNow("It is being fetched already. The attempts below show how far it is.") from None
+
+
+def run(attempt_id: int, *, now: datetime | None = None) -> Sync | None:
+    """Make an attempt; the sync of what it delivered, which is not yet prepared. None if there is nothing to prepare:
+    another worker has it, it is over, nothing is new, or it failed."""
+    attempt = Attempt.objects.select_related("connection__district").get(pk=attempt_id)
+    if not attempt.start(now or timezone.now()):
+        return None
+    attempt = Attempt.objects.select_related("connection__district").get(pk=attempt_id)
+    connection = attempt.connection
+    incoming = settings.PORTAL_DATA_DIR / "incoming"
+    incoming.mkdir(parents=True, exist_ok=True)
+    try:
+        with tempfile.TemporaryDirectory(dir=incoming, prefix=f"attempt-{attempt.pk}-") as folder:
+            fetched = fetching.fetch(connection, Path(folder), _Teller(attempt))
+            if isinstance(fetched, fetching.NothingNew):
+                _finish_nothing_new(attempt, fetched, now or timezone.now())
+                return None
+            sync = _receive(attempt, fetched, now or timezone.now())
+            if sync is not None:
+                _afterwards(attempt, fetched)
+            return sync
+    except FetchError as fault:
+        _failed(attempt, fault, now or timezone.now())
+    except Exception as bug:
+        logger.error("attempt %s: %s", attempt.pk, type(bug).__name__, exc_info=settings.DEBUG or settings.RAISE_FAULTS)
+        _failed(attempt, FetchError("PORTAL-FAULT", f"({type(bug).__name__})"), now or timezone.now())
+        if settings.RAISE_FAULTS:
+            raise
+    return None
+
+
+class _Teller:
+    """Writes an attempt's progress, at most once a second. Raises FetchError where the attempt was taken away."""
+
+    def __init__(self, attempt: Attempt) -> None:
+        self._attempt = attempt
+        self._told = timezone.now() - timedelta(seconds=1)
+
+    def __call__(self, phase: str, *, rows: int = 0, done: int = 0, in_all: int = 0) -> None:
+        now = timezone.now()
+        if now - self._told < timedelta(seconds=1):
+            return
+        self._told = now
+        if not self._attempt.beat(now, phase, rows=rows, done=done, in_all=in_all):
+            raise FetchError("WORKER-LOST")
+
+
+def _receive(attempt: Attempt, fetched: fetching.Fetched, now: datetime) -> Sync | None:
+    """Hand what came to the conductor of syncs; None if it is what came last time, byte for byte."""
+    connection = attempt.connection
+    with transaction.atomic():
+        sync = syncs.receive(
+            connection.district,
+            fetched.path,
+            origin=fetched.origin,
+            name=fetched.name[:255],
+            additions_only=attempt.additions_only,
+            now=now,
+        )
+        if not attempt.mark_delivered(now, sync, fetched.words, fetched.path.stat().st_size):
+            raise FetchError("WORKER-LOST")
+        _worked(connection, now, last_taken=fetched.taken, **({"last_full_at": now} if fetched.full else {}))
+    return sync
+
+
+def _finish_nothing_new(attempt: Attempt, found: fetching.NothingNew, now: datetime) -> None:
+    with transaction.atomic():
+        if attempt.mark_nothing_new(now, found.words):
+            _worked(attempt.connection, now)
+
+
+def _worked(connection: Connection, now: datetime, **values: Any) -> None:
+    Connection.objects.filter(pk=connection.pk).update(failures=0, last_success_at=now, **values)
+
+
+def _afterwards(attempt: Attempt, fetched: fetching.Fetched) -> None:
+    """Rename or move the file where that was agreed. The delivery is safe; that this failed is said, nothing more."""
+    try:
+        fetched.afterwards()
+    except FetchError as fault:
+        Attempt.objects.filter(pk=attempt.pk).update(words=f"{fetched.words} {fault.message}"[:500])
+
+
+def _failed(attempt: Attempt, fault: FetchError, now: datetime) -> None:
+    """Write the failure down; try again if it may pass, else count it, and pause after three in a row."""
+    connection = attempt.connection
+    with transaction.atomic():
+        if not attempt.mark_failed(now, fault.code, fault.message):
+            return
+        if not fault.permanent and attempt.number <= len(RETRY_AFTER):
+            Attempt.objects.create(
+                connection=connection,
+                why=Attempt.Why.RETRY,
+                number=attempt.number + 1,
+                additions_only=attempt.additions_only,
+                asked_at=now,
+                not_before=now + RETRY_AFTER[attempt.number - 1],
+            )
+            return
+        failures = Connection.objects.select_for_update().get(pk=connection.pk).failures + 1
+        Connection.objects.filter(pk=connection.pk).update(failures=failures)
+        if failures < FAILURES_BEFORE_PAUSE:
+            return
+        reason = f"It failed {failures} times in a row: {FAULTS[fault.code].title}"
+        if connection.pause(now, reason):
+            _audit(connection, "connection.gave_up", now, after={"code": fault.code, "failures": failures})
+            transaction.on_commit(lambda: _tell_owner(connection, fault))
+
+
+def _tell_owner(connection: Connection, fault: FetchError) -> None:
+    """A mail to whoever looks after the district: names of things, never a roster value."""
+    owner = connection.district.owner
+    if owner is None or not owner.email:
+        return
+    send_mail(
+        subject=f"{connection.district.name}: the {connection.get_kind_display()} connection is paused",
+        message=(
+            f"{FAULTS[fault.code].title}\n\nIt failed {FAILURES_BEFORE_PAUSE} times in a row and is paused, so that "
+            f"nobody's account gets locked. The roster that is live stays live.\n\n{fault.next_step}\n"
+        ),
+        from_email=None,
+        recipient_list=[owner.email],
+        fail_silently=True,
+    )
+
+
+# -------------------------------------------------------------------------------------------------------- every minute
+
+
+def minute(now: datetime | None = None) -> list[int]:
+    """What the minute brings: the ids of attempts that a task must be made for."""
+    moment = now or timezone.now()
+    _end_pauses(moment)
+    _start_due(moment)
+    _find_lost(moment)
+    _find_late(moment)
+    return _to_queue(moment)
+
+
+def _end_pauses(now: datetime) -> None:
+    """A pause with a date ends by itself, on the district's calendar."""
+    paused = Connection.objects.filter(state=Connection.State.PAUSED, paused_until__isnull=False)
+    for connection in paused.filter(paused_until__lte=now.date() + timedelta(days=1)).select_related("district"):
+        if (
+            connection.paused_until
+            and connection.paused_until <= now.astimezone(ZoneInfo(connection.district.time_zone)).date()
+        ):
+            with transaction.atomic():
+                if connection.activate(now, connection.due_after(now)):
+                    _audit(connection, "connection.resumed", now)
+
+
+def _start_due(now: datetime) -> None:
+    """Each run that is due, once; of several that were missed, one. Where an attempt is still under way, it serves."""
+    due = Connection.objects.filter(state=Connection.State.ACTIVE, next_due_at__lte=now).select_related("district")
+    for connection in due.order_by("next_due_at"):
+        was_due = connection.next_due_at
+        timetable = connection.timetable()
+        if timetable is None or was_due is None:
+            continue
+        found = missed(timetable, was_due - timedelta(seconds=1), now, SPREAD, str(connection.uid))
+        with transaction.atomic():
+            if not connection.claim_due(connection.due_after(now)) or found is None:
+                continue
+            open_attempt = connection.attempts.filter(status__in=Attempt.OPEN).exists()
+            if not open_attempt:
+                Attempt.objects.create(
+                    connection=connection,
+                    why=Attempt.Why.SCHEDULE,
+                    additions_only=found.additions_only,
+                    asked_at=now,
+                    not_before=now,
+                )
+
+
+def _find_lost(now: datetime) -> None:
+    """Attempts whose worker died."""
+    lost = Attempt.objects.filter(status=Attempt.Status.RUNNING, claimed_until__lt=now)
+    for attempt in lost.select_related("connection__district__owner"):
+        _failed(attempt, FetchError("WORKER-LOST"), now)
+
+
+def _find_late(now: datetime) -> None:
+    """An expected delivery that did not come is an event, told once; what comes ends it."""
+    active = Connection.objects.filter(state=Connection.State.ACTIVE, next_due_at__isnull=False)
+    for connection in active.select_related("district"):
+        timetable = connection.timetable()
+        delivered = connection.attempts.filter(status=Attempt.Status.DELIVERED, ended_at__isnull=False)
+        came = [ended for ended in delivered.values_list("ended_at", flat=True)[: GAPS + 1] if ended is not None]
+        if timetable is None or not came:
+            continue
+        gaps = [later - earlier for later, earlier in pairwise(came)]
+        late = is_late(timetable, gaps, came[0], now)
+        if late == (connection.late_since is not None):
+            continue
+        with transaction.atomic():
+            Connection.objects.filter(pk=connection.pk).update(late_since=now if late else None)
+            if late:
+                _audit(connection, "connection.late", now, after={"last": came[0].isoformat()})
+
+
+def _to_queue(now: datetime) -> list[int]:
+    """Attempts that may begin and have no task, or one that was lost."""
+    waiting = Attempt.objects.filter(status=Attempt.Status.WAITING, not_before__lte=now)
+    ids = [
+        attempt.pk
+        for attempt in waiting.order_by("not_before")
+        if attempt.queued_at is None or attempt.queued_at < now - QUEUED_FOR
+    ]
+    Attempt.objects.filter(pk__in=ids).update(queued_at=now)
+    return ids
+
+
+# ----------------------------------------------------------------------------------------------------------- the doctor
+
+
+def check(checkup_id: int, *, now: datetime | None = None) -> Checkup:
+    """Let the doctor look, step by step; each step is kept as soon as it is done, for the page that watches."""
+    checkup = Checkup.objects.select_related("connection__district").get(pk=checkup_id)
+    steps: list[dict[str, Any]] = []
+    for step in fetching.probe(checkup.connection):
+        steps.append(fetching.as_json(step))
+        Checkup.objects.filter(pk=checkup.pk).update(steps=steps)
+    passed = bool(steps) and all(step["outcome"] != "failed" for step in steps)
+    Checkup.objects.filter(pk=checkup.pk).update(ended_at=now or timezone.now(), passed=passed)
+    checkup.refresh_from_db()
+    return checkup
+
+
+def _audit(
+    connection: Connection, action: str, now: datetime, *, by: Staff | None = None, after: dict[str, Any] | None = None
+) -> None:
+    AuditEvent.objects.create(
+        at=now,
+        by=by,
+        action=action,
+        district=connection.district,
+        subject=f"connection {connection.pk}",
+        after=after or {},
+    )

@@ -1,0 +1,318 @@
+"""One door to all ways in: `fetch` brings what is new, `probe` says step by step why it does not work.
+
+Here a `Connection` becomes the plain arguments of the rooms that talk to servers; they know no models.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Final, Protocol
+from zoneinfo import ZoneInfo
+
+from django.conf import settings
+from django.utils import timezone
+
+from connections import rest, sftp
+from connections.exceptions import FetchError
+from connections.models import Connection
+from connections.sealing import SealBroken
+from connections.steps import Step
+from rosters import reading, validating
+from rosters.frames import CheckOptions
+from rosters.models import Delivery, District
+from rosters.oneroster.products import PRODUCTS
+
+#: A delta pull asks for what changed since this long before the last pull: clocks differ, and long exports overlap.
+OVERLAP: Final = timedelta(days=1)
+#: So often everything is fetched, whatever deltas say: they do not show every removal.
+FULL_EVERY: Final = timedelta(days=7)
+
+
+class Teller(Protocol):
+    """Told how far a fetch is. Raises FetchError where it must stop."""
+
+    def __call__(self, phase: str, *, rows: int = 0, done: int = 0, in_all: int = 0) -> None: ...
+
+
+def _nothing() -> None:
+    """What is done afterwards where nothing was agreed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """A delivery on our disk. `taken`: how to know it again without fetching it; `full`: it is a whole roster.
+    `afterwards` does with the original what was agreed, and raises FetchError where it cannot."""
+
+    path: Path
+    name: str
+    origin: Delivery.Origin
+    words: str
+    taken: dict[str, Any]
+    full: bool
+    afterwards: Callable[[], None] = field(default=_nothing)
+
+
+@dataclass(frozen=True, slots=True)
+class NothingNew:
+    """There is nothing that was not taken before; `words` say why."""
+
+    words: str
+
+
+def fetch(connection: Connection, folder: Path, tell: Teller) -> Fetched | NothingNew:
+    """What the connection has for us, in `folder`, which must outlive the use of the result. Raises FetchError; then
+    nothing is left there."""
+    try:
+        if connection.kind == Connection.Kind.REST:
+            return _pull(connection, folder, tell)
+        return _download(connection, folder, tell)
+    except SealBroken:
+        raise FetchError("CONN-SEALED") from None
+
+
+def missing(connection: Connection) -> str:
+    """What has to be set before anything can be fetched, in a sentence; "" if nothing."""
+    if connection.kind == Connection.Kind.REST:
+        needed = ("secret",) if connection.auth == Connection.Auth.BEARER else ("key", "secret")
+        if any(not connection.has_secret(name) for name in needed):
+            return "Enter the credentials in the settings below first."
+        return ""
+    if connection.login == Connection.Login.KEY and not connection.has_secret("private_key"):
+        return "Have a key pair made first, and send its public half to the district."
+    if connection.login == Connection.Login.PASSWORD and not connection.has_secret("password"):
+        return "Enter the password in the settings below first."
+    if not connection.host_key:
+        return "Test the connection, then confirm the server’s key: before that nothing is sent to the server."
+    return ""
+
+
+def make_key_pair(connection: Connection) -> None:
+    """A new key pair for this connection; its private half is sealed at once."""
+    private, public = sftp.new_key_pair(f"roster-portal {connection.district.site_code}")
+    connection.keep_secret("private_key", private)
+    connection.public_key = public
+    connection.save(update_fields=["sealed", "public_key"])
+
+
+def local_date(district: District, moment: datetime) -> date:
+    return moment.astimezone(ZoneInfo(district.time_zone)).date()
+
+
+# ----------------------------------------------------------------------------------------------------------------- SFTP
+
+
+def _server(connection: Connection) -> sftp.Server:
+    by_key = connection.login == Connection.Login.KEY
+    return sftp.Server(
+        host=connection.host,
+        port=connection.port,
+        user=connection.username,
+        host_key=connection.host_key,
+        password="" if by_key else connection.secret("password"),
+        private_key=connection.secret("private_key") if by_key else "",
+        allowed=_allowed(connection),
+    )
+
+
+def _allowed(connection: Connection) -> Any:
+    return connection.allowed_networks(local_date(connection.district, timezone.now()))
+
+
+def _pattern(connection: Connection) -> str:
+    products = connection.district.products
+    return sftp.filled(
+        connection.path,
+        site_code=connection.district.site_code,
+        name=connection.district.name,
+        product=products[0] if products else "",
+    )
+
+
+def _download(connection: Connection, folder: Path, tell: Teller) -> Fetched | NothingNew:
+    tell("Looking for the newest file")
+    with sftp.open_session(_server(connection)) as session:
+        candidate = session.newest(_pattern(connection))
+        taken = _looks(candidate)
+        if taken == connection.last_taken:
+            return NothingNew("The newest file is the one that was taken last time.")
+        if candidate.mtime < connection.last_taken.get("mtime", 0):
+            return NothingNew("The newest file is older than the one that was taken last; it was left alone.")
+        tell("Looking whether it is still being written")
+        candidate = session.settled(candidate, wait=settings.PORTAL_SFTP_WAIT, marker=connection.marker)
+        path = session.download(candidate, folder, lambda done, in_all: tell("Downloading", done=done, in_all=in_all))
+        trouble = session.after(candidate, connection.when_done, connection.done_folder)  # type: ignore[arg-type]
+
+    def afterwards() -> None:
+        if trouble is not None:
+            raise trouble
+
+    return Fetched(
+        path,
+        candidate.name,
+        Delivery.Origin.SFTP,
+        f"Took {candidate.name}.",
+        _looks(candidate),
+        full=True,
+        afterwards=afterwards,
+    )
+
+
+def _looks(candidate: sftp.Candidate) -> dict[str, Any]:
+    """How a delivery looks from outside: enough to know it again."""
+    files = [[file.name, file.size, file.mtime] for file in candidate.files]
+    return {"folder": candidate.folder, "files": files, "mtime": candidate.mtime}
+
+
+# -------------------------------------------------------------------------------------------------------- OneRoster API
+
+
+def _api(connection: Connection) -> rest.Api:
+    return rest.Api(
+        base_url=connection.base_url,
+        version=connection.version,  # type: ignore[arg-type]
+        auth=connection.auth,  # type: ignore[arg-type]
+        key=connection.secret("key"),
+        secret=connection.secret("secret"),
+        token_url=connection.token_url,
+        scope=connection.scope,
+        signature=connection.signature,  # type: ignore[arg-type]
+        credentials_in=connection.credentials_in,  # type: ignore[arg-type]
+        page_size=connection.page_size,
+        allowed=_allowed(connection),
+    )
+
+
+def _pull(connection: Connection, folder: Path, tell: Teller) -> Fetched:
+    started = timezone.now()
+    since = _since(connection, started)
+
+    def progress(collection: str, rows: int, total: int | None) -> None:
+        of = f" of {total:,}" if total else ""
+        tell(f"{collection}: {rows:,}{of}", rows=rows)
+
+    pulled = rest.pull(_api(connection), folder, progress=progress, since=since)
+    rows = sum(collected.rows for collected in pulled.collections.values())
+    what = "what changed" if since else "everything"
+    return Fetched(
+        pulled.path,
+        f"oneroster-api-{started:%Y%m%d-%H%M}.zip",
+        Delivery.Origin.REST,
+        f"Asked for {what}: {rows:,} records in {len(pulled.collections)} collections.",
+        {"started": started.isoformat(), "revision": pulled.revision},
+        full=since is None,
+    )
+
+
+def _since(connection: Connection, now: datetime) -> datetime | None:
+    """From when on changes are asked for; None: everything is."""
+    last = connection.last_taken.get("started")
+    full = connection.last_full_at
+    if not connection.deltas or not last or full is None or now - full >= FULL_EVERY or not connection.district.version:
+        return None
+    return datetime.fromisoformat(last) - OVERLAP
+
+
+# ----------------------------------------------------------------------------------------------------------- the doctor
+
+
+def probe(connection: Connection) -> Iterator[Step]:
+    """What works and what does not, a step at a time. Nothing of the roster is kept; no record is shown."""
+    try:
+        if connection.kind == Connection.Kind.REST:
+            yield from rest.steps(_api(connection))
+        else:
+            yield from _probe_sftp(connection)
+    except SealBroken:
+        yield failed("Credentials", FetchError("CONN-SEALED"), 0.0)
+
+
+def failed(name: str, fault: FetchError, seconds: float) -> Step:
+    return Step(name, "failed", round(seconds, 3), fault.message, fault.code, fault.next_step)
+
+
+def as_json(step: Step) -> dict[str, Any]:
+    return asdict(step)
+
+
+def _probe_sftp(connection: Connection) -> Iterator[Step]:
+    started = time.perf_counter()
+    try:
+        server, pattern = _server(connection), _pattern(connection)
+    except FetchError as fault:
+        yield failed("Path", fault, time.perf_counter() - started)
+        return
+    well = True
+    for step in sftp.steps(server, pattern, wait=settings.PORTAL_SFTP_WAIT, marker=connection.marker):
+        if step.code in ("SFTP-HOSTKEY-NEW", "SFTP-HOSTKEY-CHANGED"):
+            _remember_host_key(connection, server)
+        well = well and step.outcome != "failed"
+        yield step
+    if well:
+        yield from _probe_sample(connection, server, pattern)
+
+
+def _remember_host_key(connection: Connection, server: sftp.Server) -> None:
+    """What the server shows, for a person to compare and confirm. No credential is sent for it."""
+    shown = str(sftp.host_key(server))
+    Connection.objects.filter(pk=connection.pk).update(host_key_seen=shown)
+
+
+def _probe_sample(connection: Connection, server: sftp.Server, pattern: str) -> Iterator[Step]:
+    """The newest delivery is fetched, read and checked as a sync would, and thrown away."""
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory(dir=settings.PORTAL_DATA_DIR, prefix="probe-") as folder:
+        try:
+            with sftp.open_session(server) as session:
+                candidate = session.newest(pattern)
+                path = session.download(candidate, Path(folder))
+        except FetchError as fault:
+            yield failed("Download", fault, time.perf_counter() - started)
+            return
+        yield _ok("Download", started, f"{candidate.size:,} bytes.")
+        yield from _probe_content(connection.district, path)
+
+
+def _probe_content(district: District, path: Path) -> Iterator[Step]:
+    started = time.perf_counter()
+    delivered = reading.read(path, encoding=district.encoding, overrides=district.rule_overrides)
+    if not delivered.readable:
+        first = next(iter(delivered.findings))
+        yield Step("Readable", "failed", _since_then(started), first.message, first.code, first.next_step)
+        return
+    rows = ", ".join(f"{len(table.frame):,} {name}" for name, table in delivered.tables.items() if len(table.frame))
+    yield _ok("Readable", started, f"OneRoster {delivered.version}: {rows}.")
+    started = time.perf_counter()
+    options = CheckOptions(
+        today=local_date(district, timezone.now()),
+        products=tuple(district.products or ()),
+        mappings=district.mappings,
+        overrides=district.rule_overrides,
+    )
+    checked = validating.check(delivered, options=options)
+    errors, warnings = checked.findings.count("fatal", "error"), checked.findings.count("warning")
+    names = ", ".join(PRODUCTS[key].name for key in options.products if key in PRODUCTS) or "no product"
+    words = f"{errors:,} errors and {warnings:,} warnings, asked for {names}."
+    if checked.rejections:
+        code, reason = checked.rejections[0]
+        yield Step(
+            "Fit for import", "failed", _since_then(started), reason, code,
+            "Ask the district to correct this and to export again.",
+        )  # fmt: skip
+        return
+    if errors:
+        yield Step("Fit for import", "warning", _since_then(started), words)
+        return
+    yield _ok("Fit for import", started, words)
+
+
+def _ok(name: str, started: float, words: str) -> Step:
+    return Step(name, "ok", _since_then(started), words)
+
+
+def _since_then(started: float) -> float:
+    return round(time.perf_counter() - started, 3)

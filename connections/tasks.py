@@ -1,0 +1,38 @@
+"""What the queue runs for connections. A task takes one id and calls once; the row is the truth.
+
+The dotted paths of these functions stand in the queue's rows: they are never renamed without a migration of those.
+"""
+
+from __future__ import annotations
+
+from django_q.tasks import async_task
+
+from connections import attempts
+from connections.models import Attempt, Checkup
+from rosters import tasks
+
+
+def pull(*, attempt_id: int) -> None:
+    """Make an attempt; what it delivers goes on its way."""
+    sync = attempts.run(attempt_id)
+    if sync is not None:
+        tasks.enqueue_prepare(sync)
+
+
+def check(*, checkup_id: int) -> None:
+    """Let the connection doctor look."""
+    attempts.check(checkup_id)
+
+
+def minute() -> None:
+    """Start what is due. Runs every minute."""
+    for attempt_id in attempts.minute():
+        async_task("connections.tasks.pull", attempt_id=attempt_id)
+
+
+def enqueue_pull(attempt: Attempt) -> None:
+    async_task("connections.tasks.pull", attempt_id=attempt.pk)
+
+
+def enqueue_check(checkup: Checkup) -> None:
+    async_task("connections.tasks.check", checkup_id=checkup.pk)

@@ -1,0 +1,30 @@
+"""What other pages show of connections: a district's ways in, on the district's page."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+
+from connections.models import latest_attempts
+from connections.words import connection_words
+from rosters.models import District
+
+register = template.Library()
+
+
+@register.inclusion_tag("admin/connections/of_district.html", takes_context=True)
+def connections_of(context: dict[str, Any], district: District) -> dict[str, Any]:
+    """The panel of a district's connections: how each is, when it runs next, what came last."""
+    user = context["request"].user
+    found = list(district.connections.order_by("pk")) if user.has_perm("connections.view_connection") else []
+    latest = latest_attempts(found)
+    return {
+        "district": district,
+        "rows": [
+            {"connection": each, "words": connection_words(each, latest.get(each.pk)), "latest": latest.get(each.pk)}
+            for each in found
+        ],
+        "may_see": user.has_perm("connections.view_connection"),
+        "may_add": user.has_perm("connections.add_connection"),
+    }

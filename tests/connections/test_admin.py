@@ -1,0 +1,266 @@
+"""The page of a connection: who may do what, what every button answers, and that no secret ever comes out."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from connections.models import Allowance, Attempt, Checkup, Connection
+from rosters.models import AuditEvent, District
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+pytestmark = pytest.mark.django_db
+
+SFTP = {
+    "side": "theirs",
+    "host": "sftp.example.org",
+    "port": "22",
+    "username": "cedar",
+    "login": "password",
+    "path": "imagine/<site code>-*/*.zip",
+    "when_done": "leave",
+    "password": "correct horse",
+}
+API = {
+    "base_url": "https://sis.example.org/ims/oneroster/v1p1",
+    "version": "1.1",
+    "auth": "oauth1",
+    "signature": "HMAC-SHA256",
+    "credentials_in": "header",
+    "page_size": "1000",
+    "key": "consumer-key-1",
+    "secret": "correct horse",
+}
+
+
+def _logged_in(staff: Staff) -> Client:
+    client = Client()
+    client.force_login(staff)
+    return client
+
+
+@pytest.fixture
+def sftp(cedar: District) -> Connection:
+    connection = Connection(district=cedar, kind="sftp", host="sftp.example.org", username="cedar", path="*.zip")
+    connection.keep_secret("password", "correct horse")
+    connection.save()
+    return connection
+
+
+def _page(connection: Connection, part: str = "change") -> str:
+    return f"/admin/connections/connection/{connection.pk}/{part}/"
+
+
+def _said(answer: Any) -> str:
+    return " ".join(str(message) for message in answer.context["messages"])
+
+
+class TestSettingUp:
+    @pytest.mark.parametrize(("kind", "fields"), [("sftp", SFTP), ("rest", API)])
+    def test_a_manager_adds_one_and_its_secret_never_comes_out_again(
+        self, cedar: District, manu: Staff, kind: str, fields: dict[str, str]
+    ) -> None:
+        client = _logged_in(manu)
+        answer = client.post(f"/admin/connections/connection/add/?district={cedar.pk}&kind={kind}", fields, follow=True)
+        assert answer.status_code == 200
+        connection = Connection.objects.get()
+        assert (connection.kind, connection.district, connection.state) == (kind, cedar, "setup")
+        assert connection.secret("password" if kind == "sftp" else "secret") == "correct horse"
+        assert b"correct horse" not in answer.content
+        assert b"consumer-key-1" not in answer.content
+        assert "correct horse" not in str(list(AuditEvent.objects.values()))
+        assert b"Test it now" in answer.content
+
+    def test_what_is_missing_is_said_at_its_field(self, cedar: District, manu: Staff) -> None:
+        answer = _logged_in(manu).post(
+            f"/admin/connections/connection/add/?district={cedar.pk}&kind=sftp", {**SFTP, "host": "sftp://x/"}
+        )
+        assert b"Only the name or address of the server" in answer.content
+        assert not Connection.objects.exists()
+
+    def test_an_empty_secret_leaves_the_one_that_is_kept(self, sftp: Connection, manu: Staff) -> None:
+        _logged_in(manu).post(_page(sftp), {**SFTP, "password": "", "path": "other/*.zip"})
+        sftp.refresh_from_db()
+        assert (sftp.path, sftp.secret("password")) == ("other/*.zip", "correct horse")
+
+    def test_a_password_is_not_sent_to_another_server_unless_it_is_given_anew(
+        self, sftp: Connection, manu: Staff
+    ) -> None:
+        Connection.objects.update(host_key="ssh-ed25519 SHA256:x", host_key_confirmed_at=timezone.now())
+        client = _logged_in(manu)
+        answer = client.post(_page(sftp), {**SFTP, "host": "evil.example.org", "password": ""})
+        assert b"give this anew" in answer.content
+        sftp.refresh_from_db()
+        assert sftp.host == "sftp.example.org"
+        client.post(_page(sftp), {**SFTP, "host": "new.example.org"})
+        sftp.refresh_from_db()
+        assert (sftp.host, sftp.host_key) == ("new.example.org", "")
+
+    def test_the_district_and_the_way_are_asked_for_first(self, cedar: District, manu: Staff) -> None:
+        answer = _logged_in(manu).get("/admin/connections/connection/add/")
+        assert b"How will the roster arrive?" in answer.content
+        assert b"Cedar Grove" in answer.content
+
+    def test_a_vendor_brings_its_words_and_first_values(self, cedar: District, manu: Staff) -> None:
+        answer = _logged_in(manu).get(
+            f"/admin/connections/connection/add/?district={cedar.pk}&kind=rest&vendor=classlink_proxy"
+        )
+        page = answer.content.decode()
+        assert "Application ID" in page
+        assert "https://oneroster-proxy.classlink.io/&lt;application id&gt;/ims/oneroster/v1p1" in page
+        assert answer.context["adminform"].form["auth"].value() == "bearer"
+
+    def test_a_key_pair_is_made_here_and_only_its_public_half_is_shown(self, sftp: Connection, manu: Staff) -> None:
+        Connection.objects.update(login="key")
+        answer = _logged_in(manu).post(_page(sftp, "key-pair"), follow=True)
+        sftp.refresh_from_db()
+        assert sftp.public_key.startswith("ssh-ed25519 ")
+        assert sftp.public_key.encode() in answer.content
+        assert b"PRIVATE KEY" not in answer.content
+        assert "PRIVATE KEY" in sftp.secret("private_key")
+
+
+class TestWhoMayWhat:
+    BUTTONS = ("test", "pull", "pause", "start", "trust", "key-pair", "allow", "confirm")
+
+    def test_a_viewer_sees_it_and_no_button_answers(self, sftp: Connection, vera: Staff) -> None:
+        client = _logged_in(vera)
+        page = client.get(_page(sftp))
+        assert page.status_code == 200
+        assert b"Fetch now" not in page.content
+        for button in self.BUTTONS:
+            assert client.post(_page(sftp, button)).status_code == 403, button
+        assert client.get(_page(sftp, "schedule")).status_code == 403
+
+    def test_a_reviewer_tests_and_fetches_and_changes_nothing(self, sftp: Connection, rita: Staff) -> None:
+        client = _logged_in(rita)
+        assert client.post(_page(sftp, "test")).status_code == 302
+        assert Checkup.objects.filter(connection=sftp, by=rita).exists()
+        assert client.post(_page(sftp, "pull")).status_code == 302
+        for button in self.BUTTONS[2:]:
+            assert client.post(_page(sftp, button)).status_code == 403, button
+
+    def test_nothing_happens_by_looking(self, sftp: Connection, alice: Staff) -> None:
+        client = _logged_in(alice)
+        for button in self.BUTTONS:
+            assert client.get(_page(sftp, button)).status_code == 405, button
+
+
+class TestButtons:
+    def test_it_goes_into_service_only_after_a_test_that_passed(self, sftp: Connection, manu: Staff) -> None:
+        client = _logged_in(manu)
+        answer = client.post(_page(sftp, "start"), follow=True)
+        assert "Test it first" in _said(answer)
+        Checkup.objects.create(connection=sftp, passed=True, ended_at=timezone.now())
+        client.post(_page(sftp, "start"))
+        sftp.refresh_from_db()
+        assert sftp.state == "active"
+
+    def test_a_pause_asks_for_a_reason_and_is_in_the_audit_trail(self, sftp: Connection, manu: Staff) -> None:
+        sftp.activate(timezone.now(), None)
+        client = _logged_in(manu)
+        assert "Say why" in _said(client.post(_page(sftp, "pause"), {"reason": ""}, follow=True))
+        client.post(_page(sftp, "pause"), {"reason": "Rollover", "until": "2027-08-10"})
+        sftp.refresh_from_db()
+        assert (sftp.state, sftp.pause_reason, sftp.paused_by) == ("paused", "Rollover", manu)
+        assert AuditEvent.objects.filter(action="connection.paused", by=manu).exists()
+
+    def test_only_the_key_that_the_page_showed_is_trusted(self, sftp: Connection, manu: Staff) -> None:
+        Connection.objects.update(host_key_seen="ssh-ed25519 SHA256:new")
+        client = _logged_in(manu)
+        answer = client.post(_page(sftp, "trust"), {"fingerprint": "ssh-ed25519 SHA256:old"}, follow=True)
+        assert "another key" in _said(answer)
+        client.post(_page(sftp, "trust"), {"fingerprint": "ssh-ed25519 SHA256:new"})
+        sftp.refresh_from_db()
+        assert (sftp.host_key, sftp.host_key_confirmed_by) == ("ssh-ed25519 SHA256:new", manu)
+
+    def test_a_private_network_needs_two_people(self, sftp: Connection, manu: Staff, alice: Staff) -> None:
+        expires = str(timezone.localdate() + timedelta(days=30))
+        entered = {"network": "10.1.2.3/32", "reason": "Their SIS", "expires_on": expires}
+        _logged_in(manu).post(_page(sftp, "allow"), entered)
+        entry = Allowance.objects.get()
+        answer = _logged_in(manu).post(_page(sftp, "confirm"), {"allowance": entry.pk}, follow=True)
+        assert "Another person" in _said(answer)
+        assert sftp.allowed_networks(timezone.localdate()) == ()
+        _logged_in(alice).post(_page(sftp, "confirm"), {"allowance": entry.pk})
+        assert len(sftp.allowed_networks(timezone.localdate())) == 1
+
+    def test_fetching_is_refused_with_a_reason_while_one_runs(self, sftp: Connection, rita: Staff) -> None:
+        Connection.objects.update(host_key="ssh-ed25519 SHA256:x", host_key_confirmed_at=timezone.now())
+        Attempt.objects.create(connection=sftp, why="schedule")
+        assert "being fetched already" in _said(_logged_in(rita).post(_page(sftp, "pull"), follow=True))
+
+
+class TestTheSchedule:
+    FORM = {"days": ["0", "1", "2", "3", "4"], "times": "2:00, 14:30"}
+
+    def test_the_next_runs_are_shown_while_it_is_typed_and_nothing_is_saved(
+        self, sftp: Connection, manu: Staff
+    ) -> None:
+        later = timezone.localdate() + timedelta(days=1)
+        asked = {**self.FORM, "blackouts": f"{later} to {later + timedelta(days=2)} Break"}
+        answer = _logged_in(manu).get(_page(sftp, "preview"), asked)
+        assert answer.status_code == 200
+        assert len(answer.context["runs"]) == 20
+        sftp.refresh_from_db()
+        assert sftp.schedule == {}
+
+    def test_it_is_saved_and_an_active_connection_knows_its_next_run(self, sftp: Connection, manu: Staff) -> None:
+        sftp.activate(timezone.now(), None)
+        answer = _logged_in(manu).post(_page(sftp, "schedule"), self.FORM, follow=True)
+        assert "Saved" in _said(answer)
+        sftp.refresh_from_db()
+        assert sftp.schedule["times"] == ["02:00", "14:30"]
+        assert sftp.next_due_at is not None and sftp.next_due_at > timezone.now()
+        assert AuditEvent.objects.filter(action="connection.scheduled").exists()
+
+    @pytest.mark.parametrize(
+        ("wrong", "words"),
+        [
+            ({"times": "25:00"}, "is no time of day"),
+            ({"times": ""}, "at least one time"),
+            ({"days": []}, "at least one day"),
+            ({"blackouts": "summer"}, "2027-06-15 to 2027-08-10"),
+        ],
+    )
+    def test_what_is_wrong_is_said_in_words(
+        self, sftp: Connection, manu: Staff, wrong: dict[str, Any], words: str
+    ) -> None:
+        client = _logged_in(manu)
+        assert words in client.get(_page(sftp, "preview"), {**self.FORM, **wrong}).content.decode()
+        answer = client.post(_page(sftp, "schedule"), {**self.FORM, **wrong})
+        assert answer.status_code == 422
+        assert words in answer.content.decode()
+
+
+class TestOtherPages:
+    def test_the_district_shows_its_ways_in(self, sftp: Connection, vera: Staff) -> None:
+        page = _logged_in(vera).get(f"/admin/rosters/district/{sftp.district_id}/change/")
+        assert b"Setting up" in page.content
+        assert _page(sftp).encode() in page.content
+
+    def test_the_desk_names_what_fails_what_is_to_come_and_what_is_on_its_way(
+        self, sftp: Connection, cedar: District, alice: Staff
+    ) -> None:
+        now = timezone.now()
+        other = Connection.objects.create(district=cedar, kind="rest", base_url="https://sis.example.org")
+        other.activate(now, now + timedelta(seconds=1))
+        Connection.objects.filter(pk=other.pk).update(failures=1)
+        Attempt.objects.create(
+            connection=other, why="schedule", status="failed", code="CONN-REFUSED", words="x", ended_at=now
+        )
+        page = _logged_in(alice).get("/admin/")
+        assert [each.pk for each, _ in page.context["trouble"]] == [other.pk]
+        assert page.context["trouble"][0][1].word == "Cannot connect"
+        assert [each.pk for each, _ in page.context["launching"]] == [sftp.pk]
+
+    def test_the_list_filters_by_standing(self, sftp: Connection, alice: Staff) -> None:
+        client = _logged_in(alice)
+        assert b"Cedar Grove" in client.get("/admin/connections/connection/?standing=setup").content
+        assert b"0 connections" in client.get("/admin/connections/connection/?standing=paused").content
