@@ -1,4 +1,4 @@
-"""The whole portal with one command, for a laptop: database, demo, login, web and workers."""
+"""The whole portal with one command, for a laptop: database, demo with its servers, login, web and workers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,9 @@ class Command(BaseCommand):
         password = self.make_login()
         if options["demo"]:
             call_command("make_demo")
+            call_command("make_demo_connections")
         asked = cluster.StopRequest()
+        beside = self.start_demo_servers() if options["demo"] else []
         web, worker = self.start_web(door), self.start_worker()
         self.stdout.write(
             f"\nThe portal runs at http://localhost:{settings.PORT}/\nLog in as {ADMIN}, {password}."
@@ -46,9 +48,10 @@ class Command(BaseCommand):
         while not asked and web.poll() is None and worker.poll() is None:
             time.sleep(0.2)
         ended = [name for name, process in (("web", web), ("worker", worker)) if process.poll() is not None]
-        for process in (worker, web):
+        for process in (worker, web, *beside):
             process.terminate()
-        cluster.stop(web, grace=GRACE)
+        for process in (web, *beside):
+            cluster.stop(process, grace=GRACE)
         cluster.stop(worker, grace=GRACE + 2)
         if ended:
             self.stderr.write(f"Stopped, because the {' and the '.join(ended)} process ended.")
@@ -96,3 +99,10 @@ class Command(BaseCommand):
             [sys.executable, str(settings.BASE_DIR / "manage.py"), "qcluster", "--grace", str(GRACE)],
             when_we_die=signal.SIGTERM,
         )
+
+    def start_demo_servers(self) -> list[subprocess.Popen[bytes]]:
+        """What the demo's connections lead to, if there are any. The portal does without it if it ends."""
+        if not (settings.PORTAL_DATA_DIR / "demo" / "servers.json").exists():
+            return []
+        command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "demo_servers"]
+        return [cluster.start(command, when_we_die=signal.SIGTERM)]
