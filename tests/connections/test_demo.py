@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
+import subprocess
+import sys
 import zipfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,13 +13,16 @@ from datetime import date, timedelta
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import paramiko
 import polars as pl
 import pytest
 import requests
+from django.conf import settings
 from django.contrib.auth.models import User as Staff
 from django.core.management import CommandError, call_command
+from django.db import connection as database
 from requests_oauthlib import OAuth1
 
 from connections.demo import DELIVERY_FOLDER
@@ -336,6 +343,20 @@ class TestCommands:
         sftp, api = Connection.objects.order_by("district__site_code")
         assert (sftp.port, api.base_url) == (22, "https://sis.example.org")
 
+    def test_the_servers_run_until_they_are_asked_to_stop(self, transactional_db: None, demo: Path) -> None:
+        call_command("make_demo_connections")
+        with socket.create_server((HOST, 0)) as taken, serving(demo.parent, api_port=taken.getsockname()[1]):
+            sftp, api = Connection.objects.order_by("district__site_code")
+            assert api.base_url != base_url(taken.getsockname()[1])
+            server = Server(
+                sftp.host, sftp.port, sftp.username, sftp.host_key, sftp.secret("password"), allowed=LOOPBACK
+            )
+            with open_session(server) as session:
+                fetched = session.download(session.newest(PATTERN), demo)
+            assert fetched.read_bytes() == (demo / "1001-good.zip").read_bytes()
+            asked = Api(api.base_url, key=api.secret("key"), secret=api.secret("secret"), allowed=LOOPBACK)
+            assert pull(asked, demo).collections["users"].rows == 120
+
     def test_a_server_whose_port_is_taken_finds_another(self, tmp_path: Path) -> None:
         with ExitStack() as open_ones:
             first = open_ones.enter_context(SftpServer(0, tmp_path, key_folder=tmp_path, user="a", password="b").open())
@@ -345,3 +366,29 @@ class TestCommands:
         beyond = SftpServer(65536, tmp_path, key_folder=tmp_path, user="a", password="b")
         assert 0 < beyond.port < 65536
         beyond.server_close()
+
+
+@contextmanager
+def serving(data_dir: Path, *, api_port: int) -> Iterator[None]:
+    """`manage.py demo_servers` on the test's own database, from its first word to its end."""
+    name = database.settings_dict["NAME"]
+    url = f"sqlite:///{name}"
+    if database.vendor == "postgresql":
+        url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+    ports = {"DEMO_SFTP_PORT": "0", "DEMO_API_PORT": str(api_port)}
+    with subprocess.Popen(
+        [sys.executable, settings.BASE_DIR / "manage.py", "demo_servers"],
+        env={**os.environ, "DATABASE_URL": url, "PORTAL_DATA_DIR": str(data_dir), **ports},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            said = process.stdout.readline()
+            assert said.startswith("The demo's servers: sftp://cedar@127.0.0.1:"), said
+            yield
+            process.terminate()
+            assert process.wait(10) == 0
+        finally:
+            process.kill()

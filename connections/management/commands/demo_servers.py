@@ -47,16 +47,15 @@ class Command(BaseCommand):
         accounts.at(sftp.port, api.port).save(folder)
         databases.close_all()  # it may run for weeks
         with sftp.open(), api.open():
+            lay_out(cedar.on(day := today()), folder / "sftp" / DELIVERY_FOLDER)
             self.stdout.write(
                 f"The demo's servers: sftp://{accounts.user}@{HOST}:{sftp.port} and {base_url(api.port)}."
                 f" Passwords are in {folder / 'servers.json'}."
             )
             self.stdout.flush()
-            laid_out = None
             while not asked:
-                if laid_out != (day := today()):
-                    lay_out(cedar.on(day), folder / "sftp" / DELIVERY_FOLDER)
-                    laid_out = day
+                if day != today():
+                    lay_out(cedar.on(day := today()), folder / "sftp" / DELIVERY_FOLDER)
                 time.sleep(0.2)
 
 
