@@ -96,7 +96,7 @@ class LoopbackServer(socketserver.ThreadingTCPServer):
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A guest who goes away in the middle is no error."""
-        if not isinstance(sys.exception(), OSError | EOFError):
+        if not isinstance(sys.exception(), ConnectionError | EOFError):
             super().handle_error(request, client_address)
 
     @contextmanager
