@@ -176,8 +176,9 @@ class Session:
     def download(
         self, candidate: Candidate, folder: Path, progress: Callable[[int, int], None] = lambda received, total: None
     ) -> Path:
-        """The delivery as a zip in `folder`, on disk for good. Loose CSV files become one zip, not packed, byte for
-        byte. `progress(received, total)` is called with bytes. Raises FetchError; then nothing is left in `folder`."""
+        """The delivery as a zip in `folder`, written through to the disk. Loose CSV files become one zip, not packed,
+        byte for byte. `progress(received, total)` is called with bytes. Raises FetchError, and OSError for our own
+        disk; then nothing is left in `folder`."""
         if candidate.size > self._limits.size:
             raise FetchError("CONN-TOO-LARGE", f"{candidate.size:,} bytes; at most {self._limits.size:,} are taken.")
         received = 0
@@ -269,7 +270,7 @@ class Search:
         self._pattern = pattern
         self._formats: tuple[Format, ...] = tuple(kind for kind in FORMATS if kind in formats)
         self._until = time.monotonic() + limits.listing
-        self._files: dict[str, list[RemoteFile]] = defaultdict(list)
+        self._files: dict[str, dict[str, RemoteFile]] = defaultdict(dict)
         self._passed_over = 0
         parts = [part for part in pattern.split("/") if part not in ("", ".")]
         fixed = next((place for place, part in enumerate(parts) if _WILD.search(part)), len(parts))
@@ -286,6 +287,7 @@ class Search:
         if not self._wild:
             self._take(self._start)
             return
+        self.check_folder()
         folders = [self._start]
         for part in self._wild[:-1]:
             folders = [
@@ -359,8 +361,10 @@ class Search:
     def _add(self, folder: str, entry: Entry) -> None:
         if _suffix(entry.name) not in self._formats or self._is_folder(entry):
             return
-        if self._is_file(entry) and entry.size is not None and entry.mtime is not None:
-            self._files[folder].append(RemoteFile(entry.name, entry.size, entry.mtime))
+        files = self._files[folder]
+        plain = self._is_file(entry) and entry.size is not None and entry.mtime is not None
+        if plain and entry.name not in files:
+            files[entry.name] = RemoteFile(entry.name, entry.size or 0, entry.mtime or 0)
         else:
             self._passed_over += 1
 
@@ -368,11 +372,10 @@ class Search:
         """Raises FetchError SFTP-NOTHING or SFTP-HOSTILE."""
         deliveries: list[tuple[str, tuple[RemoteFile, ...]]] = []
         for folder, files in self._files.items():
-            zips = [file for file in files if _suffix(file.name) == "zip"]
-            loose = [file for file in files if _suffix(file.name) == "csv"]
-            deliveries += [(folder, (file,)) for file in zips]
+            deliveries += [(folder, (file,)) for name, file in files.items() if _suffix(name) == "zip"]
+            loose = tuple(file for name, file in sorted(files.items()) if _suffix(name) == "csv")
             if loose:
-                deliveries.append((folder, tuple(sorted(loose, key=lambda file: file.name))))
+                deliveries.append((folder, loose))
         if not deliveries and self._passed_over:
             raise FetchError("SFTP-HOSTILE", f"There are {self._passed_over:,} of that kind, and nothing else.")
         if not deliveries:

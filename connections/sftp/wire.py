@@ -40,6 +40,7 @@ from paramiko.sftp import (
 from connections.addresses import Network, connect
 from connections.exceptions import FetchError
 from connections.sftp.keys import HostKey, pinned, private_key
+from rosters.reading.limits import Limits as ReadingLimits
 
 #: paramiko's own log repeats what a server sends, and writes a traceback for each that we refuse in words.
 logging.getLogger("paramiko").setLevel(logging.CRITICAL)
@@ -93,7 +94,7 @@ class Limits:
     listing: float = 120
     budget: float = 1800
     entries: int = 5_000
-    size: int = 2 << 30
+    size: int = ReadingLimits().packed
 
 
 class _Ear:
@@ -180,7 +181,7 @@ class Line:
         try:
             self._transport.start_client()
             key = self._transport.get_remote_server_key()
-        except (paramiko.SSHException, EOFError, OSError, ValueError, struct.error) as error:
+        except Exception as error:  # whatever the server's bytes did to paramiko's thread is raised here
             raise self._no_handshake(error) from None
         return HostKey(key.get_name(), key.fingerprint)
 
@@ -216,14 +217,16 @@ class Line:
             if "password" in wanted and server.password:
                 wanted = self._transport.auth_password(server.user, server.password)
         except paramiko.BadAuthenticationType as error:
-            kinds = [kind for kind in error.allowed_types if _ALGORITHM.fullmatch(kind.encode())]
-            raise FetchError("SFTP-LOGIN", f"It takes only: {', '.join(kinds) or 'nothing'}.") from None
-        except (paramiko.SSHException, EOFError, OSError, ValueError):
+            prompted = key is None and "keyboard-interactive" in error.allowed_types
+            raise FetchError(
+                "SFTP-LOGIN", "" if prompted else f"It takes only: {_plain(error.allowed_types)}."
+            ) from None
+        except Exception:  # as above
             if self.expired:
                 raise FetchError("CONN-TIMEOUT", "It did not answer to the login.") from None
             raise FetchError("SFTP-LOGIN") from None
         if not self._transport.is_authenticated():
-            raise FetchError("SFTP-LOGIN", f"It also wants: {', '.join(wanted)}." if key is not None else "")
+            raise FetchError("SFTP-LOGIN", "" if key is None else f"It also wants: {_plain(wanted)}.")
 
     def start_sftp(self) -> Client:
         """Raises FetchError. From here on the time is counted against the budget."""
@@ -232,7 +235,7 @@ class Line:
             channel.settimeout(self.limits.stall)
             channel.invoke_subsystem("sftp")
             client = Client(channel)
-        except (paramiko.SSHException, EOFError, OSError, SFTPError, ValueError, struct.error):
+        except Exception:  # as above
             if self.expired:
                 raise FetchError("CONN-TIMEOUT", "It did not start SFTP.") from None
             raise FetchError("SFTP-NOT-SFTP", "The account may log in, but gets no SFTP.") from None
@@ -262,6 +265,10 @@ class Line:
         if isinstance(error, OSError) and self._transport.is_active():
             return FetchError("SFTP-FAILED")
         return FetchError("CONN-CUT")
+
+
+def _plain(words: list[str]) -> str:
+    return ", ".join(word for word in words[:6] if _ALGORITHM.fullmatch(word.encode())) or "nothing"
 
 
 def _kind(algorithm: str) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-import struct
 import threading
 import time
+from contextlib import suppress
 from types import TracebackType
 
 
@@ -13,7 +13,7 @@ class Proxy:
     """Forwards to `port`. All counts are bytes from the server, and may be set while it runs.
 
     After `stall_after` bytes it forwards nothing more, in neither direction, and keeps the connection. After
-    `cut_after` bytes it resets the connection. `rate` is in bytes a second."""
+    `cut_after` bytes it ends the connection. `rate` is in bytes a second."""
 
     def __init__(
         self, port: int, *, stall_after: int | None = None, cut_after: int | None = None, rate: int | None = None
@@ -36,6 +36,8 @@ class Proxy:
         self._over.set()
         self._listener.close()
         for sock in self._open:
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
             sock.close()
 
     def _accept(self) -> None:
@@ -50,7 +52,7 @@ class Proxy:
             threading.Thread(target=self._pump, args=(client, server, False), daemon=True).start()
 
     def _pump(self, source: socket.socket, target: socket.socket, counted: bool) -> None:
-        try:
+        with suppress(OSError):
             while data := source.recv(16 << 10):
                 if counted:
                     self.sent += len(data)
@@ -60,10 +62,9 @@ class Proxy:
                     self._over.wait()
                     return
                 if self.cut_after is not None and self.sent > self.cut_after:
-                    target.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     break
                 target.sendall(data)
-        except OSError:
-            pass
-        for sock in (source, target):
+        for sock in (source, target):  # the other pump waits on the same two: closing alone would not wake it
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
             sock.close()

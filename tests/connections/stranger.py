@@ -33,13 +33,13 @@ def entry(name: str, *, mode: int = stat.S_IFREG | 0o644, size: int = 3, mtime: 
 class Endless(list[Any]):
     """A folder that never ends: its first 16 entries are always 16 more."""
 
-    told = 0
+    seen = 0
 
     def __getitem__(self, part: Any) -> Any:
         if part.start:
             return self
-        self.told += 16
-        return [entry(f"{self.told + number}.txt") for number in range(16)]
+        self.seen += 16
+        return [entry(f"{self.seen + number}.txt") for number in range(16)]
 
 
 @dataclass
@@ -52,6 +52,8 @@ class Stranger:
     rename: int = paramiko.SFTP_OK
     sftp: bool = True
     answers_login: bool = True
+    auths: str = "password"
+    after_key: int = paramiko.AUTH_FAILED
     attributes: Callable[[str], Any] | None = None
     logins: list[tuple[str, str]] = field(default_factory=list)
     key: paramiko.PKey = field(default_factory=lambda: paramiko.ECDSAKey.generate())
@@ -84,9 +86,11 @@ class _Door(paramiko.ServerInterface):  # type: ignore[misc]  # paramiko has no 
         self.stranger = stranger
 
     def get_allowed_auths(self, username: str) -> str:
-        return "password"
+        return self.stranger.auths
 
     def check_auth_password(self, username: str, password: str) -> int:
+        if "password" not in self.stranger.auths:
+            return int(paramiko.AUTH_FAILED)
         self.stranger.logins.append(("password", username))
         if not self.stranger.answers_login:
             self.stranger.over.wait()
@@ -95,7 +99,15 @@ class _Door(paramiko.ServerInterface):  # type: ignore[misc]  # paramiko has no 
 
     def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
         self.stranger.logins.append(("publickey", username))
-        return int(paramiko.AUTH_FAILED)
+        return self.stranger.after_key
+
+    def check_auth_interactive(self, username: str, submethods: str) -> Any:
+        return paramiko.InteractiveQuery("", "", "Password:")
+
+    def check_auth_interactive_response(self, responses: list[str]) -> int:
+        self.stranger.logins.append(("interactive", ""))
+        right = responses == [self.stranger.password]
+        return int(paramiko.AUTH_SUCCESSFUL if right else paramiko.AUTH_FAILED)
 
     def check_channel_request(self, kind: str, chanid: int) -> int:
         return int(paramiko.OPEN_SUCCEEDED)

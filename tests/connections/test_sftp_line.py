@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 import subprocess
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from connections.exceptions import FAULTS, FetchError
@@ -13,10 +15,11 @@ from tests.connections import sshd
 from tests.connections.proxy import Proxy
 from tests.connections.stranger import Stranger, saying, serving
 
-SHORT = Limits(connecting=2, opening=1.5, stall=1.5, budget=20)
+PATIENT = Limits(opening=20, stall=20)
+SHORT = Limits(opening=1.5)
 
 
-def refused(server: Server, limits: Limits = SHORT) -> FetchError:
+def refused(server: Server, limits: Limits = PATIENT) -> FetchError:
     with pytest.raises(FetchError) as caught, open_session(server, limits=limits):
         pytest.fail("it should not have been let in")
     return caught.value
@@ -69,16 +72,16 @@ def test_of_a_server_with_several_keys_the_confirmed_kind_is_asked_for(tmp_path:
 
 
 @pytest.mark.parametrize(
-    ("more", "offer"),
+    ("kind", "more", "offer"),
     [
-        ("HostKeyAlgorithms ssh-rsa", "host key: ssh-rsa"),
-        ("KexAlgorithms diffie-hellman-group14-sha1", "key exchange: diffie-hellman-group14-sha1"),
-        ("Ciphers aes128-cbc", "cipher: aes128-cbc"),
-        ("MACs hmac-sha1\nCiphers aes128-ctr", "MAC: hmac-sha1"),
+        ("rsa", "HostKeyAlgorithms ssh-rsa", "host key: ssh-rsa"),
+        ("ed25519", "KexAlgorithms diffie-hellman-group14-sha1", "key exchange: diffie-hellman-group14-sha1"),
+        ("ed25519", "Ciphers aes128-cbc", "cipher: aes128-cbc"),
+        ("ed25519", "MACs hmac-sha1\nCiphers aes128-ctr", "MAC: hmac-sha1"),
     ],
 )
-def test_obsolete_algorithms_are_refused_and_named(tmp_path: Path, more: str, offer: str) -> None:
-    running = sshd.start(tmp_path / "sshd", host_key=("rsa", "-b", "2048"), more=more)
+def test_obsolete_algorithms_are_refused_and_named(tmp_path: Path, kind: str, more: str, offer: str) -> None:
+    running = sshd.start(tmp_path / "sshd", host_key=(kind,), more=more)
     try:
         fault = refused(running.server())
         assert (fault.code, fault.permanent) == ("SFTP-ALGORITHMS", True)
@@ -113,6 +116,31 @@ def test_a_key_that_the_district_has_not_entered_is_refused_for_good(district: s
     assert (fault.code, fault.permanent) == ("SFTP-LOGIN", True)
 
 
+def test_a_password_that_is_asked_for_by_a_prompt_is_given_once() -> None:
+    with serving(Stranger(auths="keyboard-interactive")) as stranger:
+        with open_session(stranger.server()):
+            pass
+        fault = refused(stranger.server(password="wrong"))
+    assert (fault.code, fault.detail) == ("SFTP-LOGIN", "")
+    assert stranger.logins == [("interactive", "")] * 2
+
+
+def test_a_server_that_wants_key_and_password_gets_both_in_this_order() -> None:
+    private = new_key_pair("x")[0]
+    with serving(Stranger(auths="publickey,password", after_key=paramiko.AUTH_PARTIALLY_SUCCESSFUL)) as stranger:
+        with open_session(stranger.server(private_key=private)):
+            pass
+        assert stranger.logins == [("publickey", "district"), ("password", "district")]
+        fault = refused(stranger.server(private_key=private, password=""))
+    assert fault.code == "SFTP-LOGIN" and "also wants: publickey, password" in fault.message
+
+
+def test_a_login_without_key_and_password_is_not_tried() -> None:
+    with serving(Stranger()) as stranger:
+        assert refused(stranger.server(password="")).code == "SFTP-LOGIN"
+    assert stranger.logins == []
+
+
 class Hanging(list[tuple[str, str]]):
     """A server that hangs up on whoever tries to log in."""
 
@@ -130,10 +158,10 @@ def test_a_line_cut_in_answer_to_the_login_is_no_reason_to_try_again() -> None:
 
 def test_a_login_that_is_never_answered_ends_in_time() -> None:
     with serving(Stranger(answers_login=False)) as stranger:
-        assert refused(stranger.server()).code == "CONN-TIMEOUT"
+        assert refused(stranger.server(), SHORT).code == "CONN-TIMEOUT"
 
 
-@pytest.mark.parametrize("kind", [("ed25519",), ("rsa", "-b", "2048"), ("ecdsa",), ("rsa", "-b", "2048", "-m", "PEM")])
+@pytest.mark.parametrize("kind", [("ed25519",), ("ecdsa",), ("rsa", "-b", "2048", "-m", "PEM")])
 def test_every_usual_private_key_of_openssh_is_taken(
     district: sshd.Sshd, tmp_path: Path, kind: tuple[str, ...]
 ) -> None:
@@ -193,6 +221,9 @@ def test_secrets_are_not_in_the_words_for_a_server() -> None:
         (b"", "CONN-CUT", ""),
         (b"SSH-2.0-Torn\r\n", "CONN-CUT", ""),
         (b"SSH-2.0-Torn\r\n\x00\x00\xff\xff\xff garbage", "CONN-CUT", ""),
+        (b"SSH-2.0-Torn\r\n" + struct.pack(">IBB", 12, 4, 20) + b"\xff" * 40, "SFTP-ALGORITHMS", ""),
+        (b"SSH-2.0-Torn\r\n" + struct.pack(">IBB", 12, 4, 99) + b"\xff" * 40, "CONN-CUT", ""),
+        (b"SSH-1.5-Ancient\r\n", "SFTP-ALGORITHMS", ""),
     ],
 )
 def test_what_answers_otherwise_is_named(greeting: bytes, code: str, words: str) -> None:
@@ -204,13 +235,13 @@ def test_what_answers_otherwise_is_named(greeting: bytes, code: str, words: str)
 
 def test_a_port_that_takes_the_connection_and_is_silent_ends_in_time() -> None:
     with saying(b"") as port:
-        fault = refused(Server("127.0.0.1", port, "district", allowed=sshd.LOOPBACK))
+        fault = refused(Server("127.0.0.1", port, "district", allowed=sshd.LOOPBACK), SHORT)
     assert (fault.code, fault.permanent) == ("CONN-TIMEOUT", False)
 
 
 def test_a_line_that_stalls_in_the_exchange_of_keys_ends_in_time(district: sshd.Sshd) -> None:
     with Proxy(district.port, stall_after=200) as proxy:
-        assert refused(district.server(port=proxy.port)).code == "CONN-TIMEOUT"
+        assert refused(district.server(port=proxy.port), SHORT).code == "CONN-TIMEOUT"
 
 
 def test_an_account_without_sftp_is_named(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from tests.connections.proxy import Proxy
 from tests.connections.sshd import Sshd
 from tests.connections.stranger import Endless, Stranger, entry, serving
 
-SHORT = Limits(connecting=2, opening=5, stall=1, listing=3, budget=3)
+SHORT = Limits(opening=20, stall=2, listing=20, budget=20)
 
 
 def fetched(server: Server, path: str, inbox: Path, limits: Limits = SHORT) -> FetchError:
@@ -54,7 +54,7 @@ def test_a_line_that_is_cut_in_the_middle(district: Sshd, large: str, inbox: Pat
 
 def test_a_line_that_is_too_slow_for_our_patience(district: Sshd, large: str, inbox: Path) -> None:
     with Proxy(district.port, rate=2 << 20) as proxy:
-        fault = fetched(district.server(port=proxy.port), large, inbox)
+        fault = fetched(district.server(port=proxy.port), large, inbox, Limits(opening=20, budget=2))
     assert (fault.code, fault.permanent) == ("CONN-BUDGET", False)
 
 
@@ -109,7 +109,7 @@ def test_a_listing_without_attributes_is_completed_by_asking(inbox: Path) -> Non
 def test_a_folder_without_end_is_left(inbox: Path) -> None:
     with serving(Stranger(listing=Endless())) as stranger:
         assert fetched(stranger.server(), "", inbox).code == "CONN-TOO-LARGE"
-        assert stranger.listing.told < 10_000
+        assert stranger.listing.seen < 10_000
         assert fetched(stranger.server(), "*.zip", inbox).code == "CONN-TOO-LARGE"
 
 
@@ -120,7 +120,7 @@ class Dripping(Endless):
 
 
 def test_a_listing_that_drips_ends_in_time(inbox: Path) -> None:
-    limits = Limits(opening=5, stall=1, listing=1)
+    limits = Limits(opening=20, stall=10, listing=1)
     with serving(Stranger(listing=Dripping())) as stranger:
         assert fetched(stranger.server(), "", inbox, limits).code == "CONN-BUDGET"
 
@@ -150,7 +150,7 @@ def read_is_forbidden(offset: int, length: int) -> bytes | int:
 
 
 def read_never(offset: int, length: int) -> bytes | int:
-    threading.Event().wait(2.5)
+    threading.Event().wait(3)
     return b""
 
 
@@ -204,6 +204,13 @@ def test_a_server_that_forbids_renaming_still_delivers() -> None:
     with serving(stranger), open_session(stranger.server()) as session:
         fault = session.after(session.newest(""), "rename")
     assert fault is not None and fault.code == "SFTP-AFTER"
+
+
+def test_a_name_that_is_listed_twice_is_taken_once(inbox: Path) -> None:
+    stranger = Stranger(listing=[entry("orgs.csv"), entry("orgs.csv", size=5)])
+    with serving(stranger), open_session(stranger.server()) as session:
+        found = session.newest("")
+    assert ([file.size for file in found.files], found.passed_over) == ([3], 1)
 
 
 def told(answer: bytes) -> Any:
