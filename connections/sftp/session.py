@@ -128,7 +128,7 @@ class Session:
 
     def newest(self, pattern: str, *, formats: Collection[Format] = FORMATS) -> Candidate:
         """The newest delivery at `pattern`: a file, a folder, or a path with ``*``, ``?`` and ``[...]`` in its last
-        parts, which match large and small letters alike.
+        parts, which match large and small letters alike, and hidden files only behind a ".".
 
         A zip wins over loose CSV files; the newest by the server's time of change wins, then the last by name. Loose
         CSV files are a set, folder by folder. SFTP-NOTHING where none lies, SFTP-FOLDER where no such folder is,
@@ -235,17 +235,22 @@ class Session:
             raise FetchError("SFTP-CHANGED", file.name)
 
     def after(self, candidate: Candidate, what: After, folder: str = "") -> FetchError | None:
-        """What is done with a delivery that was taken: it is left, renamed to ``<name>.<moment>.taken``, or moved to
-        `folder` (beside it, unless it begins with "/") as ``<moment>-<name>``; the moment is its time of change.
+        """What is done with a delivery that was taken: it is left, or it is called ``<name>.<moment>.taken``, where it
+        lies or in `folder` (beside it, unless it begins with "/"), which must exist. The moment is its time of change;
+        the ending keeps it from being found again.
 
         A failure is returned, not raised: the delivery is taken all the same. SFTP-AFTER; SFTP-CHANGED where another
         has come in its place, which is then left."""
         if what == "leave":
             return None
+        if what == "move" and (not folder.strip("/") or ".." in folder.split("/") or not folder.isprintable()):
+            return FetchError("SFTP-AFTER", "There is no folder to move it to.")
         moment = f"{datetime.fromtimestamp(candidate.mtime, UTC):%Y%m%d-%H%M%S}"
-        aside = folder if folder.startswith("/") else _joined(candidate.folder, folder)
+        aside = candidate.folder if what == "rename" else folder
+        if what == "move" and not folder.startswith("/"):
+            aside = _joined(candidate.folder, folder)
         for file in candidate.files:
-            new = f"{candidate.path(file)}.{moment}.taken" if what == "rename" else f"{aside}/{moment}-{file.name}"
+            new = _joined(aside, f"{file.name}.{moment}.taken")
             try:
                 with self._line.spoken():
                     self._check(self._client.look(candidate.path(file)), file)
@@ -338,9 +343,12 @@ class Search:
                 raise FetchError("CONN-TOO-LARGE", f"More than {self._limits.entries:,} entries lie there.")
             if time.monotonic() > self._until:
                 raise FetchError("CONN-BUDGET", "Listing what lies there took too long.")
-            if not fnmatchcase(entry.name.lower(), pattern.lower()):
+            plain = _is_plain(entry.name)
+            # Half uploads, and what a Mac leaves behind.
+            hidden = plain and entry.name.startswith(".") and not pattern.startswith(".")
+            if hidden or not fnmatchcase(entry.name.lower(), pattern.lower()):
                 continue
-            if _is_plain(entry.name):
+            if plain:
                 yield self._completed(folder, entry)
             elif pattern != "*" or _suffix(entry.name) in self._formats:
                 self._passed_over += 1
@@ -361,10 +369,9 @@ class Search:
     def _add(self, folder: str, entry: Entry) -> None:
         if _suffix(entry.name) not in self._formats or self._is_folder(entry):
             return
-        files = self._files[folder]
         plain = self._is_file(entry) and entry.size is not None and entry.mtime is not None
-        if plain and entry.name not in files:
-            files[entry.name] = RemoteFile(entry.name, entry.size or 0, entry.mtime or 0)
+        if plain and entry.name not in self._files.get(folder, ()):
+            self._files[folder][entry.name] = RemoteFile(entry.name, entry.size or 0, entry.mtime or 0)
         else:
             self._passed_over += 1
 

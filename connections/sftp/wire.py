@@ -67,6 +67,8 @@ PIECE: Final = 32 << 10
 _IN_FLIGHT: Final = 256
 #: The longest answer that OpenSSH's server sends or takes.
 _LONGEST_ANSWER: Final = 256 << 10
+#: Attributes that a server may add of its own; those that do send one or two.
+_MOST_EXTENSIONS: Final = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,11 +307,11 @@ def _entry(name: str, answer: Any) -> Entry:
         answer.get_int64()  # owner and group
     mode = answer.get_int() if flags & 0x4 else None
     _, mtime = (answer.get_int(), answer.get_int()) if flags & 0x8 else (None, None)
-    if flags & 0x8000_0000:
-        for _ in range(answer.get_int()):
-            if not answer.get_remainder():
-                raise SFTPError("fewer attributes than announced")
-            answer.get_binary(), answer.get_binary()
+    more = answer.get_int() if flags & 0x8000_0000 else 0
+    if more > _MOST_EXTENSIONS:
+        raise SFTPError("more attributes than a file has")
+    for _ in range(2 * more):
+        answer.get_binary()
     return Entry(name, mode, size, mtime)
 
 

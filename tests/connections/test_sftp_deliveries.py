@@ -86,6 +86,16 @@ def test_a_pattern_leads_through_folders_and_matches_files(district: Sshd, mailb
     assert newest(district, f"{mailbox.name}/imagine/9*/*").name == "roster.zip"
 
 
+def test_hidden_files_are_found_only_when_they_are_meant(district: Sshd, mailbox: Path) -> None:
+    put(mailbox, "roster.zip", day=1)
+    put(mailbox, "._roster.zip", day=2)
+    put(mailbox, ".roster-half.zip", day=3)
+    for pattern in (mailbox.name, f"{mailbox.name}/*.zip"):
+        found = newest(district, pattern)
+        assert (found.name, found.older, found.passed_over) == ("roster.zip", 0, 0)
+    assert newest(district, f"{mailbox.name}/.*.zip").name == ".roster-half.zip"
+
+
 def test_placeholders_are_taken_literally_and_none_is_left() -> None:
     assert filled("in/<Site Code>-<district name>/<product>", site_code="7", name="a", product="math") == "in/7-a/math"
     assert filled("in/<name>/*.zip", name="[x]*") == "in/[[]x][*]/*.zip"
@@ -134,6 +144,8 @@ def test_links_and_pipes_are_never_opened(district: Sshd, mailbox: Path, inbox: 
     for pattern in (name, f"{name}/*.zip", f"{name}/link.zip", f"{name}/pipe.zip", f"{name}/out"):
         fault = fault_of(district, pattern)
         assert (fault.code, fault.permanent) == ("SFTP-HOSTILE", True), pattern
+    put(box, "inner/good.zip")
+    assert newest(district, f"{name}/*").folder == f"{name}/inner"
     put(box, "good.zip")
     found = newest(district, name)
     assert (found.name, found.passed_over) == ("good.zip", 2)
@@ -350,18 +362,20 @@ def test_a_taken_delivery_is_left_renamed_or_moved(district: Sshd, mailbox: Path
         put(mailbox, "orgs.csv")
         assert session.after(session.newest(mailbox.name), "move", "archive") is None
         moved = sorted(path.name for path in (mailbox / "archive").iterdir())
-        assert moved == ["20260921-141320-orgs.csv", "20260921-141320-users.csv"]
-        with pytest.raises(FetchError) as caught:
-            session.newest(mailbox.name)
-        assert caught.value.code == "SFTP-NOTHING"
+        assert moved == ["orgs.csv.20260921-141320.taken", "users.csv.20260921-141320.taken"]
+        for pattern in (mailbox.name, f"{mailbox.name}/*", f"{mailbox.name}/*/*"):
+            with pytest.raises(FetchError) as caught:
+                session.newest(pattern)
+            assert caught.value.code == "SFTP-NOTHING"
 
 
 def test_a_delivery_that_cannot_be_put_aside_is_taken_all_the_same(district: Sshd, mailbox: Path) -> None:
     put(mailbox, "roster.zip")
     with open_session(district.server()) as session:
-        fault = session.after(session.newest(mailbox.name), "move", "no such folder")
-    assert fault is not None and fault.code == "SFTP-AFTER"
-    assert (mailbox / "roster.zip").exists()
+        for folder in ("no such folder", "", "/", "../elsewhere"):
+            fault = session.after(session.newest(mailbox.name), "move", folder)
+            assert fault is not None and fault.code == "SFTP-AFTER"
+    assert [path.name for path in mailbox.iterdir()] == ["roster.zip"]
 
 
 def test_a_delivery_that_came_meanwhile_is_not_put_aside(district: Sshd, mailbox: Path) -> None:
