@@ -29,6 +29,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import NoneType
 from typing import Any, Final, NamedTuple
 
 import polars as pl
@@ -60,6 +61,14 @@ _WITHOUT_COLUMN: Final = {
 }
 #: Columns whose absence says nothing: ours come from elsewhere, or are never kept.
 _NEVER_MISSED: Final = ("status", "dateLastModified", "password")
+
+#: Values in one page, each of which is a Python object for a while: far more than in a page of records of that length.
+#: Pages below `_SHORT` bytes are not counted.
+_MOST_VALUES: Final = 4_000_000
+_SHORT: Final = 4 << 20
+#: How much that is no record may stand among them, and how many places are kept of one kind of oddity.
+_MOST_STRAYS: Final = 10_000
+_MOST_PLACES: Final = 10_000
 
 #: What JSON can say and no column of text can hold: half a character, and the NUL of databases.
 _UNSTORABLE: Final = re.compile("[\x00\ud800-\udfff]")
@@ -163,11 +172,13 @@ def _json(member: Member, most: int, code: str) -> Any:
     if member.size > most:
         raise Damaged("OR-CSV-005", f"{member.name} has {member.size:,} bytes; at most {most:,} are taken.")
     body = b"".join(member.pieces())
+    if len(body) > _SHORT and sum(map(body.count, b"[{,")) > _MOST_VALUES:
+        raise Damaged("OR-CSV-005", f"{member.name} has more than {_MOST_VALUES:,} values.")
     try:
         said = json.loads(body.decode("utf-8-sig"), parse_float=_Literal, parse_constant=_no_number)
     except (ValueError, RecursionError):
         raise Damaged(code, f"{member.name} is not JSON.") from None
-    return _storable(said) if _MAY_BE_UNSTORABLE.search(body) else said
+    return _storable(said) if b"\\u" in body and _MAY_BE_UNSTORABLE.search(body) else said
 
 
 def _no_number(word: str) -> None:
@@ -221,7 +232,8 @@ def _reference(value: Any) -> _Cell:
     """``{"href": ..., "sourcedId": "s-1", "type": "org"}``; an empty object is none, as some servers mean it."""
     if type(value) is dict:
         if "sourcedId" in value:
-            return _text(value["sourcedId"])
+            key = value["sourcedId"]
+            return key if type(key) is str else _text(key)
         return _Odd("OR-REST-006", _as_json(value)) if value else ""
     if value is None:
         return ""
@@ -240,14 +252,25 @@ def _user_id(value: Any) -> _Cell:
     return _Odd("OR-REST-006", text) if isinstance(text, str) and text else text
 
 
-def _list_of(item: Callable[[Any], _Cell]) -> Callable[[Any], _Cell]:
-    """Reads lists of what `item` reads. One text in place of a list is taken as CSV's own way to write one."""
+def _list_of(item: Callable[[Any], _Cell], plain: Callable[[Any], list[Any]]) -> Callable[[Any], _Cell]:
+    """Reads lists of what `item` reads. One text in place of a list is taken as CSV's own way to write one.
+
+    `plain` is the short way for lists that are as they should be; what is odd it may return as it is, or fail at.
+    """
 
     def read_list(value: Any) -> _Cell:
-        if value is None or value == []:
+        if not value and (value is None or type(value) is list):
             return ""
-        if type(value) is not list:
-            return value if type(value) is str and item is _text else _odd(item(value))
+        if type(value) is list:
+            try:
+                cells = plain(value)
+                joined = ",".join(cells)
+            except (TypeError, KeyError):
+                return whole(value)
+            return joined if "" not in cells and joined.count(",") == len(cells) - 1 else whole(value)
+        return value if type(value) is str and item is _text else _odd(item(value))
+
+    def whole(value: list[Any]) -> _Cell:
         cells = [cell for cell in map(item, value) if cell != ""]
         texts = [cell if isinstance(cell, str) else cell.text for cell in cells]
         joined = ",".join(texts)
@@ -263,7 +286,9 @@ def _odd(cell: _Cell) -> _Cell:
     return _Odd("OR-REST-006", cell) if isinstance(cell, str) and cell else cell
 
 
-_texts, _references, _user_ids = _list_of(_text), _list_of(_reference), _list_of(_user_id)
+_texts = _list_of(_text, lambda items: items)
+_references = _list_of(_reference, lambda items: [item["sourcedId"] for item in items])
+_user_ids = _list_of(_user_id, lambda items: [_user_id(item) for item in items])
 
 
 class _Field(NamedTuple):
@@ -275,7 +300,10 @@ class _Field(NamedTuple):
 
     def of(self, record: _Record) -> Any:
         """Its value in `record`; None where there is none."""
-        return next((value for name in self.names if (value := record.get(name)) is not None), None)
+        for name in self.names:
+            if (value := record.get(name)) is not None:
+                return value
+        return None
 
 
 def _field(column: Column) -> _Field:
@@ -290,6 +318,15 @@ def _field(column: Column) -> _Field:
 
 
 # ---------------------------------------------------------------------------------------------------------------- pages
+
+
+@dataclass(slots=True)
+class _Oddities:
+    """Where one kind of oddity was met, as far as places are kept."""
+
+    count: int = 0
+    lines: list[int] = field(default_factory=list)
+    values: list[str] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -339,7 +376,7 @@ class _Pages:
         self.limits = limits
         self.findings = findings
         self.progress = progress
-        self.odd: dict[tuple[str, str, str], list[tuple[int, str]]] = {}
+        self.odd: dict[tuple[str, str, str], _Oddities] = {}
         self.strange: Counter[tuple[str, str]] = Counter()
 
     def tables(self) -> dict[str, DeliveredTable]:
@@ -482,9 +519,9 @@ class _Pages:
     def _report(self) -> None:
         """What was odd about single values and fields, by table."""
         for (code, table, column), found in self.odd.items():
-            lines, values = zip(*found, strict=True)
             effect: Effect = "row" if code == "OR-REST-005" else "none"
-            self.findings.add(code, f"{table}.csv", column, places=places(lines, values), effect=effect)
+            where = places(found.lines, found.values)
+            self.findings.add(code, f"{table}.csv", column, places=where, count=found.count, effect=effect)
         for (table, name), number in self.strange.items():
             self.findings.add("OR-REST-009", f"{table}.csv", name[:_SHOWN], count=number)
 
@@ -518,20 +555,23 @@ class _Collection:
         name = self.table.name
         if not isinstance(said, dict) or not isinstance(said.get(name), list):
             raise Damaged("OR-REST-003", f"{member.name} does not hold a list called {name}.")
-        records: list[_Record] = []
+        entries: list[Any] = said[name]
+        numbered = zip(range(self.count + 1, self.count + 1 + len(entries)), entries, strict=True)
+        self.count += len(entries)
         lines: list[int] = []
-        for line, record in enumerate(said[name], self.count + 1):
-            if type(record) is dict:
-                records.append(record)
+        records: list[_Record] = []
+        for line, entry in numbered:
+            if type(entry) is dict:
                 lines.append(line)
+                records.append(entry)
             else:
                 self._lose(name, line)
-                for part in self.parts:
-                    self.unread_parts[part].append((line, None))
-        self.count += len(said[name])
+                self._lose_parts(line)
         keys: set[str] = set().union(*records)
-        for strange in sorted(keys - self.known)[: self.pages.limits.columns]:
+        for strange in keys - self.known:
             self.pages.strange[name, strange] += sum(strange in record for record in records)
+        if len(self.pages.strange) > self.pages.limits.columns:
+            raise Damaged("OR-REST-003", f"More than {self.pages.limits.columns:,} of its fields are not OneRoster's.")
         cells = {
             field.column: self._column(field, records, lines)
             for field in self.fields
@@ -547,28 +587,40 @@ class _Collection:
 
     def _lose(self, table: str, line: int) -> None:
         """Something that should have been a row of `table` cannot be read: nobody knows which record it was."""
-        (self.unread if table == self.table.name else self.unread_parts[table]).append((line, None))
+        unread = self.unread if table == self.table.name else self.unread_parts[table]
+        if len(unread) >= _MOST_STRAYS:
+            raise Damaged("OR-REST-003", f"More than {_MOST_STRAYS:,} entries of {table} are not records.")
+        unread.append((line, None))
         self._note("OR-REST-005", table, "", line, "")
 
+    def _lose_parts(self, line: int) -> None:
+        """Nobody knows whose roles and profiles came, or would have come, with this record."""
+        for unread in self.unread_parts.values():
+            unread.append((line, None))
+
     def _note(self, code: str, table: str, column: str, line: int, value: str) -> None:
-        shown = "" if column == "password" else value[:_SHOWN]
-        self.pages.odd.setdefault((code, table, column), []).append((line, shown))
+        known = self.pages.odd.setdefault((code, table, column), _Oddities())
+        known.count += 1
+        if known.count <= _MOST_PLACES:
+            known.lines.append(line)
+            known.values.append("" if column == "password" else value[:_SHOWN])
 
     def _column(self, field: _Field, records: list[_Record], lines: list[int]) -> list[str]:
-        only = field.names[0]
-        values: list[Any] = [record.get(only) for record in records]
-        if len(field.names) > 1:
-            values = list(map(field.of, records))
+        values: list[Any]
+        try:
+            (name,) = field.names
+            values = [record[name] for record in records]
+        except (ValueError, KeyError):
+            values = [field.of(record) for record in records]
         if field.read is _text and set(map(type, values)) == {str}:
             return values
-        return self._read(field.column, list(map(field.read, values)), lines)
+        return self._read(field.column, [field.read(value) for value in values], lines)
 
     def _read(self, column: str, cells: list[_Cell], lines: list[int]) -> list[str]:
         """The texts of `cells`; what is odd about them is noted."""
-        if _Odd in set(map(type, cells)):
-            for line, cell in zip(lines, cells, strict=True):
-                if isinstance(cell, _Odd):
-                    self._note(cell.code, self.table.name, column, line, cell.text)
+        for line, cell in zip(lines, cells, strict=True) if _Odd in set(map(type, cells)) else ():
+            if isinstance(cell, _Odd):
+                self._note(cell.code, self.table.name, column, line, cell.text)
         return [cell if isinstance(cell, str) else cell.text for cell in cells]
 
     def _metadata(self, records: list[_Record], lines: list[int]) -> dict[str, list[str]]:
@@ -579,7 +631,7 @@ class _Collection:
         for key in sorted(keys):
             texts = [_text(value.get(key)) if type(value) is dict else "" for value in found]
             cells[f"{_METADATA}.{key}"] = [cell if isinstance(cell, str) else cell.text for cell in texts]
-        if any(type(value) is not dict and value is not None for value in found):
+        if set(map(type, found)) - {dict, NoneType}:
             bare = [_odd(_text(value)) if type(value) is not dict else "" for value in found]
             cells[f"{_METADATA}.value"] = self._read(f"{_METADATA}.value", bare, lines)
         return cells
@@ -602,8 +654,7 @@ class _Collection:
         roles, profiles = _Rows(self.parts["roles"].table), _Rows(self.parts["userProfiles"].table)
         for record, user, line, *head in zip(records, cells["sourcedId"], lines, status, modified, strict=True):
             if not user:
-                for part in self.parts:
-                    self.unread_parts[part].append((line, None))
+                self._lose_parts(line)
                 continue
             without = self._profiles(profiles, record.get("userProfiles"), user, line, head)
             self._roles(roles, record.get("roles"), user, line, head, without)
