@@ -86,6 +86,21 @@ def _open_quotes(archive: zipfile.ZipFile) -> None:
     archive.writestr("orgs.csv", HEADER + lines)
 
 
+def _with_page(path: Path, body: bytes) -> Path:
+    """A pull of orgs with this page."""
+    told = {"pages": 1, "rows": 1, "total": None, "complete": True}
+    pull = {"format": "oneroster-rest-pull/1", "version": "1.1", "mode": "bulk", "collections": {"orgs": told}}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        archive.writestr("pull.json", json.dumps(pull))
+        archive.writestr("orgs-000001.json", body)
+    return path
+
+
+def _scattered(*items: bytes) -> bytes:
+    """A page of 20 MB of these items in no order that a packer could use."""
+    return b'{"orgs":[' + b",".join(random.Random(8).choices(items, k=20_000_000 // (1 + len(items[0])))) + b"]}"
+
+
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="a system whose processes do not tell their size")
 @pytest.mark.parametrize(
     ("write", "code"),
@@ -111,3 +126,18 @@ def test_a_zip64_archive_is_read(tmp_path: Path) -> None:
     assert delivered.readable
     assert ids(delivered) == ids(read(orgs_set(tmp_path, table("orgs", ORG))))
     assert not any(finding.code < "OR-CSV-010" for finding in delivered.findings)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="a system whose processes do not tell their size")
+@pytest.mark.parametrize(
+    ("items", "code"),
+    [
+        ([b"{}", b"[]", b"12"], "OR-CSV-005"),
+        ([b'[["' + b"%018d" % number + b'"]]' for number in range(50)], "OR-REST-003"),
+        ([b'{"sourcedId":"%018d"}' % number for number in range(50)], "OR-REST-001"),
+    ],
+    ids=["a page of specks", "a page of lists", "a page of the same records"],
+)
+def test_a_page_that_is_meant_to_exhaust_us_ends_as_a_finding(tmp_path: Path, items: list[bytes], code: str) -> None:
+    readable, codes = read_bounded(_with_page(tmp_path / "pull.zip", _scattered(*items)))
+    assert not readable and code in codes
