@@ -47,6 +47,7 @@ FORMAT: Final = "oneroster-rest-pull/1"
 _SHOWN: Final = 60
 _GONE: Final = ("tobedeleted", "inactive")
 _METADATA: Final = "metadata"
+_LONGEST_ID: Final = 255
 _PARTS: Final = ("roles", "userProfiles")
 
 #: Columns of 1.2 that its REST binding calls otherwise; servers use both names.
@@ -347,7 +348,11 @@ class _Heap:
 
     def frame(self) -> pl.DataFrame:
         """Every column of the standard, then ``metadata.*``, then `LINE`; what a row lacks is ""."""
-        whole = pl.concat(self.frames, how="diagonal") if self.frames else pl.DataFrame(schema={LINE: pl.UInt32})
+        whole = (
+            pl.concat(self.frames, how="diagonal", rechunk=True)
+            if self.frames
+            else pl.DataFrame(schema={LINE: pl.UInt32})
+        )
         self.frames.clear()
         private = sorted(name for name in self.columns if name.startswith(f"{_METADATA}."))
         names = [*self.table.header, *private]
@@ -378,6 +383,8 @@ class _Pages:
         self.progress = progress
         self.odd: dict[tuple[str, str, str], _Oddities] = {}
         self.strange: Counter[tuple[str, str]] = Counter()
+        self.size = sum(member.size for member in files.values()) or 1
+        self.bytes = self.records = 0
 
     def tables(self) -> dict[str, DeliveredTable]:
         """By the order of the standard. Raises `Damaged` where the pull is not whole."""
@@ -385,25 +392,24 @@ class _Pages:
             name for name, table in self.standard.tables.items() if table.group == "rostering" and name not in _PARTS
         ]
         self._judge_files(known)
-        whole = sum(member.size for member in self.files.values()) or 1
-        tables: dict[str, DeliveredTable] = {}
-        done = rows = 0
-        for name in known:
-            if name in self.pull.collections:
-                for table in self._collection(name):
-                    tables[table.name] = table
-                    rows += len(table.frame)
-                done += sum(self.files[page].size for page in self._names(name))
-                self.progress("reading", done / whole, rows)
+        tables = {
+            table.name: table for name in known if name in self.pull.collections for table in self._collection(name)
+        }
         self._report()
         return {name: tables[name] for name in self.standard.tables if name in tables}
+
+    def _tell(self, size: int, records: int) -> None:
+        """How far the reading is, after a page of so many bytes and records."""
+        self.bytes += size
+        self.records += records
+        self.progress("reading", self.bytes / self.size, self.records)
 
     def _names(self, collection: str) -> list[str]:
         return [f"{collection}-{number:06d}.json" for number in range(1, self.pull.collections[collection].pages + 1)]
 
     def _judge_files(self, known: list[str]) -> None:
         """Exactly the pages that pull.json tells of are there."""
-        if any(told.pages > self.limits.pages for told in self.pull.collections.values()):
+        if sum(told.pages for told in self.pull.collections.values()) > self.limits.pages:
             raise Damaged("OR-REST-001", "It tells of more pages than a pull may have.")
         told = {page for collection in self.pull.collections for page in self._names(collection)}
         pages = {name for name in self.files if PAGE.fullmatch(name)}
@@ -421,7 +427,8 @@ class _Pages:
         table = self.standard.tables[name]
         reader = _Collection(self, table)
         for page in self._names(name):
-            reader.read(self.files[page])
+            records = reader.read(self.files[page])
+            self._tell(self.files[page].size, records)
         told = self.pull.collections[name]
         main = reader.heap.frame()
         found = main["sourcedId"].filter(main["sourcedId"] != "").n_unique()
@@ -486,7 +493,7 @@ class _Pages:
         detail = f"More than {self.limits.cell:,} characters in one cell cannot be right; the record was not read."
         where = places(rows[LINE], [""] * len(rows))
         self.findings.add("OR-CSV-055", f"{name}.csv", places=where, effect="row", severity="error", detail=detail)
-        lost = [(line, key[: self.limits.name] or None) for line, key in rows.rows()]
+        lost = [(line, key if 0 < len(key) <= _LONGEST_ID else None) for line, key in rows.rows()]
         return main.filter(~long), [*unread, *lost]
 
     def _living(self, name: str, main: pl.DataFrame) -> pl.DataFrame:
@@ -549,8 +556,8 @@ class _Collection:
         self.known.update(*(field.names for field in self.fields))
         self.count = 0
 
-    def read(self, member: Member) -> None:
-        """One page. Raises `Damaged` (OR-REST-003) where it is none."""
+    def read(self, member: Member) -> int:
+        """One page; how many records it has. Raises `Damaged` (OR-REST-003) where it is none."""
         said = _json(member, self.pages.limits.page, "OR-REST-003")
         name = self.table.name
         if not isinstance(said, dict) or not isinstance(said.get(name), list):
@@ -584,6 +591,7 @@ class _Collection:
         self.heap.add(cells, lines, self.pages.limits)
         if self.parts:
             self._people(records, cells, lines, keys)
+        return len(records)
 
     def _lose(self, table: str, line: int) -> None:
         """Something that should have been a row of `table` cannot be read: nobody knows which record it was."""
@@ -632,8 +640,10 @@ class _Collection:
             texts = [_text(value.get(key)) if type(value) is dict else "" for value in found]
             cells[f"{_METADATA}.{key}"] = [cell if isinstance(cell, str) else cell.text for cell in texts]
         if set(map(type, found)) - {dict, NoneType}:
+            column = f"{_METADATA}.value"
             bare = [_odd(_text(value)) if type(value) is not dict else "" for value in found]
-            cells[f"{_METADATA}.value"] = self._read(f"{_METADATA}.value", bare, lines)
+            proper = cells.get(column, [""] * len(found))
+            cells[column] = [odd or cell for odd, cell in zip(self._read(column, bare, lines), proper, strict=True)]
         return cells
 
     def _complete(self, cells: dict[str, list[str]], lines: list[int]) -> None:
