@@ -208,7 +208,7 @@ UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=500 * 1024 * 1024)
 #: Seconds between two looks at a file on an SFTP server: one that grows meanwhile is still being written.
 PORTAL_SFTP_WAIT = env.float("PORTAL_SFTP_WAIT", default=20)
 #: Where the servers of the demo's connections listen, on loopback; any free port where these are taken.
-DEMO_SFTP_PORT = env.int("DEMO_SFTP_PORT", default=PORT + 1)
-DEMO_API_PORT = env.int("DEMO_API_PORT", default=PORT + 2)
+DEMO_SFTP_PORT = env.int("DEMO_SFTP_PORT", default=PORT + 1001)
+DEMO_API_PORT = env.int("DEMO_API_PORT", default=PORT + 1002)
 #: Tests want a bug to be loud; in service it becomes the state of its sync.
 RAISE_FAULTS = env.bool("RAISE_FAULTS", default=False)
