@@ -140,6 +140,11 @@ _SFTP: Final = {
         "The delivery was fetched whole, but could not be renamed or moved on the server.",
         "Nothing is lost. Ask the district's IT to give the account the right to rename, or let files lie.",
     ),
+    "SFTP-DROP": _lasting(
+        "The district has no folder on our own SFTP server.",
+        "Make its account and folder as docs/sftp-server.md says, or correct PORTAL_DROP_DIR.",
+        "staff",
+    ),
 }
 
 #: At a OneRoster API.

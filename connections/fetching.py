@@ -8,10 +8,11 @@ from __future__ import annotations
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final, Literal, Protocol
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
@@ -19,11 +20,12 @@ from django.utils import timezone
 
 from connections import rest, sftp
 from connections.exceptions import FetchError
+from connections.launching import fit_name
 from connections.models import Connection
 from connections.sealing import SealBroken
 from connections.steps import Step
 from rosters import reading, validating
-from rosters.frames import CheckOptions
+from rosters.frames import CheckOptions, Delivered
 from rosters.models import Delivery, District
 from rosters.oneroster.products import PRODUCTS
 
@@ -82,6 +84,8 @@ def missing(connection: Connection) -> str:
         if any(not connection.has_secret(name) for name in needed):
             return "Enter the credentials in the settings below first."
         return ""
+    if connection.side == Connection.Side.OURS:
+        return ""
     if connection.login == Connection.Login.KEY and not connection.has_secret("private_key"):
         return "Have a key pair made first, and send its public half to the district."
     if connection.login == Connection.Login.PASSWORD and not connection.has_secret("password"):
@@ -133,9 +137,27 @@ def _pattern(connection: Connection) -> str:
     )
 
 
+@contextmanager
+def _session(connection: Connection) -> Iterator[sftp.Session]:
+    """Where the district's files lie: on its server, or in its folder on ours."""
+    if connection.side == Connection.Side.OURS:
+        yield sftp.open_folder(drop_folder(connection.district))
+    else:
+        with sftp.open_session(_server(connection)) as session:
+            yield session
+
+
+def drop_folder(district: District) -> Path:
+    """The district's folder on our own SFTP server; docs/sftp-server.md says how it is set up."""
+    root: Path = settings.PORTAL_DROP_DIR
+    if not district.site_code.strip("."):
+        raise FetchError("SFTP-DROP", "Its site code is no name of a folder.")
+    return root / district.site_code
+
+
 def _download(connection: Connection, folder: Path, tell: Teller) -> Fetched | NothingNew:
     tell("Looking for the newest file")
-    with sftp.open_session(_server(connection)) as session:
+    with _session(connection) as session:
         candidate = session.newest(_pattern(connection))
         taken = _looks(candidate)
         if taken == connection.last_taken:
@@ -242,18 +264,52 @@ def as_json(step: Step) -> dict[str, Any]:
 def _probe_sftp(connection: Connection) -> Iterator[Step]:
     started = time.perf_counter()
     try:
-        server, pattern = _server(connection), _pattern(connection)
+        pattern = _pattern(connection)
+        if connection.side == Connection.Side.OURS:
+            server, folder = None, drop_folder(connection.district)
+        else:
+            server, folder = _server(connection), Path()
     except FetchError as fault:
         yield failed("Path", fault, time.perf_counter() - started)
         return
     well = True
+    for step in (
+        _probe_folder(connection, folder, pattern) if server is None else _probe_server(connection, server, pattern)
+    ):
+        well = well and step.outcome == "ok"
+        yield step
+    if well:
+        yield from _probe_sample(connection, pattern)
+
+
+def _probe_server(connection: Connection, server: sftp.Server, pattern: str) -> Iterator[Step]:
     for step in sftp.steps(server, pattern, wait=settings.PORTAL_SFTP_WAIT, marker=connection.marker):
         if step.code in ("SFTP-HOSTKEY-NEW", "SFTP-HOSTKEY-CHANGED"):
             _remember_host_key(connection, server)
-        well = well and step.outcome != "failed"
         yield step
-    if well:
-        yield from _probe_sample(connection, server, pattern)
+
+
+def _probe_folder(connection: Connection, folder: Path, pattern: str) -> Iterator[Step]:
+    """The district's folder on our own server: is it there, what is newest, is it whole."""
+    started = time.perf_counter()
+    if not folder.is_dir():
+        yield failed("Folder", FetchError("SFTP-DROP", f"{folder} is not there."), _since_then(started))
+        return
+    yield _ok("Folder", started, f"{folder} is there.")
+    session = sftp.open_folder(folder)
+    for name in ("Newest file", "Whole"):
+        started = time.perf_counter()
+        try:
+            if name == "Newest file":
+                candidate = session.newest(pattern)
+            else:
+                candidate = session.settled(candidate, wait=settings.PORTAL_SFTP_WAIT, marker=connection.marker)
+        except FetchError as fault:
+            later = fault.code in ("SFTP-NOTHING", "SFTP-STILL-WRITING")
+            outcome: Literal["warning", "failed"] = "warning" if later else "failed"
+            yield Step(name, outcome, _since_then(started), fault.message, fault.code, fault.next_step)
+            return
+        yield _ok(name, started, f"{candidate.name}, {candidate.size:,} bytes.")
 
 
 def _remember_host_key(connection: Connection, server: sftp.Server) -> None:
@@ -262,12 +318,12 @@ def _remember_host_key(connection: Connection, server: sftp.Server) -> None:
     Connection.objects.filter(pk=connection.pk).update(host_key_seen=shown)
 
 
-def _probe_sample(connection: Connection, server: sftp.Server, pattern: str) -> Iterator[Step]:
+def _probe_sample(connection: Connection, pattern: str) -> Iterator[Step]:
     """The newest delivery is fetched, read and checked as a sync would, and thrown away."""
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(dir=settings.PORTAL_DATA_DIR, prefix="probe-") as folder:
         try:
-            with sftp.open_session(server) as session:
+            with _session(connection) as session:
                 candidate = session.newest(pattern)
                 path = session.download(candidate, Path(folder))
         except FetchError as fault:
@@ -286,28 +342,28 @@ def _probe_content(district: District, path: Path) -> Iterator[Step]:
         return
     rows = ", ".join(f"{len(table.frame):,} {name}" for name, table in delivered.tables.items() if len(table.frame))
     yield _ok("Readable", started, f"OneRoster {delivered.version}: {rows}.")
+    for product in [key for key in district.products if key in PRODUCTS] or [""]:
+        yield _fit(district, delivered, product)
+
+
+def _fit(district: District, delivered: Delivered, product: str) -> Step:
+    """Whether a delivery can be imported as it is, and has what one product needs."""
     started = time.perf_counter()
     options = CheckOptions(
         today=local_date(district, timezone.now()),
-        products=tuple(district.products or ()),
+        products=(product,) if product else (),
         mappings=district.mappings,
         overrides=district.rule_overrides,
     )
+    name = fit_name(product) if product else "Fit for import"
     checked = validating.check(delivered, options=options)
-    errors, warnings = checked.findings.count("fatal", "error"), checked.findings.count("warning")
-    names = ", ".join(PRODUCTS[key].name for key in options.products if key in PRODUCTS) or "no product"
-    words = f"{errors:,} errors and {warnings:,} warnings, asked for {names}."
     if checked.rejections:
         code, reason = checked.rejections[0]
-        yield Step(
-            "Fit for import", "failed", _since_then(started), reason, code,
-            "Ask the district to correct this and to export again.",
-        )  # fmt: skip
-        return
-    if errors:
-        yield Step("Fit for import", "warning", _since_then(started), words)
-        return
-    yield _ok("Fit for import", started, words)
+        next_step = "Ask the district to correct this and to export again."
+        return Step(name, "failed", _since_then(started), reason, code, next_step)
+    errors, warnings = checked.findings.count("fatal", "error"), checked.findings.count("warning")
+    words = f"{errors:,} errors and {warnings:,} warnings."
+    return Step(name, "warning" if errors else "ok", _since_then(started), words)
 
 
 def _ok(name: str, started: float, words: str) -> Step:

@@ -205,6 +205,8 @@ PORTAL_FORMER_ENCRYPTION_KEYS = env.list("PORTAL_FORMER_ENCRYPTION_KEYS", defaul
 UNDO_DAYS = env.int("UNDO_DAYS", default=90)
 #: Largest file that a browser may upload, in bytes.
 UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=500 * 1024 * 1024)
+#: Where our own SFTP server keeps what districts drop: a folder each, named by site code (docs/sftp-server.md).
+PORTAL_DROP_DIR = Path(env.str("PORTAL_DROP_DIR", default=str(PORTAL_DATA_DIR / "drop"))).resolve()
 #: Seconds between two looks at a file on an SFTP server: one that grows meanwhile is still being written.
 PORTAL_SFTP_WAIT = env.float("PORTAL_SFTP_WAIT", default=20)
 #: Where the servers of the demo's connections listen, on loopback; any free port where these are taken.

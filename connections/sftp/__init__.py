@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from connections.sftp.doctor import steps
+from connections.sftp.folder import open_folder
 from connections.sftp.keys import HostKey, new_key_pair
 from connections.sftp.session import Candidate, RemoteFile, Session, filled, host_key, is_stable, open_session
 from connections.sftp.wire import Limits, Server
@@ -18,6 +19,7 @@ __all__ = [
     "host_key",
     "is_stable",
     "new_key_pair",
+    "open_folder",
     "open_session",
     "steps",
 ]

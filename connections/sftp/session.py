@@ -13,17 +13,17 @@ import time
 import zipfile
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from glob import escape
 from pathlib import Path
-from typing import IO, Final, Literal
+from typing import IO, Any, Final, Literal, Protocol
 
 from connections.exceptions import FetchError
 from connections.sftp.keys import HostKey
-from connections.sftp.wire import Client, Entry, Limits, Line, Server
+from connections.sftp.wire import Entry, Limits, Line, Server
 
 Format = Literal["zip", "csv"]
 After = Literal["leave", "rename", "move"]
@@ -118,10 +118,29 @@ def open_session(server: Server, *, limits: Limits | None = None) -> Iterator[Se
         yield Session(line, line.start_sftp())
 
 
+class Spoken(Protocol):
+    """The line to a server: what goes wrong on it comes as FetchError."""
+
+    limits: Limits
+
+    def spoken(self) -> AbstractContextManager[None]: ...
+
+
+class Files(Protocol):
+    """A server's files, asked one by one; a handle is the server's own affair."""
+
+    def look(self, path: str) -> Entry: ...
+    def entries(self, path: str) -> Iterator[Entry]: ...
+    def reading(self, path: str) -> AbstractContextManager[Any]: ...
+    def state(self, handle: Any) -> Entry: ...
+    def pieces(self, handle: Any, size: int) -> Iterator[bytes]: ...
+    def rename(self, old: str, new: str) -> None: ...
+
+
 class Session:
     """Every method raises FetchError, and nothing else for what the server does."""
 
-    def __init__(self, line: Line, client: Client) -> None:
+    def __init__(self, line: Spoken, client: Files) -> None:
         self._line = line
         self._client = client
         self._limits = line.limits
@@ -265,7 +284,7 @@ class Session:
 class Search:
     """One look for deliveries, within the limits of entries and time. `entries` is what was seen on the way."""
 
-    def __init__(self, client: Client, limits: Limits, pattern: str, formats: Collection[Format]) -> None:
+    def __init__(self, client: Files, limits: Limits, pattern: str, formats: Collection[Format]) -> None:
         """Raises FetchError SFTP-PATH."""
         if ".." in pattern.split("/") or not pattern.isprintable():
             raise FetchError("SFTP-PATH", "It may not hold .. or control characters.")

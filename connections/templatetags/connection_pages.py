@@ -6,6 +6,7 @@ from typing import Any
 
 from django import template
 
+from connections.launching import checklists
 from connections.models import latest_attempts
 from connections.words import connection_words
 from rosters.models import District
@@ -25,6 +26,7 @@ def connections_of(context: dict[str, Any], district: District) -> dict[str, Any
             {"connection": each, "words": connection_words(each, latest.get(each.pk)), "latest": latest.get(each.pk)}
             for each in found
         ],
+        "checklists": checklists(district) if found or not district.version else [],
         "may_see": user.has_perm("connections.view_connection"),
         "may_add": user.has_perm("connections.add_connection"),
     }
