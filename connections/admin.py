@@ -20,6 +20,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from connections import attempts, fetching, tasks
 from connections.apps import RUN
+from connections.exceptions import FAULTS
 from connections.forms import FIELDS, KIND_SECRETS, AllowanceForm, ConnectionForm, PauseForm, ScheduleForm
 from connections.models import Allowance, Attempt, Checkup, Connection
 from connections.schedules import Schedule, runs, sentence
@@ -415,6 +416,7 @@ def _worded(recent: list[Attempt]) -> list[dict[str, Any]]:
         {
             "attempt": attempt,
             "words": ATTEMPT_WORDS[attempt.status],
+            "next_step": FAULTS[attempt.code].next_step if attempt.code in FAULTS else "",
             "seconds": (attempt.ended_at - attempt.started_at).total_seconds()
             if attempt.ended_at and attempt.started_at
             else None,
