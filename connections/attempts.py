@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import IntegrityError, transaction
+from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
 from connections import fetching
@@ -37,6 +38,9 @@ RETRY_AFTER: Final = (timedelta(minutes=5), timedelta(minutes=20))
 
 #: A task that was made so long ago and never began is made again.
 QUEUED_FOR: Final = timedelta(minutes=15)
+
+#: Whoever sent something this short a time ago is not asked about.
+SOONEST_LATE: Final = timedelta(hours=3)
 
 #: Of so many deliveries the usual gap is taken.
 GAPS: Final = 10
@@ -126,8 +130,16 @@ def _receive(attempt: Attempt, fetched: fetching.Fetched, now: datetime) -> Sync
         )
         if not attempt.mark_delivered(now, sync, fetched.words, fetched.path.stat().st_size):
             raise FetchError("WORKER-LOST")
-        _worked(connection, now, last_taken=fetched.taken, **({"last_full_at": now} if fetched.full else {}))
+        _worked(connection, now, **_taken(attempt, fetched, now))
     return sync
+
+
+def _taken(attempt: Attempt, fetched: fetching.Fetched, now: datetime) -> dict[str, Any]:
+    """What the connection remembers of it. Nothing, where it may only add: the same delivery is to be fetched again
+    when its removals count."""
+    if attempt.additions_only:
+        return {}
+    return {"last_taken": fetched.taken, **({"last_full_at": now} if fetched.full else {})}
 
 
 def _finish_nothing_new(attempt: Attempt, found: fetching.NothingNew, now: datetime) -> None:
@@ -249,8 +261,12 @@ def _find_lost(now: datetime) -> None:
 
 def _find_late(now: datetime) -> None:
     """An expected delivery that did not come is an event, told once; what comes ends it."""
-    active = Connection.objects.filter(state=Connection.State.ACTIVE, next_due_at__isnull=False)
-    for connection in active.select_related("district"):
+    newest = Attempt.objects.filter(connection=OuterRef("pk"), status=Attempt.Status.DELIVERED, ended_at__isnull=False)
+    active = Connection.objects.filter(state=Connection.State.ACTIVE, next_due_at__isnull=False).annotate(
+        last_came=Subquery(newest.order_by("-ended_at").values("ended_at")[:1])
+    )
+    doubtful = active.filter(Q(last_came__lt=now - SOONEST_LATE) | Q(late_since__isnull=False))
+    for connection in doubtful.select_related("district"):
         timetable = connection.timetable()
         delivered = connection.attempts.filter(status=Attempt.Status.DELIVERED, ended_at__isnull=False)
         came = [ended for ended in delivered.values_list("ended_at", flat=True)[: GAPS + 1] if ended is not None]

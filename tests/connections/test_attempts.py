@@ -135,6 +135,17 @@ class TestAnAttempt:
         assert attempts.minute(now) == []
         assert attempts.minute(now + attempts.RETRY_AFTER[0]) == [retry.pk]
 
+    def test_what_was_fetched_to_add_only_is_fetched_again_when_its_removals_count(
+        self, trusted: Connection, put: Put, tables: making.Tables
+    ) -> None:
+        put(tables)
+        adding = attempts.ask(trusted, Attempt.Why.NOW)
+        Attempt.objects.filter(pk=adding.pk).update(additions_only=True)
+        tasks.pull(attempt_id=adding.pk)
+        trusted.refresh_from_db()
+        assert _fetch(trusted).status == "delivered"
+        assert [sync.additions_only for sync in Sync.objects.order_by("pk")] == [True, False]
+
 
 class TestFailures:
     def test_three_in_a_row_pause_it_and_its_owner_is_told(self, trusted: Connection, manu: Staff) -> None:
