@@ -169,7 +169,7 @@ class _Walk:
                     break  # asked for what is beyond its total, a server may also say no
                 raise
             known = len(ids)
-            if page.revision != self.revisions[collection]:
+            if page.revision and self.revisions[collection] and page.revision != self.revisions[collection]:
                 raise _Moved
             if collection == "users" and not known:
                 check_version(page, self.client.api.version)

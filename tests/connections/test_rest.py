@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -256,6 +260,14 @@ def test_the_revision_of_classlink_is_handed_back(tmp_path: Path) -> None:
         assert pull(sis.api, tmp_path).revision == "77"
 
 
+def test_a_revision_that_is_named_now_and_then_is_no_change(tmp_path: Path) -> None:
+    def sometimes(question: Question, reply: Reply) -> Reply:
+        return reply.having(x_perm_rev="77") if question.number % 2 else reply
+
+    with running(misbehaviour=sometimes) as sis:
+        assert contents(pull(sis.api, tmp_path)) == sis.rows
+
+
 def test_a_revision_that_changes_once_lets_everything_be_read_again(tmp_path: Path) -> None:
     def changing(question: Question, reply: Reply) -> Reply:
         return reply.having(x_perm_rev="2" if sis.count("enrollments") > 1 else "1")
@@ -371,3 +383,44 @@ def test_what_is_printed_of_an_api_has_no_secret_in_it() -> None:
         shown = repr(replace(sis.api, secret=SECRET))
     assert SECRET not in shown
     assert KEY not in shown
+
+
+@pytest.mark.parametrize("auth", ["oauth1", "oauth2", "bearer"])
+def test_what_is_logged_has_no_secret_and_no_record_in_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, auth: str
+) -> None:
+    """Even where everything is logged, by us and by those whose code we use."""
+    caplog.set_level(logging.DEBUG)
+    with running(auth=auth) as sis:
+        pull(sis.api, tmp_path)
+    assert "GET" in caplog.text
+    assert not [
+        word for word in (SECRET, quote(SECRET, safe=""), "token-1", "static-token", "Ada") if word in caplog.text
+    ]
+
+
+def test_a_host_is_asked_by_few_at_a_time_however_many_pull(tmp_path: Path) -> None:
+    asking = most = 0
+    counting = threading.Lock()
+    all_here = threading.Event()
+
+    def counted(question: Question, reply: Reply) -> Reply:
+        nonlocal asking, most
+        with counting:
+            asking += 1
+            most = max(most, asking)
+            if asking > 1:
+                all_here.set()
+        all_here.wait(5)
+        with counting:
+            asking -= 1
+        return reply
+
+    def one(number: int) -> None:
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        pull(sis.api, folder, limits=Limits(at_once=2))
+
+    with running(misbehaviour=counted) as sis, ThreadPoolExecutor(5) as several:
+        list(several.map(one, range(5)))
+    assert most == 2
