@@ -83,10 +83,12 @@ def pull(
     """Everything that `api` has, or what changed after `since`, as `folder`/pull.zip.
 
     What changed is never the whole truth: servers forget records that were removed. Give `since` some overlap.
-    `sleep` takes seconds. Raises FetchError; then no zip is there.
+    `folder` is this pull's own; a zip of an earlier one is removed. `sleep` takes seconds. Raises FetchError; then no
+    zip is there.
     """
     if since is not None and since.tzinfo is None:
         raise ValueError("since needs a time zone")
+    (folder / NAME).unlink(missing_ok=True)
     api.check()
     with Client(api, limits, sleep=sleep) as client, tempfile.TemporaryDirectory(dir=folder, prefix="pull-") as inside:
         work = Path(inside)

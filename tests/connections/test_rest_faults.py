@@ -49,6 +49,7 @@ def refused(
     """The fault that a pull ends with; nothing is in `folder` afterwards, and nothing that is secret is told."""
     folder = folder / "deliveries"
     folder.mkdir(exist_ok=True)
+    (folder / "pull.zip").write_bytes(b"of yesterday")
     with pytest.raises(FetchError) as caught:
         pull(api or sis.api, folder, limits=limits or Limits(), sleep=sleep)
     assert list(folder.iterdir()) == []
