@@ -30,7 +30,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import NoneType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import polars as pl
 
@@ -60,6 +60,10 @@ _WITHOUT_COLUMN: Final = {
     "classes": {"resources"},
     "users": {"resources"},
 }
+#: What the objects inside a user of 1.2 are made of.
+_ROLE: Final = frozenset(("roleType", "role", "org", "userProfile", "beginDate", "endDate"))
+_PROFILE: Final = frozenset(("profileId", "profileType", "vendorId", "applicationId", "description", "credentials"))
+_CREDENTIAL: Final = frozenset(("type", "username", "password"))
 #: Columns whose absence says nothing: ours come from elsewhere, or are never kept.
 _NEVER_MISSED: Final = ("status", "dateLastModified", "password")
 
@@ -67,6 +71,8 @@ _NEVER_MISSED: Final = ("status", "dateLastModified", "password")
 #: Pages below `_SHORT` bytes are not counted.
 _MOST_VALUES: Final = 4_000_000
 _SHORT: Final = 4 << 20
+#: Rows times columns of one table: a field of one record is a cell of all of them.
+_MOST_CELLS: Final = 200_000_000
 #: How much that is no record may stand among them, and how many places are kept of one kind of oddity.
 _MOST_STRAYS: Final = 10_000
 _MOST_PLACES: Final = 10_000
@@ -98,8 +104,11 @@ def read(members: list[Member], version: str, *, limits: Limits, findings: Findi
         version = version or pull.version
         tables = _Pages(files, version, pull, limits, findings, progress).tables()
     except Damaged as damage:
-        where = places([damage.line], [""]) if damage.line else places()
-        findings.add(damage.code, places=where, severity="fatal", effect="package", detail=str(damage))
+        findings.add(damage.code, severity="fatal", effect="package", detail=str(damage))
+        return Delivered(False, version, {}, properties, findings)
+    except RecursionError:
+        detail = "Its values lie in one another far too deeply."
+        findings.add("OR-REST-003", severity="fatal", effect="package", detail=detail)
         return Delivered(False, version, {}, properties, findings)
     return Delivered(not findings.fatal, version, tables, properties, findings)
 
@@ -177,7 +186,7 @@ def _json(member: Member, most: int, code: str) -> Any:
         raise Damaged("OR-CSV-005", f"{member.name} has more than {_MOST_VALUES:,} values.")
     try:
         said = json.loads(body.decode("utf-8-sig"), parse_float=_Literal, parse_constant=_no_number)
-    except (ValueError, RecursionError):
+    except ValueError:
         raise Damaged(code, f"{member.name} is not JSON.") from None
     return _storable(said) if b"\\u" in body and _MAY_BE_UNSTORABLE.search(body) else said
 
@@ -337,11 +346,15 @@ class _Heap:
     table: Table
     frames: list[pl.DataFrame] = field(default_factory=list)
     columns: dict[str, None] = field(default_factory=dict)
+    rows: int = 0
 
     def add(self, cells: dict[str, list[str]], lines: list[int], limits: Limits) -> None:
         self.columns |= dict.fromkeys(cells)
+        self.rows += len(lines)
         if len(self.columns) > limits.columns:
             raise Damaged("OR-REST-003", f"The records of {self.table.name} have {len(self.columns):,} fields.")
+        if self.rows * len(self.columns) > _MOST_CELLS:
+            raise Damaged("OR-CSV-005", f"{self.table.name} has more than {_MOST_CELLS:,} cells.")
         if lines:
             schema: dict[str, Any] = dict.fromkeys(cells, pl.String) | {LINE: pl.UInt32}
             self.frames.append(pl.DataFrame({**cells, LINE: lines}, schema=schema))
@@ -575,10 +588,9 @@ class _Collection:
                 self._lose(name, line)
                 self._lose_parts(line)
         keys: set[str] = set().union(*records)
+        self._bound(keys)
         for strange in keys - self.known:
-            self.pages.strange[name, strange] += sum(strange in record for record in records)
-        if len(self.pages.strange) > self.pages.limits.columns:
-            raise Damaged("OR-REST-003", f"More than {self.pages.limits.columns:,} of its fields are not OneRoster's.")
+            self._wonder(name, strange, sum(strange in record for record in records))
         cells = {
             field.column: self._column(field, records, lines)
             for field in self.fields
@@ -592,6 +604,17 @@ class _Collection:
         if self.parts:
             self._people(records, cells, lines, keys)
         return len(records)
+
+    def _bound(self, keys: set[str]) -> None:
+        if len(keys) > self.pages.limits.columns:
+            raise Damaged("OR-REST-003", f"The records of {self.table.name} have {len(keys):,} fields.")
+
+    def _wonder(self, table: str, name: str, number: int = 1) -> None:
+        """So many records of `table` have a field called `name`, which is not OneRoster's."""
+        strange = self.pages.strange
+        strange[table, name] += number
+        if len(strange) > self.pages.limits.columns:
+            raise Damaged("OR-REST-003", f"More than {self.pages.limits.columns:,} fields are not OneRoster's.")
 
     def _lose(self, table: str, line: int) -> None:
         """Something that should have been a row of `table` cannot be read: nobody knows which record it was."""
@@ -626,7 +649,9 @@ class _Collection:
 
     def _read(self, column: str, cells: list[_Cell], lines: list[int]) -> list[str]:
         """The texts of `cells`; what is odd about them is noted."""
-        for line, cell in zip(lines, cells, strict=True) if _Odd in set(map(type, cells)) else ():
+        if set(map(type, cells)) == {str}:
+            return cast("list[str]", cells)
+        for line, cell in zip(lines, cells, strict=True):
             if isinstance(cell, _Odd):
                 self._note(cell.code, self.table.name, column, line, cell.text)
         return [cell if isinstance(cell, str) else cell.text for cell in cells]
@@ -635,6 +660,7 @@ class _Collection:
         """``metadata.*`` columns; a value in it that has parts of its own is its JSON text."""
         found = [record.get(_METADATA) for record in records]
         keys: set[str] = set().union(*(value for value in found if type(value) is dict))
+        self._bound(keys)
         cells: dict[str, list[str]] = {}
         for key in sorted(keys):
             texts = [_text(value.get(key)) if type(value) is dict else "" for value in found]
@@ -671,12 +697,16 @@ class _Collection:
         for rows in (roles, profiles):
             self.parts[rows.table.name].add(rows.cells, rows.lines, self.pages.limits)
 
-    def _parts_of(self, name: str, value: Any, line: int) -> list[_Record]:
-        """The objects of a list inside a user; anything else may have been any row of the table `name`."""
+    def _parts_of(self, name: str, value: Any, line: int, known: frozenset[str]) -> list[_Record]:
+        """The objects of a list inside a user, with fields called as in `known`; anything else in it may have been any
+        row of the table `name`."""
         found = [] if value is None else value if type(value) is list else [value]
         for item in found:
             if type(item) is not dict:
                 self._lose(name, line)
+            elif not known.issuperset(item):
+                for strange in item.keys() - known:
+                    self._wonder(name, strange)
         return [item for item in found if type(item) is dict]
 
     def _cell(self, table: str, column: str, line: int, cell: _Cell) -> str:
@@ -689,7 +719,7 @@ class _Collection:
         """One row a role. It has no id of its own in REST: user, org and role name it, and a number where that is not
         enough; so it is the same in every pull. The same role said twice is one."""
         said: dict[tuple[str, ...], None] = {}
-        for item in self._parts_of("roles", value, line):
+        for item in self._parts_of("roles", value, line, _ROLE):
             role = {
                 column: self._cell("roles", column, line, read(item.get(name)))
                 for column, name, read in (
@@ -713,7 +743,7 @@ class _Collection:
         """One row for each credential of a profile. Returns the profiles that have none, so that CSV has no row for
         them."""
         without: set[str] = set()
-        for item in self._parts_of("userProfiles", value, line):
+        for item in self._parts_of("userProfiles", value, line, _PROFILE):
             key, *about = (
                 self._cell("userProfiles", column, line, read(item.get(name)))
                 for column, name, read in (
@@ -722,7 +752,7 @@ class _Collection:
                     ("description", "description", _text),
                 )
             )  # fmt: skip
-            credentials = self._parts_of("userProfiles", item.get("credentials"), line)
+            credentials = self._parts_of("userProfiles", item.get("credentials"), line, _CREDENTIAL)
             if not credentials:
                 without.add(key)
                 self._note("OR-REST-012", "userProfiles", "sourcedId", line, key)

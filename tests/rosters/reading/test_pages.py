@@ -170,6 +170,9 @@ def _said(**facts: Any) -> Callable[[Json, dict[str, bytes]], None]:
 
 MANY_FIELDS = json.dumps({"orgs": [{"metadata": {str(number): 1 for number in range(600)}}]}).encode()
 
+MANY_STRANGE = json.dumps({"orgs": [{str(number): 1 for number in range(600)}]}).encode()
+DEEP = b'{"orgs": [{"sourcedId": "s-2", "name": ' + b"[" * 900 + b"7" + b"]" * 900 + b"}]}"
+
 
 def _page(body: bytes) -> Callable[[Json, dict[str, bytes]], None]:
     return lambda pull, pages: pages.update({"orgs-000002.json": body})
@@ -201,6 +204,8 @@ SPOILED = {
     "not a number": (_page(b'{"orgs": [NaN]}'), "OR-REST-003"),
     "a page in Latin 1": (_page('{"orgs": [{"name": "é"}]}'.encode("latin-1")), "OR-REST-003"),
     "a page without bottom": (_page(b"[" * 200_000), "OR-REST-003"),
+    "half characters without bottom": (_page(DEEP.replace(b"7", b'"\\ud800"')), "OR-REST-003"),
+    "too many strange fields": (_page(MANY_STRANGE), "OR-REST-003"),
     "too many fields": (_page(MANY_FIELDS), "OR-REST-003"),
 }  # fmt: skip
 
@@ -335,6 +340,9 @@ def test_fields_that_oneroster_does_not_have_are_named(tmp_path: Path) -> None:
     delivered = read_orgs(tmp_path, org(children=[], phone="1"), org("s-2", phone=None))
     (finding,) = (f for f in delivered.findings if f.code == "OR-REST-009")
     assert (finding.file, finding.column, finding.count) == ("orgs.csv", "phone", 2)
+    users = [person("u-1", roles=[role(scope="all")])]
+    delivered = read(pulled(tmp_path / "p.zip", {"users": users}, version="1.2"))
+    assert [(f.file, f.column) for f in delivered.findings if f.code == "OR-REST-009"] == [("roles.csv", "scope")]
 
 
 def test_what_is_no_record_or_too_long_is_a_row_that_was_not_read(tmp_path: Path) -> None:
