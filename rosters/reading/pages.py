@@ -15,8 +15,9 @@ Fields become the columns of the version's CSV tables. A reference is its source
 is "". What is of another kind than it should be is kept as its JSON text and reported. In 1.2 the roles and login
 profiles inside a user become rows of roles and userProfiles, which are part of that user.
 
-A page is read, turned into columns and forgotten; what stays in memory is the frames. `LINE` is the number of the
-record in its collection, over all pages, from 1; a role has that of its user.
+A page is read, turned into columns and forgotten; what stays in memory is the frames. It is read by Python's own json:
+polars would leave out fields that it was not told of, and write numbers anew, without a word. `LINE` is the number of
+the record in its collection, over all pages, from 1; a role has that of its user.
 
 In bulk mode, a record with the status of one that left is left out, as it would be from a complete CSV file, and status
 and dateLastModified of the others are empty, as that standard wants them there.
@@ -86,6 +87,11 @@ _ID: Final = re.compile(r"[0-9A-Za-z.\-_/@]*")
 _Record = dict[str, Any]
 #: A row that could not be read: its `LINE`, and the record's sourcedId where it is known.
 _Unread = tuple[int, str | None]
+
+
+def page_name(collection: str, number: int) -> str:
+    """What the page `number` (from 1) of a collection is called: users-000001.json."""
+    return f"{collection}-{number:06d}.json"
 
 
 def is_pull(members: Iterable[Member]) -> bool:
@@ -418,7 +424,7 @@ class _Pages:
         self.progress("reading", self.bytes / self.size, self.records)
 
     def _names(self, collection: str) -> list[str]:
-        return [f"{collection}-{number:06d}.json" for number in range(1, self.pull.collections[collection].pages + 1)]
+        return [page_name(collection, number + 1) for number in range(self.pull.collections[collection].pages)]
 
     def _judge_files(self, known: list[str]) -> None:
         """Exactly the pages that pull.json tells of are there."""

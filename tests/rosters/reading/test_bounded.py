@@ -97,8 +97,8 @@ def _with_page(path: Path, body: bytes) -> Path:
 
 
 def _scattered(*items: bytes) -> bytes:
-    """A page of 20 MB of these items in no order that a packer could use."""
-    return b'{"orgs":[' + b",".join(random.Random(8).choices(items, k=20_000_000 // (1 + len(items[0])))) + b"]}"
+    """A page of 10 MB of these items in no order that a packer could use."""
+    return b'{"orgs":[' + b",".join(random.Random(8).choices(items, k=10_000_000 // (1 + len(items[0])))) + b"]}"
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="a system whose processes do not tell their size")
