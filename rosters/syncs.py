@@ -504,7 +504,9 @@ def _situation(
     left_out: Difference,
 ) -> holding.Situation:
     district = sync.district
-    previous = district.syncs.filter(status="applied", undoes=None).order_by("-applied_at").first()
+    applied = district.syncs.filter(status="applied", undoes=None).select_related("delivery")
+    previous = applied.order_by("-applied_at").first()
+    by_files = all(one is None or not one.delivery or one.delivery.origin != "rest" for one in (sync, previous))
     earlier = district.snapshots.filter(version__lt=district.version).order_by("version")
     orgs = delivered_ids["orgs"] if "orgs" in delivered_ids else frame_of(target, "orgs")["sourcedId"]
     return holding.Situation(
@@ -516,8 +518,9 @@ def _situation(
         base_version=district.version,
         modes=facts.get("modes", {}),
         previous_modes=previous.modes if previous else {},
-        headers=facts.get("headers", {}),
-        previous_headers=previous.headers if previous else {},
+        # What an API sends has no header: its columns are those that happen to be filled.
+        headers=facts.get("headers", {}) if by_files else {},
+        previous_headers=previous.headers if previous and by_files else {},
         earlier_digests=dict(earlier.values_list("digest", "version")),
         last_modified=facts.get("last_modified", ""),
         delivered_ids=delivered_ids,

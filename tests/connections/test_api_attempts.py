@@ -7,6 +7,7 @@ from datetime import date, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -87,6 +88,22 @@ def test_a_whole_roster_comes_through_the_api_and_goes_live(
 def test_the_same_roster_again_changes_nothing(api: Connection, alice: Staff) -> None:
     _live(_fetch(api), alice)
     assert _live(_fetch(api), alice).status == "unchanged"
+
+
+def test_a_change_from_files_to_an_api_is_no_change_of_headers(
+    api: Connection, alice: Staff, tables: making.Tables, tmp_path: Path
+) -> None:
+    with_password = {**tables, "users": tables["users"].with_columns(password=pl.lit("")), "orgs": tables["orgs"]}
+    making.write_zip(tmp_path / "files.zip", with_password)
+    sync = syncs.receive(api.district, tmp_path / "files.zip", origin="sftp", name="files.zip")
+    syncs.prepare(sync.pk)
+    sync.refresh_from_db()
+    syncs.approve(sync, by=alice, plan_digest=sync.plan_digest)
+    syncs.apply(sync.pk)
+    attempt = _fetch(api)
+    work_off()
+    assert attempt.sync is not None
+    assert "HEADERS_CHANGED" not in [hold.code for hold in attempt.sync.holds.all()]
 
 
 def test_only_what_changed_is_asked_for_until_a_week_is_over(api: Connection, alice: Staff) -> None:
