@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import logging
+import re
 import threading
 import zipfile
 from concurrent.futures import ThreadPoolExecutor
@@ -12,7 +15,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -47,6 +50,27 @@ def test_a_server_that_checks_signatures_gives_its_whole_roster(tmp_path: Path, 
     with running(auth="oauth1") as sis:
         pulled = pull(replace(sis.api, signature=signature, page_size=10), tmp_path)
         assert contents(pulled) == sis.rows
+
+
+@pytest.mark.parametrize(("signature", "digest"), [("HMAC-SHA256", "sha256"), ("HMAC-SHA1", "sha1")])
+def test_a_signature_is_what_rfc_5849_makes_of_the_question(tmp_path: Path, signature: Any, digest: str) -> None:
+    """Made by hand, with quotes, blanks and a comparison in the question."""
+
+    def encoded(text: str) -> str:
+        return quote(text, safe="")
+
+    with running(auth="oauth1") as sis:
+        pull(replace(sis.api, signature=signature), tmp_path, since=datetime(2026, 11, 15, tzinfo=UTC))
+        question = sis.asked[-1]
+        assert question.query["filter"] == "dateLastModified>'2026-11-15T00:00:00.000Z'"
+        signed = dict(re.findall(r'(oauth_\w+)="([^"]*)"', question.headers["Authorization"]))
+        sent = unquote(signed.pop("oauth_signature"))
+        pairs = {**question.query, **{name: unquote(value) for name, value in signed.items()}}
+        joined = "&".join(sorted(f"{encoded(name)}={encoded(value)}" for name, value in pairs.items()))
+        base = "&".join(["GET", encoded(f"{sis.api.base_url}/{question.collection}"), encoded(joined)])
+        expected = hmac.new(f"{encoded(SECRET)}&".encode(), base.encode(), digest).digest()
+    assert sent == base64.b64encode(expected).decode()
+    assert signed["oauth_signature_method"] == signature
 
 
 @pytest.mark.parametrize("where", ["header", "body"])
