@@ -22,7 +22,7 @@ from connections import attempts, fetching, tasks
 from connections.apps import RUN
 from connections.exceptions import FAULTS
 from connections.forms import FIELDS, KIND_SECRETS, AllowanceForm, ConnectionForm, PauseForm, ScheduleForm
-from connections.models import Allowance, Attempt, Checkup, Connection
+from connections.models import Allowance, Attempt, Checkup, Connection, latest_attempts
 from connections.schedules import Schedule, runs, sentence
 from connections.vendors import VENDORS
 from connections.words import ATTEMPT_WORDS, connection_words
@@ -86,13 +86,22 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
+        response = super().changelist_view(request, extra_context)
+        changelist = getattr(response, "context_data", {}).get("cl")
+        if changelist is not None:
+            latest = latest_attempts(changelist.result_list)
+            for connection in changelist.result_list:
+                connection.latest = latest.get(connection.pk)
+        return response
+
     @admin.display(description="district", ordering="district__name")
     def of(self, connection: Connection) -> str:
         return connection.district.name
 
     @admin.display(description="status")
-    def standing(self, connection: Connection) -> str:
-        return status_tag(connection_words(connection, connection.attempts.first()))
+    def standing(self, connection: Any) -> str:
+        return status_tag(connection_words(connection, connection.latest))
 
     @admin.display(description="next run", ordering="next_due_at")
     def when(self, connection: Connection) -> str:

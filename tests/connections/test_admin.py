@@ -6,7 +6,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.db import connection as database
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from connections.models import Allowance, Attempt, Checkup, Connection
@@ -264,3 +266,25 @@ class TestOtherPages:
         client = _logged_in(alice)
         assert b"Cedar Grove" in client.get("/admin/connections/connection/?standing=setup").content
         assert b"0 connections" in client.get("/admin/connections/connection/?standing=paused").content
+
+    def test_the_list_takes_as_many_queries_for_ten_connections_as_for_one(
+        self, sftp: Connection, alice: Staff
+    ) -> None:
+        def queries() -> int:
+            with CaptureQueriesContext(database) as seen:
+                page = client.get("/admin/connections/connection/")
+            assert page.content.count(b"Cannot connect") == 1 + Connection.objects.count()  # the filter says it too
+            return len(seen)
+
+        def fail(connection: Connection) -> None:
+            Attempt.objects.create(
+                connection=connection, why="schedule", status="failed", code="CONN-REFUSED", ended_at=timezone.now()
+            )
+
+        client = _logged_in(alice)
+        fail(sftp)
+        for_one = queries()
+        for number in range(9):
+            district = District.objects.create(name=f"District {number}", site_code=f"20{number}")
+            fail(Connection.objects.create(district=district, kind="rest", base_url="https://sis.example.org"))
+        assert queries() == for_one
