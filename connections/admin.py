@@ -38,7 +38,7 @@ HTMX_STOP_POLLING = 286
 
 _HEADINGS = {
     "sftp": (
-        ("Where the file is", ("side", "host", "port", "path")),
+        ("Where the file is", ("host", "port", "path")),
         ("How we log in", ("username", "login", "password", "private_key")),
         ("The file", ("marker", "when_done", "done_folder")),
     ),

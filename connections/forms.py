@@ -16,13 +16,46 @@ from connections.vendors import VENDORS, Vendor
 
 #: Which fields and secrets a kind of connection has.
 FIELDS: Final[dict[str, tuple[str, ...]]] = {
-    "sftp": ("side", "host", "port", "username", "login", "path", "marker", "when_done", "done_folder"),
+    "sftp": ("host", "port", "username", "login", "path", "marker", "when_done", "done_folder"),
     "rest": (
         "vendor", "base_url", "version", "auth", "signature", "token_url", "scope", "credentials_in", "page_size",
         "deltas",
     ),
 }  # fmt: skip
 KIND_SECRETS: Final = {"sftp": ("password", "private_key"), "rest": ("key", "secret")}
+
+#: What a person reads at each field; where the help is empty, the model's stands.
+_LABELS: Final = {
+    "host": ("Server", "Its name or address, for example sftp.example.org."),
+    "port": ("Port", "22, unless the district says otherwise."),
+    "username": ("User name", "The account that the district made for us."),
+    "login": ("We log in with", ""),
+    "path": ("Folder and file", ""),
+    "marker": ("Marker file", ""),
+    "when_done": ("When we have taken a file", "Anything but leaving it needs the right to write there."),
+    "done_folder": ("Folder it is moved to", "It must be there already, beside the file or below."),
+    "base_url": ("API URL", "As the district gave it, for example https://sis.example.org/ims/oneroster/v1p1."),
+    "version": ("OneRoster version", ""),
+    "auth": ("We log in with", ""),
+    "signature": ("Signature", "SHA-256, unless the district's system is an old one."),
+    "token_url": ("Token URL", "Where key and secret are exchanged for a token."),
+    "scope": ("Scopes", "Only if the district named some, with blanks between them."),
+    "credentials_in": ("Key and secret go into", "The header, unless the token server wants them in the body."),
+    "page_size": ("Records per page", "At most 10,000. Fewer, if the server is slow or cuts pages short."),
+    "deltas": ("Ask only for what changed", "Faster. Once a week everything is fetched all the same, and that counts."),
+}
+
+#: Fields that matter only with certain answers to another one: the page hides them otherwise (portal.js).
+_ONLY_WITH: Final = {
+    "password": "login=password",
+    "private_key": "login=key",
+    "done_folder": "when_done=move",
+    "key": "auth=oauth1,oauth2",
+    "signature": "auth=oauth1",
+    "token_url": "auth=oauth2",
+    "scope": "auth=oauth2",
+    "credentials_in": "auth=oauth2",
+}
 
 #: What tells where secrets are sent: if one of these changes, the secrets must be given anew.
 _WHERE: Final = {"sftp": ("host", "port"), "rest": ("base_url", "token_url")}
@@ -41,15 +74,22 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
         for name in list(self.fields):
             if name not in FIELDS[self.kind]:
                 del self.fields[name]
+        for name, field in self.fields.items():
+            label, words = _LABELS.get(name, ("", ""))
+            field.label, field.help_text = label or field.label, words or field.help_text
         vendor = VENDORS.get(self.instance.vendor)
         for name in KIND_SECRETS[self.kind]:
             self.fields[name] = self._secret(name, vendor)
+        for name, answers in _ONLY_WITH.items():
+            if name in self.fields:
+                self.fields[name].widget.attrs["data-only-with"] = answers
         if "vendor" in self.fields:
             known = [(key, each.name) for key, each in VENDORS.items()]
             self.fields["vendor"] = forms.ChoiceField(
                 choices=[("", "Not known, or none of these"), *known],
                 required=False,
-                help_text=self.fields["vendor"].help_text,
+                label="Student information system",
+                help_text="Whose words and examples this page uses.",
             )
         if vendor is not None:
             self._preset(vendor)
@@ -94,8 +134,7 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
         return data
 
     def _needed(self, data: dict[str, Any]) -> None:
-        theirs = self.kind == "rest" or data.get("side") == Connection.Side.THEIRS
-        needed = ("base_url",) if self.kind == "rest" else ("host", "username", "path") if theirs else ("path",)
+        needed: tuple[str, ...] = ("base_url",) if self.kind == "rest" else ("host", "username", "path")
         if self.kind == "rest" and data.get("auth") == Connection.Auth.OAUTH2:
             needed = (*needed, "token_url")
         if data.get("when_done") == Connection.WhenDone.MOVE:

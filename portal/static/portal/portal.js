@@ -41,6 +41,19 @@ document.addEventListener("DOMContentLoaded", () => {
   }
 });
 
+// A field that matters only with certain answers to another one (data-only-with="login=key") is shown only with them.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const field of document.querySelectorAll("[data-only-with]")) {
+    const [name, answers] = field.dataset.onlyWith.split("=");
+    const other = field.form.elements[name];
+    const row = field.closest(".form-row");
+    if (!other || !row) continue;
+    const show = () => { row.hidden = !answers.split(",").includes(other.value) && !row.querySelector(".errorlist"); };
+    other.addEventListener("change", show);
+    show();
+  }
+});
+
 // Django's two-box chooser names its question marks but gives them no role, so that no reader may say the name.
 window.addEventListener("load", () => setTimeout(() => {
   for (const mark of document.querySelectorAll("span.help-tooltip[aria-label]:not([role])")) { mark.setAttribute("role", "img"); }
