@@ -152,8 +152,6 @@ class _Walk:
 
     def _tried(self, collection: str) -> tuple[Collected, bool]:
         """The collection, and whether its pages add up."""
-        for old in self.work.glob(page_name(collection, 0).replace("000000", "*")):
-            old.unlink()
         ids = array("q")  # hashes: eight bytes a record, however long its sourcedId
         totals: list[int] = []
         seen: set[int] = set()

@@ -54,7 +54,7 @@ def test_a_server_that_checks_signatures_gives_its_whole_roster(tmp_path: Path, 
 
 @pytest.mark.parametrize(("signature", "digest"), [("HMAC-SHA256", "sha256"), ("HMAC-SHA1", "sha1")])
 def test_a_signature_is_what_rfc_5849_makes_of_the_question(tmp_path: Path, signature: Any, digest: str) -> None:
-    """Made by hand, with quotes, blanks and a comparison in the question."""
+    """Made by hand, with quotes and a comparison in the question."""
 
     def encoded(text: str) -> str:
         return quote(text, safe="")
