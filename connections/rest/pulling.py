@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 import time
 import zipfile
 from array import array
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, Self
 
 import polars as pl
 
@@ -38,6 +41,8 @@ COLLECTIONS: Final[dict[str, bool]] = {
 FORMAT: Final = "oneroster-rest-pull/1"
 NAME: Final = "pull.zip"
 _TRIES: Final = 3
+#: So many pages may wait to be packed: memory is theirs.
+_WAITING_PAGES: Final = 4
 #: Asked for though it may be ignored: without it the order is the server's whim.
 SORT: Final = {"sort": "sourcedId", "orderBy": "asc"}
 #: A collection that is answered so is not offered.
@@ -58,7 +63,7 @@ class Collected:
 
 @dataclass(frozen=True, slots=True)
 class Pulled:
-    """A complete pull. `path`: the zip, pull.json first, then <collection>-000001.json and so on. A collection that the
+    """A complete pull. `path`: the zip, with <collection>-000001.json and so on, and pull.json. A collection that the
     API does not offer is not in `collections`. `revision`: ClassLink's x-perm-rev, or "". `received` in bytes."""
 
     path: Path
@@ -91,12 +96,12 @@ def pull(
     (folder / NAME).unlink(missing_ok=True)
     api.check()
     with Client(api, limits, sleep=sleep) as client, tempfile.TemporaryDirectory(dir=folder, prefix="pull-") as inside:
-        work = Path(inside)
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             try:
-                walk = _Walk(client, work, progress, since)
-                collections = walk.everything()
-                path = _packed(api, work, folder / NAME, collections, since)
+                with _Packer(Path(inside) / f"{attempt}.zip") as packer:
+                    walk = _Walk(client, packer, progress, since)
+                    collections = walk.everything()
+                    path = packer.finished(_description(api, collections, since)).replace(folder / NAME)
                 return Pulled(path, collections, walk.revision, client.received)
             except _Moved:
                 continue
@@ -108,11 +113,11 @@ def page_name(collection: str, number: int) -> str:
 
 
 class _Walk:
-    """One attempt at all collections; the pages go to files in `work`."""
+    """One attempt at all collections; the pages go to the `packer`."""
 
-    def __init__(self, client: Client, work: Path, progress: Progress, since: datetime | None) -> None:
+    def __init__(self, client: Client, packer: _Packer, progress: Progress, since: datetime | None) -> None:
         self.client = client
-        self.work = work
+        self.packer = packer
         self.progress = progress
         self.query = {} if since is None else {"filter": f"dateLastModified>'{_utc(since)}'"}
         self.revisions: dict[str, str] = {}
@@ -152,6 +157,7 @@ class _Walk:
 
     def _tried(self, collection: str) -> tuple[Collected, bool]:
         """The collection, and whether its pages add up."""
+        self.packer.begin(collection)
         ids = array("q")  # hashes: eight bytes a record, however long its sourcedId
         totals: list[int] = []
         seen: set[int] = set()
@@ -184,7 +190,7 @@ class _Walk:
             ids.extend(hashes)
             totals += [] if page.total is None else [page.total]
             written += 1
-            (self.work / page_name(collection, written)).write_bytes(page.body)
+            self.packer.add(page_name(collection, written), page.body)
             self.progress(collection, len(ids), page.total)
             # A total that one page reaches may be no more than the number on that page, so the end is asked for.
             if not page.ids or (written > 1 and totals and len(ids) >= totals[-1] and not page.more):
@@ -213,9 +219,9 @@ def _utc(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _packed(api: Api, work: Path, path: Path, collections: dict[str, Collected], since: datetime | None) -> Path:
-    """The pages in one zip, which appears under its name when it is whole."""
-    description = {
+def _description(api: Api, collections: dict[str, Collected], since: datetime | None) -> str:
+    """What pull.json says."""
+    told = {
         "format": FORMAT,
         "version": api.version,
         "mode": "bulk" if since is None else "delta",
@@ -226,12 +232,67 @@ def _packed(api: Api, work: Path, path: Path, collections: dict[str, Collected],
         },
         "base": api.origin,
     }
-    part = work / NAME
-    with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("pull.json", json.dumps(description, indent=1))
-        for name, one in collections.items():
-            for number in range(1, one.pages + 1):
-                page = work / page_name(name, number)
-                archive.writestr(page.name, page.read_bytes())
-                page.unlink()
-    return part.replace(path)
+    return json.dumps(told, indent=1)
+
+
+class _Packer:
+    """Packs pages while the next ones are asked for: it takes as long as fetching, and leaves the interpreter free.
+
+    A collection that is fetched again goes in again, under other names; the last one counts, and `finished` leaves the
+    others out.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._archive = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+        self._worker = ThreadPoolExecutor(1, thread_name_prefix="packing")
+        self._room = threading.BoundedSemaphore(_WAITING_PAGES)
+        self._under_way: list[Future[None]] = []
+        self._tries: Counter[str] = Counter()
+        self._collection = ""
+        self._names: dict[str, dict[str, str]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._worker.shutdown(cancel_futures=True)
+        self._archive.close()
+
+    def begin(self, collection: str) -> None:
+        """The pages that come are those of `collection`; what came of it before does not count."""
+        self._collection = collection
+        self._tries[collection] += 1
+        self._names[collection] = {}
+
+    def add(self, name: str, body: bytes) -> None:
+        """Pack a page; waits while too many do."""
+        tries = self._tries[self._collection]
+        inside = name if tries == 1 else f"{name}.{tries}"
+        self._names[self._collection][name] = inside
+        self._room.acquire()
+        self._under_way.append(self._worker.submit(self._pack, inside, body))
+
+    def _pack(self, name: str, body: bytes) -> None:
+        try:
+            self._archive.writestr(name, body)
+        finally:
+            self._room.release()
+
+    def finished(self, description: str) -> Path:
+        """The zip, whole and on the disk, with pull.json as its last member."""
+        for page in self._under_way:
+            page.result()
+        names = [pair for pages in self._names.values() for pair in pages.items()]
+        self._archive.close()
+        mode: Literal["a", "w"] = "a"
+        path = self._path
+        if any(tries > 1 for tries in self._tries.values()):
+            path, mode = self._path.with_suffix(".again.zip"), "w"
+        with zipfile.ZipFile(path, mode, zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+            if mode == "w":
+                with zipfile.ZipFile(self._path) as before:
+                    for name, inside in names:
+                        archive.writestr(name, before.read(inside))
+            archive.writestr("pull.json", description)
+        return path

@@ -32,7 +32,7 @@ def contents(pulled: Pulled) -> dict[str, list[Any]]:
     """All records of the zip, by collection."""
     found: dict[str, list[Any]] = {}
     with zipfile.ZipFile(pulled.path) as archive:
-        for name in archive.namelist()[1:]:
+        for name in sorted(set(archive.namelist()) - {"pull.json"}):
             collection = name.partition("-")[0]
             found.setdefault(collection, []).extend(json.loads(archive.read(name))[collection])
     return found
@@ -40,7 +40,7 @@ def contents(pulled: Pulled) -> dict[str, list[Any]]:
 
 def description(pulled: Pulled) -> dict[str, Any]:
     with zipfile.ZipFile(pulled.path) as archive:
-        assert archive.namelist()[0] == "pull.json"
+        assert archive.namelist()[-1] == "pull.json"
         read: dict[str, Any] = json.loads(archive.read("pull.json"))
         return read
 
