@@ -141,7 +141,7 @@ def test_links_and_pipes_are_never_opened(district: Sshd, mailbox: Path, inbox: 
     (box / "folder.zip").mkdir()
     (box / "out").symlink_to(secret.parent)
     name = f"{mailbox.name}/box"
-    for pattern in (name, f"{name}/*.zip", f"{name}/link.zip", f"{name}/pipe.zip", f"{name}/out"):
+    for pattern in (name, f"{name}/*.zip", f"{name}/link.zip", f"{name}/pipe.zip", f"{name}/out", f"{name}/out/*.zip"):
         fault = fault_of(district, pattern)
         assert (fault.code, fault.permanent) == ("SFTP-HOSTILE", True), pattern
     put(box, "inner/good.zip")

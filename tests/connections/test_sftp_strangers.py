@@ -213,6 +213,13 @@ def test_a_name_that_is_listed_twice_is_taken_once(inbox: Path) -> None:
     assert ([file.size for file in found.files], found.passed_over) == ([3], 1)
 
 
+def test_an_answer_that_is_longer_than_any_need_be_is_not_taken_in(inbox: Path) -> None:
+    wordy = entry("roster.zip")
+    wordy.longname = "x" * (300 << 10)
+    with serving(Stranger(listing=[wordy])) as stranger:
+        assert fetched(stranger.server(), "", inbox).code == "SFTP-HOSTILE"
+
+
 def told(answer: bytes) -> Any:
     """An sftp server that answers every question after the greeting with `answer`, behind the question's number."""
 
