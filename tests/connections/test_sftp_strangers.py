@@ -215,7 +215,7 @@ def test_a_name_that_is_listed_twice_is_taken_once(inbox: Path) -> None:
 
 def test_an_answer_that_is_longer_than_any_need_be_is_not_taken_in(inbox: Path) -> None:
     wordy = entry("roster.zip")
-    wordy.longname = "x" * (300 << 10)
+    wordy.attr = {b"note@example.com": b"x" * (300 << 10)}
     with serving(Stranger(listing=[wordy])) as stranger:
         assert fetched(stranger.server(), "", inbox).code == "SFTP-HOSTILE"
 
