@@ -195,7 +195,8 @@ _API: Final = {
     ),
     "API-FORBIDDEN": _lasting(
         "The credentials are good, but may not read this.",
-        "Ask the district to let this application read all roster collections.",
+        "Ask the district to let this application read all roster collections. With OAuth 2, look at the scopes of the "
+        "connection too: a token without the right scope is refused here.",
     ),
     "API-NOT-FOUND": _lasting(
         "The server does not know this address.",

@@ -272,6 +272,8 @@ class Client:
         named = document.get("error") if isinstance(document, dict) else None
         named = named if named in _TOKEN_ERRORS else ""
         detail = f"HTTP {answer.status}{f', {named}' if named else ''}."
+        if named == "invalid_request" and not self.api.scope:
+            detail += " No scope was asked for; some servers insist on one."
         return FetchError("API-SCOPE" if named == "invalid_scope" else "API-TOKEN", detail)
 
 

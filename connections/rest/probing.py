@@ -170,7 +170,8 @@ class _Trial:
                 self.unsorted.add(name)  # some servers cannot sort by sourcedId
                 page = self.client.page(name, offset=0, limit=_SAMPLE)
             elif COLLECTIONS[name] and error.code in ABSENT:
-                return _Done("Not offered; a roster can do without it.", "skipped")
+                why = "Not allowed to these credentials" if error.code == "API-FORBIDDEN" else "Not offered"
+                return _Done(f"{why}; a roster can do without it.", "skipped")
             else:
                 raise
         self.samples[name] = page

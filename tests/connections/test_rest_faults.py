@@ -322,6 +322,14 @@ def test_a_token_server_that_gives_no_token(tmp_path: Path, reply: Reply, code: 
         assert sis.asked == []
 
 
+def test_a_token_server_that_insists_on_a_scope(tmp_path: Path) -> None:
+    """Seen at a OneRoster server of 1.1: the request without a scope is called invalid, not the scope."""
+    with running(auth="oauth2") as sis:
+        sis.token_reply = lambda _: as_json({"error": "invalid_request"}, 400)
+        assert "No scope was asked for" in refused(tmp_path, sis, replace(sis.api, scope="")).message
+        assert "scope" not in refused(tmp_path, sis, replace(sis.api, scope="roster-core.readonly")).message
+
+
 def test_a_second_refusal_after_a_new_token_means_that_access_was_withdrawn(tmp_path: Path) -> None:
     with running(misbehaviour=always(as_json({}, 401)), auth="oauth2") as sis:
         assert refused(tmp_path, sis).code == "API-AUTH"

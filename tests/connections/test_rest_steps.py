@@ -96,6 +96,17 @@ def test_a_collection_that_fails_does_not_hide_the_others() -> None:
     assert outcomes(done, "classes", "orgs", "users") == ["ok", "skipped", "ok"]
 
 
+def test_a_collection_that_the_credentials_may_not_read_is_not_told_as_missing() -> None:
+    def forbid(question: Question, reply: Reply) -> Reply:
+        return as_json({}, 403) if question.collection in ("demographics", "users") else reply
+
+    with running(misbehaviour=forbid) as sis:
+        done = tried(sis.api)
+    assert done["demographics"].words == "Not allowed to these credentials; a roster can do without it."
+    assert done["users"].code == "API-FORBIDDEN"
+    assert "scope" in done["users"].next_step
+
+
 def test_empty_required_fields_are_counted_not_shown() -> None:
     rows = roster()
     for row in rows["users"][:3]:
