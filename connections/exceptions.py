@@ -255,7 +255,7 @@ _API: Final = {
         "Nobody can know whether the roster was whole, so nothing was used. Tell the vendor that offset is ignored.",
     ),
     "API-DRIFT": _passing(
-        "The pages do not add up to the total that the server names, or repeat records.",
+        "The pages do not add up to the total that the server names, or repeat or skip records.",
         "Probably the SIS was changing meanwhile. It is tried again by itself; if it stays so, choose a quieter hour, "
         "and tell the vendor the numbers.",
     ),

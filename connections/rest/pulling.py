@@ -2,7 +2,8 @@
 
 The walk goes by what was received, never by what was asked: totals and links are optional, limits are clamped without a
 word, a sort may be ignored, and rows move while they are read. So records are counted by sourcedId and compared with
-what the server says there are; where they differ the collection is read again, and after three times the pull fails.
+what the server says there are; where it does not say, pages overlap by one record, which has to be the same. Where that
+is not so the collection is read again, and after three times the pull fails.
 """
 
 from __future__ import annotations
@@ -164,9 +165,14 @@ class _Walk:
         written = 0
         limit = self.client.api.page_size
         sort = dict(SORT)
+        overlap = True
+        first = 0
         while True:
+            # Where no total tells that a record was removed meanwhile, and that another one moved up and was passed
+            # over, each page has to begin with the record that the one before ended with.
+            back = int(overlap and bool(ids) and not totals)
             try:
-                page = self.client.page(collection, offset=len(ids), limit=limit, query=sort | self.query)
+                page = self.client.page(collection, offset=len(ids) - back, limit=limit, query=sort | self.query)
             except FetchError as error:
                 if error.code == "API-REFUSED" and not ids and sort:
                     sort = {}  # some servers cannot sort by sourcedId
@@ -181,6 +187,13 @@ class _Walk:
                 check_version(page, self.client.api.version)
             limit = page.limit
             hashes = [hash(one) for one in page.ids]
+            if back and (hashes == [ids[-1]] or hashes[:1] == [first]):
+                overlap = False  # the end, to be asked for once more; or offset is not obeyed, which shows then
+                continue
+            if back and hashes[:1] != [ids[-1]]:
+                return Collected(written, pl.Series(ids, dtype=pl.Int64).n_unique(), None), False
+            first = hashes[0] if hashes else 0
+            hashes = hashes[back:]
             mark = hash(tuple(hashes))
             if known and (not page.ids or (mark in seen and totals and known >= totals[-1])):
                 break

@@ -29,12 +29,14 @@ def never_sleeping(seconds: float) -> None:
 
 
 def contents(pulled: Pulled) -> dict[str, list[Any]]:
-    """All records of the zip, by collection."""
+    """All records of the zip, by collection. One with which a page ends and the next begins is there once."""
     found: dict[str, list[Any]] = {}
     with zipfile.ZipFile(pulled.path) as archive:
         for name in sorted(set(archive.namelist()) - {"pull.json"}):
             collection = name.partition("-")[0]
-            found.setdefault(collection, []).extend(json.loads(archive.read(name))[collection])
+            records = json.loads(archive.read(name))[collection]
+            so_far = found.setdefault(collection, [])
+            so_far += records[1:] if so_far and so_far[-1:] == records[:1] else records
     return found
 
 
@@ -218,6 +220,37 @@ def test_rows_that_move_once_are_read_again_until_they_add_up(tmp_path: Path) ->
         pulled = pull(replace(sis.api, page_size=10), tmp_path)
         assert contents(pulled) == sis.rows
         assert pulled.collections["users"].rows == 24
+
+
+def test_without_a_total_a_record_that_is_jumped_over_is_noticed(tmp_path: Path) -> None:
+    """The same at a server that names no total: nothing would be repeated, and one person would seem to have left."""
+
+    def moving(question: Question, reply: Reply) -> Reply:
+        if question.collection == "users" and question.offset == 0 and question.limit == 10:
+            sis.rows["users"] = sis.rows["users"][-24:]  # too late for this page, in time for the next
+        return reply.without("X-Total-Count")
+
+    with running(roster(25), moving) as sis:
+        pulled = pull(replace(sis.api, page_size=10), tmp_path)
+        assert contents(pulled) == sis.rows
+        assert pulled.collections["users"].rows == 24
+
+
+def test_without_a_total_rows_that_never_rest_are_not_taken(tmp_path: Path) -> None:
+    def moving(question: Question, reply: Reply) -> Reply:
+        if question.collection == "users" and question.offset == 0 and question.limit == 10:
+            del sis.rows["users"][0]
+        return reply.without("X-Total-Count")
+
+    with running(roster(25), moving) as sis, pytest.raises(FetchError) as caught:
+        pull(replace(sis.api, page_size=10), tmp_path)
+    assert caught.value.code == "API-DRIFT"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_total_one_record_a_page_is_enough(tmp_path: Path) -> None:
+    with running(roster(5), lambda _, reply: reply.without("X-Total-Count")) as sis:
+        assert contents(pull(replace(sis.api, page_size=1), tmp_path)) == sis.rows
 
 
 def test_a_repeated_record_is_counted_once(tmp_path: Path) -> None:
