@@ -153,7 +153,10 @@ def _worked(connection: Connection, now: datetime, **values: Any) -> None:
 
 
 def _afterwards(attempt: Attempt, fetched: fetching.Fetched) -> None:
-    """Rename or move the file where that was agreed. The delivery is safe; that this failed is said, nothing more."""
+    """Rename or move the file where that was agreed. The delivery is safe; that this failed is said, nothing more.
+    What was fetched to add only is left: it is to be fetched again when its removals count."""
+    if attempt.additions_only:
+        return
     try:
         fetched.afterwards()
     except FetchError as fault:

@@ -48,7 +48,8 @@ def _nothing() -> None:
 @dataclass(frozen=True, slots=True)
 class Fetched:
     """A delivery on our disk. `taken`: how to know it again without fetching it; `full`: it is a whole roster.
-    `afterwards` does with the original what was agreed, and raises FetchError where it cannot."""
+    `afterwards` does with the original what was agreed, and raises FetchError where it cannot: to be called when the
+    delivery is safe, not before, for what was put aside is not found again."""
 
     path: Path
     name: str
@@ -161,15 +162,21 @@ def _download(connection: Connection, folder: Path, tell: Teller) -> Fetched | N
         candidate = session.newest(_pattern(connection))
         taken = _looks(candidate)
         if taken == connection.last_taken:
-            return NothingNew("The newest file is the one that was taken last time.")
+            # It lies there still: a worker may have died after the delivery was safe, and before this.
+            trouble = session.after(candidate, connection.when_done, connection.done_folder)  # type: ignore[arg-type]
+            words = "The newest file is the one that was taken last time."
+            return NothingNew(f"{words} {trouble.message}" if trouble else words)
         if candidate.mtime < connection.last_taken.get("mtime", 0):
             return NothingNew("The newest file is older than the one that was taken last; it was left alone.")
         tell("Looking whether it is still being written")
         candidate = session.settled(candidate, wait=settings.PORTAL_SFTP_WAIT, marker=connection.marker)
         path = session.download(candidate, folder, lambda done, in_all: tell("Downloading", done=done, in_all=in_all))
-        trouble = session.after(candidate, connection.when_done, connection.done_folder)  # type: ignore[arg-type]
 
     def afterwards() -> None:
+        if connection.when_done == Connection.WhenDone.LEAVE:
+            return
+        with _session(connection) as session:
+            trouble = session.after(candidate, connection.when_done, connection.done_folder)  # type: ignore[arg-type]
         if trouble is not None:
             raise trouble
 

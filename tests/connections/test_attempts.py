@@ -147,6 +147,54 @@ class TestAnAttempt:
         assert [sync.additions_only for sync in Sync.objects.order_by("pk")] == [True, False]
 
 
+class TestWhatIsDoneWithTheFile:
+    @pytest.fixture
+    def renaming(self, trusted: Connection) -> Connection:
+        Connection.objects.update(when_done="rename")
+        trusted.refresh_from_db()
+        return trusted
+
+    def test_it_is_put_aside_once_the_delivery_is_safe(
+        self, renaming: Connection, put: Put, tables: making.Tables
+    ) -> None:
+        laid = put(tables)
+        assert _fetch(renaming).words == "Took roster.zip."
+        (left,) = laid.parent.iterdir()
+        assert left.name.endswith(".taken")
+
+    def test_it_still_lies_there_where_it_could_not_be_kept(
+        self, renaming: Connection, put: Put, tables: making.Tables, data_dir: Path
+    ) -> None:
+        laid = put(tables)
+        (data_dir / "originals").write_text("The disk is broken here.")
+        assert _fetch(renaming).status == "failed"
+        assert laid.exists()
+        (data_dir / "originals").unlink()
+        Attempt.objects.filter(status="waiting").delete()
+        assert _fetch(renaming).status == "delivered"
+
+    def test_it_is_put_aside_by_the_next_run_where_a_worker_died_before(
+        self, renaming: Connection, put: Put, tables: making.Tables
+    ) -> None:
+        laid = put(tables)
+        Connection.objects.update(when_done="leave")
+        _fetch(renaming)
+        Connection.objects.update(when_done="rename")
+        assert _fetch(renaming).status == "nothing_new"
+        assert not laid.exists()
+
+    def test_it_is_left_where_it_may_only_add_for_it_is_fetched_again(
+        self, renaming: Connection, put: Put, tables: making.Tables
+    ) -> None:
+        laid = put(tables)
+        adding = attempts.ask(renaming, Attempt.Why.NOW)
+        Attempt.objects.filter(pk=adding.pk).update(additions_only=True)
+        tasks.pull(attempt_id=adding.pk)
+        assert laid.exists()
+        assert _fetch(renaming).status == "delivered"
+        assert not laid.exists()
+
+
 class TestFailures:
     def test_three_in_a_row_pause_it_and_its_owner_is_told(self, trusted: Connection, manu: Staff) -> None:
         District.objects.update(owner=manu)
