@@ -8,16 +8,20 @@ finds workers that died, and says which connections are silent. Every step may b
 from __future__ import annotations
 
 import logging
+import shutil
 import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.mail import send_mail
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, transaction
+from django.db import connection as database
 from django.db.models import OuterRef, Q, Subquery
 from django.utils import timezone
 
@@ -38,6 +42,15 @@ RETRY_AFTER: Final = (timedelta(minutes=5), timedelta(minutes=20))
 
 #: A task that was made so long ago and never began is made again.
 QUEUED_FOR: Final = timedelta(minutes=15)
+
+#: So often the lease of an attempt is renewed, in seconds, however silent the server is.
+BEAT: Final = 60.0
+
+#: No attempt and no test takes so long: what lies there from then was left by a worker that was killed.
+LEFT_BEHIND: Final = timedelta(hours=2)
+
+#: A test of which so long nothing was heard is over.
+CHECKUP_LOST: Final = timedelta(minutes=15)
 
 #: Whoever sent something this short a time ago is not asked about.
 SOONEST_LATE: Final = timedelta(hours=3)
@@ -78,10 +91,14 @@ def run(attempt_id: int, *, now: datetime | None = None) -> Sync | None:
         return None
     attempt = Attempt.objects.select_related("connection__district").get(pk=attempt_id)
     connection = attempt.connection
-    incoming = settings.PORTAL_DATA_DIR / "incoming"
-    incoming.mkdir(parents=True, exist_ok=True)
     try:
-        with tempfile.TemporaryDirectory(dir=incoming, prefix=f"attempt-{attempt.pk}-") as folder:
+        if not _still_wanted(attempt, now or timezone.now()):
+            return None
+        incoming = fetching.incoming()
+        with (
+            _kept_alive(attempt),
+            tempfile.TemporaryDirectory(dir=incoming, prefix=f"attempt-{attempt.pk}-") as folder,
+        ):
             fetched = fetching.fetch(connection, Path(folder), _Teller(attempt))
             if isinstance(fetched, fetching.NothingNew):
                 _finish_nothing_new(attempt, fetched, now or timezone.now())
@@ -92,12 +109,54 @@ def run(attempt_id: int, *, now: datetime | None = None) -> Sync | None:
             return sync
     except FetchError as fault:
         _failed(attempt, fault, now or timezone.now())
+    except (OSError, OperationalError, InterfaceError) as fault:
+        logger.error("attempt %s: %s", attempt.pk, type(fault).__name__)
+        _failed(attempt, FetchError("PORTAL-DISK", f"({type(fault).__name__})"), now or timezone.now())
     except Exception as bug:
         logger.error("attempt %s: %s", attempt.pk, type(bug).__name__, exc_info=settings.DEBUG or settings.RAISE_FAULTS)
         _failed(attempt, FetchError("PORTAL-FAULT", f"({type(bug).__name__})"), now or timezone.now())
         if settings.RAISE_FAULTS:
             raise
     return None
+
+
+def _still_wanted(attempt: Attempt, now: datetime) -> bool:
+    """Whether an attempt may run on this day of the district's, which can be another one than when it was asked for.
+    On a day that only adds it only adds, whoever asked."""
+    timetable = attempt.connection.timetable()
+    if timetable is None:
+        return True
+    today = fetching.local_date(attempt.connection.district, now)
+    if attempt.why != Attempt.Why.NOW and any(today in each for each in timetable.blackouts):
+        attempt.mark_called_off(now, "Its turn came on a day without runs.")
+        return False
+    if any(today in each for each in timetable.additions_only):
+        attempt.additions_only = True
+        attempt.save(update_fields=["additions_only"])
+    return True
+
+
+@contextmanager
+def _kept_alive(attempt: Attempt) -> Iterator[None]:
+    """Renew the lease from a thread with a connection of its own: a server may be silent for longer than a lease, or
+    ask to be left alone for a while. That a fetch ends is the business of its own limits."""
+    over = threading.Event()
+
+    def beat() -> None:
+        try:
+            while not over.wait(BEAT):
+                with suppress(DatabaseError):  # SQLite may be busy; the lease outlasts some beats
+                    attempt.renew(timezone.now())
+        finally:
+            database.close()
+
+    thread = threading.Thread(target=beat, name=f"lease of attempt {attempt.pk}", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
 
 
 class _Teller:
@@ -169,6 +228,9 @@ def _failed(attempt: Attempt, fault: FetchError, now: datetime) -> None:
     with transaction.atomic():
         if not attempt.mark_failed(now, fault.code, fault.message):
             return
+        known = Connection.objects.select_for_update().get(pk=connection.pk)
+        if known.state == Connection.State.PAUSED:
+            return
         if not fault.permanent and attempt.number <= len(RETRY_AFTER):
             Attempt.objects.create(
                 connection=connection,
@@ -179,7 +241,7 @@ def _failed(attempt: Attempt, fault: FetchError, now: datetime) -> None:
                 not_before=now + RETRY_AFTER[attempt.number - 1],
             )
             return
-        failures = Connection.objects.select_for_update().get(pk=connection.pk).failures + 1
+        failures = known.failures + 1
         Connection.objects.filter(pk=connection.pk).update(failures=failures)
         if failures < FAILURES_BEFORE_PAUSE:
             return
@@ -210,56 +272,91 @@ def _tell_owner(connection: Connection, fault: FetchError) -> None:
 
 
 def minute(now: datetime | None = None) -> list[int]:
-    """What the minute brings: the ids of attempts that a task must be made for."""
+    """What the minute brings: the ids of attempts that a task must be made for. One connection's trouble is no
+    other one's."""
     moment = now or timezone.now()
     _end_pauses(moment)
     _start_due(moment)
     _find_lost(moment)
     _find_late(moment)
+    _sweep(moment)
     return _to_queue(moment)
+
+
+@contextmanager
+def _alone(connection: Connection) -> Iterator[None]:
+    """Within one transaction; a fault undoes it, is logged, and goes no further."""
+    try:
+        with transaction.atomic():
+            yield
+    except Exception as fault:
+        logger.error("connection %s: %s", connection.pk, type(fault).__name__)
+        if settings.RAISE_FAULTS:
+            raise
 
 
 def _end_pauses(now: datetime) -> None:
     """A pause with a date ends by itself, on the district's calendar."""
     paused = Connection.objects.filter(state=Connection.State.PAUSED, paused_until__isnull=False)
     for connection in paused.filter(paused_until__lte=now.date() + timedelta(days=1)).select_related("district"):
-        if (
-            connection.paused_until
-            and connection.paused_until <= now.astimezone(ZoneInfo(connection.district.time_zone)).date()
-        ):
-            with transaction.atomic():
-                if connection.activate(now, connection.due_after(now)):
-                    _audit(connection, "connection.resumed", now)
+        with _alone(connection):
+            today = fetching.local_date(connection.district, now)
+            if connection.paused_until and connection.paused_until > today:
+                continue
+            if connection.activate(now, connection.due_after(now)):
+                _audit(connection, "connection.resumed", now)
 
 
 def _start_due(now: datetime) -> None:
     """Each run that is due, once; of several that were missed, one. Where an attempt is still under way, it serves."""
     due = Connection.objects.filter(state=Connection.State.ACTIVE, next_due_at__lte=now).select_related("district")
     for connection in due.order_by("next_due_at"):
-        was_due = connection.next_due_at
-        timetable = connection.timetable()
-        if timetable is None or was_due is None:
-            continue
-        found = missed(timetable, was_due - timedelta(seconds=1), now, SPREAD, str(connection.uid))
-        with transaction.atomic():
-            if not connection.claim_due(connection.due_after(now)) or found is None:
-                continue
-            open_attempt = connection.attempts.filter(status__in=Attempt.OPEN).exists()
-            if not open_attempt:
-                Attempt.objects.create(
-                    connection=connection,
-                    why=Attempt.Why.SCHEDULE,
-                    additions_only=found.additions_only,
-                    asked_at=now,
-                    not_before=now,
-                )
+        with _alone(connection):
+            _start(connection, now)
+
+
+def _start(connection: Connection, now: datetime) -> None:
+    was_due = connection.next_due_at
+    timetable = connection.timetable()
+    if was_due is None:
+        return
+    if timetable is None:
+        reason = "Its schedule cannot be read: set days, times and the district's time zone again."
+        if connection.pause(now, reason):
+            _audit(connection, "connection.gave_up", now, after={"reason": reason})
+        return
+    found = missed(timetable, was_due - timedelta(seconds=1), now, SPREAD, str(connection.uid))
+    if not connection.claim_due(connection.due_after(now)) or found is None:
+        return
+    if connection.attempts.filter(status__in=Attempt.OPEN).exists():
+        return
+    with suppress(IntegrityError), transaction.atomic():  # somebody has asked in this very moment: that one serves
+        Attempt.objects.create(
+            connection=connection,
+            why=Attempt.Why.SCHEDULE,
+            additions_only=found.additions_only,
+            asked_at=now,
+            not_before=now,
+        )
 
 
 def _find_lost(now: datetime) -> None:
-    """Attempts whose worker died."""
+    """Attempts and tests whose worker died."""
     lost = Attempt.objects.filter(status=Attempt.Status.RUNNING, claimed_until__lt=now)
     for attempt in lost.select_related("connection__district__owner"):
-        _failed(attempt, FetchError("WORKER-LOST"), now)
+        with _alone(attempt.connection):
+            _failed(attempt, FetchError("WORKER-LOST"), now)
+    for checkup in Checkup.objects.filter(ended_at=None, started_at__lt=now - CHECKUP_LOST):
+        step = fetching.failed("Test", FetchError("WORKER-LOST"), 0.0)
+        checkup.end(now, [*checkup.steps, fetching.as_json(step)])
+
+
+def _sweep(now: datetime) -> None:
+    """Pupils' data does not lie about: folders that a killed worker left."""
+    with suppress(OSError):
+        for left in fetching.incoming().iterdir():
+            if left.is_dir() and left.stat().st_mtime < (now - LEFT_BEHIND).timestamp():
+                shutil.rmtree(left, ignore_errors=True)
 
 
 def _find_late(now: datetime) -> None:
@@ -270,19 +367,23 @@ def _find_late(now: datetime) -> None:
     )
     doubtful = active.filter(Q(last_came__lt=now - SOONEST_LATE) | Q(late_since__isnull=False))
     for connection in doubtful.select_related("district"):
-        timetable = connection.timetable()
-        delivered = connection.attempts.filter(status=Attempt.Status.DELIVERED, ended_at__isnull=False)
-        came = [ended for ended in delivered.values_list("ended_at", flat=True)[: GAPS + 1] if ended is not None]
-        if timetable is None or not came:
-            continue
-        gaps = [later - earlier for later, earlier in pairwise(came)]
-        late = is_late(timetable, gaps, came[0], now)
-        if late == (connection.late_since is not None):
-            continue
-        with transaction.atomic():
-            Connection.objects.filter(pk=connection.pk).update(late_since=now if late else None)
-            if late:
-                _audit(connection, "connection.late", now, after={"last": came[0].isoformat()})
+        with _alone(connection):
+            _judge(connection, now)
+
+
+def _judge(connection: Connection, now: datetime) -> None:
+    timetable = connection.timetable()
+    delivered = connection.attempts.filter(status=Attempt.Status.DELIVERED, ended_at__isnull=False)
+    came = [ended for ended in delivered.values_list("ended_at", flat=True)[: GAPS + 1] if ended is not None]
+    if timetable is None or not came:
+        return
+    gaps = [later - earlier for later, earlier in pairwise(came)]
+    late = is_late(timetable, gaps, came[0], now)
+    if late == (connection.late_since is not None):
+        return
+    Connection.objects.filter(pk=connection.pk).update(late_since=now if late else None)
+    if late:
+        _audit(connection, "connection.late", now, after={"last": came[0].isoformat()})
 
 
 def _to_queue(now: datetime) -> list[int]:
@@ -303,13 +404,20 @@ def _to_queue(now: datetime) -> list[int]:
 def check(checkup_id: int, *, now: datetime | None = None) -> Checkup:
     """Let the doctor look, step by step; each step is kept as soon as it is done, for the page that watches."""
     checkup = Checkup.objects.select_related("connection__district").get(pk=checkup_id)
+    if checkup.ended_at is not None:
+        return checkup
     steps: list[dict[str, Any]] = []
-    for step in fetching.probe(checkup.connection):
-        steps.append(fetching.as_json(step))
-        Checkup.objects.filter(pk=checkup.pk).update(steps=steps)
-    passed = bool(steps) and all(step["outcome"] != "failed" for step in steps)
-    Checkup.objects.filter(pk=checkup.pk).update(ended_at=now or timezone.now(), passed=passed)
-    checkup.refresh_from_db()
+    try:
+        for step in fetching.probe(checkup.connection):
+            steps.append(fetching.as_json(step))
+            Checkup.objects.filter(pk=checkup.pk).update(steps=steps)
+    except Exception as fault:
+        logger.error("checkup %s: %s", checkup.pk, type(fault).__name__)
+        code = "PORTAL-DISK" if isinstance(fault, OSError | OperationalError) else "PORTAL-FAULT"
+        steps.append(fetching.as_json(fetching.failed("Test", FetchError(code, f"({type(fault).__name__})"), 0.0)))
+        if settings.RAISE_FAULTS:
+            raise
+    checkup.end(now or timezone.now(), steps)
     return checkup
 
 

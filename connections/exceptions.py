@@ -273,6 +273,11 @@ _PORTAL: Final = {
         "staff",
     ),
     "WORKER-LOST": _passing("The worker on this attempt was lost.", "It is tried again by itself."),
+    "PORTAL-DISK": _passing(
+        "The portal's own disk or database did not take what came.",
+        "It is tried again by itself. Look whether the disk of PORTAL_DATA_DIR is full.",
+        "staff",
+    ),
     "PORTAL-FAULT": _lasting(
         "The portal could not finish this.",
         "Nothing was received. Tell the developers the time of this attempt.",

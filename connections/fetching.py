@@ -78,6 +78,13 @@ def fetch(connection: Connection, folder: Path, tell: Teller) -> Fetched | Nothi
         raise FetchError("CONN-SEALED") from None
 
 
+def incoming() -> Path:
+    """Where deliveries lie until they are kept; emptied after each, and swept after workers that were killed."""
+    folder: Path = settings.PORTAL_DATA_DIR / "incoming"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
 def missing(connection: Connection) -> str:
     """What has to be set before anything can be fetched, in a sentence; "" if nothing."""
     if connection.kind == Connection.Kind.REST:
@@ -320,15 +327,19 @@ def _probe_folder(connection: Connection, folder: Path, pattern: str) -> Iterato
 
 
 def _remember_host_key(connection: Connection, server: sftp.Server) -> None:
-    """What the server shows, for a person to compare and confirm. No credential is sent for it."""
-    shown = str(sftp.host_key(server))
-    Connection.objects.filter(pk=connection.pk).update(host_key_seen=shown)
+    """What the server shows, for a person to compare and confirm. No credential is sent for it. Of a server that is no
+    longer the connection's nothing is remembered."""
+    try:
+        shown = str(sftp.host_key(server))
+    except FetchError:
+        return  # it took the first contact, and not this one: the next test asks again
+    Connection.objects.filter(pk=connection.pk, host=server.host, port=server.port).update(host_key_seen=shown)
 
 
 def _probe_sample(connection: Connection, pattern: str) -> Iterator[Step]:
     """The newest delivery is fetched, read and checked as a sync would, and thrown away."""
     started = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir=settings.PORTAL_DATA_DIR, prefix="probe-") as folder:
+    with tempfile.TemporaryDirectory(dir=incoming(), prefix="probe-") as folder:
         try:
             with _session(connection) as session:
                 candidate = session.newest(pattern)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, URLValidator
-from django.db import models
+from django.db import models, transaction
 from django.db.models import F, OuterRef, Q, Subquery
 from django.utils import timezone
 
@@ -188,10 +188,13 @@ class Connection(models.Model):
     # -- when it runs
 
     def timetable(self) -> Schedule | None:
-        """The schedule on the district's clock, None if it runs only when asked."""
+        """The schedule on the district's clock, None if it runs only when asked, or what is stored is no schedule."""
         if not self.schedule:
             return None
-        return Schedule.from_json({**self.schedule, "zone": self.district.time_zone})
+        try:
+            return Schedule.from_json({**self.schedule, "zone": self.district.time_zone}).checked()
+        except (TypeError, ValueError):
+            return None
 
     def due_after(self, now: datetime) -> datetime | None:
         """When the next run after `now` starts, its place in `SPREAD` included."""
@@ -241,15 +244,26 @@ class Connection(models.Model):
         )
 
     def pause(self, now: datetime, reason: str, *, by: Staff | None = None, until: Any = None) -> bool:
-        """Stop for a reason; `by` None means that the portal did it. `until`: the first date on which it runs again."""
-        return self._move(
-            now,
-            [self.State.SETUP, self.State.ACTIVE],
-            self.State.PAUSED,
-            paused_by=by,
-            pause_reason=reason[:300],
-            paused_until=until,
-            next_due_at=None,
+        """From service into a pause, for a reason; False if it was not in service. `by` None means that the portal did
+        it. `until`: the first date on which it runs again. An attempt that is under way is called off."""
+        with transaction.atomic():
+            paused = self._move(
+                now,
+                [self.State.ACTIVE],
+                self.State.PAUSED,
+                paused_by=by,
+                pause_reason=reason[:300],
+                paused_until=until,
+                next_due_at=None,
+            )
+            if paused:
+                self.call_off(now, "The connection was paused before this ended.")
+        return paused
+
+    def call_off(self, now: datetime, words: str) -> None:
+        """End the attempt that waits or runs, if there is one: its worker finds out, and delivers nothing."""
+        self.attempts.filter(status__in=Attempt.OPEN).update(
+            status=Attempt.Status.CALLED_OFF, ended_at=now, claim=None, claimed_until=None, words=words[:500]
         )
 
     def _move(self, now: datetime, of: list[Connection.State], to: Connection.State, **values: Any) -> bool:
@@ -345,6 +359,7 @@ class Attempt(models.Model):
         RUNNING = "running", "running"
         DELIVERED = "delivered", "delivered"
         NOTHING_NEW = "nothing_new", "nothing new"
+        CALLED_OFF = "called_off", "called off"
         FAILED = "failed", "failed"
 
     OPEN = (Status.WAITING, Status.RUNNING)
@@ -409,11 +424,22 @@ class Attempt(models.Model):
             )
         )
 
+    def renew(self, now: datetime) -> bool:
+        """Renew the lease while there is nothing to say; False if the claim was lost."""
+        return bool(
+            Attempt.objects.filter(pk=self.pk, claim=self.claim, status=self.Status.RUNNING).update(
+                claimed_until=now + ATTEMPT_LEASE
+            )
+        )
+
     def mark_delivered(self, now: datetime, sync: Sync, words: str, size: int) -> bool:
-        return self._end(now, self.Status.DELIVERED, sync=sync, words=words, bytes_done=size, bytes_in_all=size)
+        return self._end(now, self.Status.DELIVERED, sync=sync, words=words[:500], bytes_done=size, bytes_in_all=size)
 
     def mark_nothing_new(self, now: datetime, words: str) -> bool:
-        return self._end(now, self.Status.NOTHING_NEW, words=words)
+        return self._end(now, self.Status.NOTHING_NEW, words=words[:500])
+
+    def mark_called_off(self, now: datetime, words: str) -> bool:
+        return self._end(now, self.Status.CALLED_OFF, words=words[:500])
 
     def mark_failed(self, now: datetime, code: str, words: str) -> bool:
         return self._end(now, self.Status.FAILED, code=code, words=words[:500])
@@ -449,3 +475,9 @@ class Checkup(models.Model):
 
     def __str__(self) -> str:
         return f"checkup {self.pk}"
+
+    def end(self, now: datetime, steps: list[dict[str, Any]]) -> None:
+        """It passed if there were steps and none failed."""
+        passed = bool(steps) and all(step["outcome"] != "failed" for step in steps)
+        Checkup.objects.filter(pk=self.pk).update(ended_at=now, steps=steps, passed=passed)
+        self.refresh_from_db()

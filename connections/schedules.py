@@ -102,6 +102,12 @@ class Schedule:
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ValueError("This is not a schedule: set days, times and zone again.") from None
 
+    def checked(self) -> Schedule:
+        """This one, if days, times and zone can be worked with. Raises ValueError."""
+        if not self.days <= set(range(7)) or not _is_zone(self.zone):
+            raise ValueError("This is not a schedule: set days, times and zone again.")
+        return self
+
     def problems(self) -> list[str]:
         """What is wrong with it, in sentences for the person who sets it; empty if it can be used."""
         found = []

@@ -16,6 +16,7 @@ ATTEMPT_WORDS: dict[str, Words] = {
     Attempt.Status.RUNNING: Words("running", "On its way", "", "nobody"),
     Attempt.Status.DELIVERED: Words("good", "Delivered", "", "nobody"),
     Attempt.Status.NOTHING_NEW: Words("ended", "Nothing new", "", "nobody"),
+    Attempt.Status.CALLED_OFF: Words("ended", "Called off", "", "nobody"),
     Attempt.Status.FAILED: Words("refused", "Failed", "", "nobody"),
 }
 

@@ -96,7 +96,7 @@ class Migration(migrations.Migration):
                 ('asked_at', models.DateTimeField(default=django.utils.timezone.now)),
                 ('started_at', models.DateTimeField(null=True)),
                 ('ended_at', models.DateTimeField(null=True)),
-                ('status', models.CharField(choices=[('waiting', 'waiting for a worker'), ('running', 'running'), ('delivered', 'delivered'), ('nothing_new', 'nothing new'), ('failed', 'failed')], default='waiting', max_length=12)),
+                ('status', models.CharField(choices=[('waiting', 'waiting for a worker'), ('running', 'running'), ('delivered', 'delivered'), ('nothing_new', 'nothing new'), ('called_off', 'called off'), ('failed', 'failed')], default='waiting', max_length=12)),
                 ('claim', models.UUIDField(null=True)),
                 ('claimed_until', models.DateTimeField(null=True)),
                 ('phase', models.CharField(blank=True, default='', max_length=120)),

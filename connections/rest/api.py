@@ -82,11 +82,12 @@ class Api:
 class Limits:
     """How long and how much one pull may be. Seconds and bytes.
 
-    `tries` are attempts at one page; `longest_wait` caps what a Retry-After may ask, `longest_backoff` our own pauses.
+    `seconds` stays below what the queue lets a task take, so that a pull that is too long ends in words. `tries` are
+    attempts at one page; `longest_wait` caps what a Retry-After may ask, `longest_backoff` our own pauses.
     `at_once` is how many questions this process has at one host at a time (Infinite Campus allows five).
     """
 
-    seconds: float = 3600
+    seconds: float = 3000
     size: int = 4 << 30
     page_size: int = 256 << 20
     pages: int = 50_000

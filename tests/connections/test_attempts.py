@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,11 +12,11 @@ import pytest
 from django.core import mail
 from django.utils import timezone
 
-from connections import attempts, tasks
+from connections import attempts, fetching, tasks
 from connections.exceptions import FetchError
 from connections.models import Attempt, Checkup, Connection
 from rosters import making
-from rosters.models import AuditEvent, District, Sync
+from rosters.models import AuditEvent, Delivery, District, Sync
 from tests.connections.sshd import Sshd
 from tests.queue import work_off
 
@@ -195,7 +196,73 @@ class TestWhatIsDoneWithTheFile:
         assert not laid.exists()
 
 
+class TestCalledOff:
+    def test_a_pause_calls_off_what_waits_and_nothing_is_tried_again(self, scheduled: Connection) -> None:
+        now = timezone.now()
+        attempt = attempts.ask(scheduled, Attempt.Why.NOW, now=now)
+        attempt.start(now)
+        attempts._failed(attempt, FetchError("CONN-REFUSED"), now)
+        assert scheduled.pause(now, "Rollover")
+        retry = scheduled.attempts.get(number=2)
+        assert retry.status == "called_off"
+        assert attempts.minute(now + timedelta(hours=1)) == []
+
+    def test_what_runs_while_it_is_paused_delivers_nothing(
+        self, scheduled: Connection, put: Put, tables: making.Tables
+    ) -> None:
+        laid = put(tables)
+        attempt = attempts.ask(scheduled, Attempt.Why.NOW)
+        attempt.start(timezone.now())
+        scheduled.pause(timezone.now(), "Rollover")
+        fetched = fetching.Fetched(laid, laid.name, Delivery.Origin.SFTP, "Took it.", {}, full=True)
+        with pytest.raises(FetchError):
+            attempts._receive(attempt, fetched, timezone.now())
+        assert not Sync.objects.exists()
+        attempts._failed(attempt, FetchError("CONN-REFUSED"), timezone.now())
+        assert not scheduled.attempts.filter(status="waiting").exists()
+
+    def test_a_try_whose_turn_comes_on_a_day_without_runs_is_called_off(self, scheduled: Connection) -> None:
+        always = {"first": "2020-01-01", "last": "2090-01-01", "words": "Summer"}
+        attempt = Attempt.objects.create(connection=scheduled, why="retry", number=2)
+        Connection.objects.update(schedule={**EVERY_DAY, "blackouts": [always]})
+        tasks.pull(attempt_id=attempt.pk)
+        attempt.refresh_from_db()
+        assert (attempt.status, attempt.words) == ("called_off", "Its turn came on a day without runs.")
+
+    def test_on_a_day_on_which_nothing_is_removed_asking_by_hand_adds_only_too(
+        self, scheduled: Connection, put: Put, tables: making.Tables
+    ) -> None:
+        put(tables)
+        always = {"first": "2020-01-01", "last": "2090-01-01", "words": "Testing"}
+        Connection.objects.update(schedule={**EVERY_DAY, "additions_only": [always]})
+        attempt = _fetch(scheduled)
+        assert attempt.sync is not None
+        assert attempt.additions_only and attempt.sync.additions_only
+
+
 class TestFailures:
+    def test_a_full_disk_is_tried_again_and_named(
+        self, trusted: Connection, put: Put, tables: making.Tables, data_dir: Path
+    ) -> None:
+        put(tables)
+        (data_dir / "originals").write_text("No folder can be made here.")
+        attempt = _fetch(trusted)
+        assert (attempt.status, attempt.code) == ("failed", "PORTAL-DISK")
+        assert trusted.attempts.filter(status="waiting", number=2).exists()
+
+    def test_a_folder_that_cannot_be_made_ends_the_attempt_too(self, trusted: Connection, data_dir: Path) -> None:
+        (data_dir / "incoming").write_text("No folder.")
+        assert _fetch(trusted).code == "PORTAL-DISK"
+
+    def test_a_test_that_meets_a_fault_of_ours_ends_and_says_so(
+        self, trusted: Connection, put: Put, tables: making.Tables, data_dir: Path
+    ) -> None:
+        put(tables)
+        (data_dir / "incoming").write_text("No folder.")
+        checkup = attempts.check(Checkup.objects.create(connection=trusted).pk)
+        assert checkup.ended_at is not None and checkup.passed is False
+        assert checkup.steps[-1]["code"] == "PORTAL-DISK"
+
     def test_three_in_a_row_pause_it_and_its_owner_is_told(self, trusted: Connection, manu: Staff) -> None:
         District.objects.update(owner=manu)
         trusted.refresh_from_db()
@@ -230,6 +297,46 @@ class TestFailures:
 
 
 class TestEveryMinute:
+    def test_one_schedule_that_cannot_be_read_stops_no_other_connection(
+        self, scheduled: Connection, cedar: District
+    ) -> None:
+        due = scheduled.next_due_at
+        assert due is not None
+        broken = Connection.objects.create(district=cedar, kind="rest", base_url="https://sis.example.org")
+        broken.activate(timezone.now(), due - timedelta(seconds=1))
+        Connection.objects.filter(pk=broken.pk).update(schedule={"days": ["Monday"], "times": "late"})
+        (started,) = attempts.minute(due)
+        assert Attempt.objects.get(pk=started).connection == scheduled
+        broken.refresh_from_db()
+        assert broken.state == "paused"
+        assert "cannot be read" in broken.pause_reason
+
+    def test_one_district_whose_zone_is_unknown_stops_no_other_connection(self, scheduled: Connection) -> None:
+        due = scheduled.next_due_at
+        nowhere = District.objects.create(name="Nowhere", site_code="9", time_zone="Mars/Olympus")
+        broken = Connection.objects.create(district=nowhere, kind="rest", schedule=EVERY_DAY)
+        broken.activate(timezone.now(), due)
+        resting = Connection.objects.create(district=nowhere, kind="rest", schedule=EVERY_DAY)
+        resting.activate(timezone.now(), None)
+        resting.pause(timezone.now(), "Summer", until=timezone.localdate())
+        (started,) = attempts.minute(due)
+        assert Attempt.objects.get(pk=started).connection == scheduled
+
+    def test_a_test_whose_worker_died_is_over_after_a_while(self, scheduled: Connection) -> None:
+        checkup = Checkup.objects.create(connection=scheduled)
+        attempts.minute(timezone.now() + timedelta(minutes=16))
+        checkup.refresh_from_db()
+        assert (checkup.passed, checkup.steps[-1]["code"]) == (False, "WORKER-LOST")
+
+    def test_what_a_killed_worker_left_on_the_disk_is_swept(self, scheduled: Connection, data_dir: Path) -> None:
+        left = data_dir / "incoming" / "attempt-1-x"
+        left.mkdir(parents=True)
+        (left / "delivery.zip.part").write_bytes(b"pupils")
+        attempts.minute()
+        assert left.exists()
+        attempts.minute(timezone.now() + timedelta(hours=3))
+        assert not left.exists()
+
     def test_what_is_due_is_started_once_and_the_next_run_is_set(self, scheduled: Connection) -> None:
         due = scheduled.next_due_at
         assert due is not None
@@ -307,3 +414,18 @@ def test_the_mail_to_the_owner_names_no_secret(trusted: Connection, manu: Staff,
     assert sent.to == [manu.email]
     assert "paused" in sent.subject
     assert "PRIVATE KEY" not in sent.body
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_lease_lasts_through_a_long_silence(trusted: Connection, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "BEAT", 0.02)
+    attempt = attempts.ask(trusted, Attempt.Why.NOW)
+    attempt.start(timezone.now())
+    Attempt.objects.update(claimed_until=timezone.now() - timedelta(minutes=1))
+    with attempts._kept_alive(attempt):
+        until = time.monotonic() + 10
+        while Attempt.objects.filter(claimed_until__lt=timezone.now()).exists() and time.monotonic() < until:
+            time.sleep(0.05)
+    assert attempts.minute() == []
+    attempt.refresh_from_db()
+    assert attempt.status == "running"
