@@ -26,7 +26,7 @@ from connections.sealing import SealBroken
 from connections.steps import Step
 from rosters import reading, validating
 from rosters.frames import CheckOptions, Delivered
-from rosters.models import Delivery, District
+from rosters.models import Delivery, District, Sync
 from rosters.oneroster.products import PRODUCTS
 
 #: A delta pull asks for what changed since this long before the last pull: clocks differ, and long exports overlap.
@@ -245,10 +245,16 @@ def _pull(connection: Connection, folder: Path, tell: Teller) -> Fetched:
 
 
 def _since(connection: Connection, now: datetime) -> datetime | None:
-    """From when on changes are asked for; None: everything is."""
+    """From when on changes are asked for; None: everything is. Changes are worth something only upon what came before
+    them: so everything is asked for too where the last pull did not become live (it waits, was refused, or gave way),
+    or something else did since: an upload, an undo."""
     last = connection.last_taken.get("started")
     full = connection.last_full_at
     if not connection.deltas or not last or full is None or now - full >= FULL_EVERY or not connection.district.version:
+        return None
+    latest = Sync.objects.filter(district=connection.district_id).order_by("-received_at", "-pk").first()
+    live = latest is not None and latest.status in (Sync.Status.APPLIED, Sync.Status.UNCHANGED)
+    if not live or not connection.attempts.filter(sync=latest).exists():
         return None
     return datetime.fromisoformat(last) - OVERLAP
 

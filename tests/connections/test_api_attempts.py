@@ -116,6 +116,25 @@ def test_only_what_changed_is_asked_for_until_a_week_is_over(api: Connection, al
     assert "everything" in _fetch(api).words
 
 
+def test_changes_are_asked_for_only_upon_what_became_live(api: Connection, alice: Staff) -> None:
+    Connection.objects.update(deltas=True)
+    first = _live(_fetch(api), alice)
+    waits = _fetch(api)
+    assert "what changed" in waits.words
+    assert "everything" in _fetch(api).words, "the one before waits still, and would be lost"
+    work_off()
+    assert "what changed" in _fetch(api).words
+    work_off()
+    syncs.receive(api.district, _bytes_of(first), origin="upload", name="other.zip")
+    assert "everything" in _fetch(api).words, "something else came in between"
+
+
+def _bytes_of(sync: Sync) -> Path:
+    """The bytes that a sync was made of."""
+    assert sync.delivery is not None
+    return syncs.store().original(sync.district_id, sync.delivery.sha256)
+
+
 def test_the_doctor_finds_every_step_in_order_and_stores_nothing(api: Connection) -> None:
     checkup = attempts.check(Checkup.objects.create(connection=api).pk)
     assert checkup.passed, checkup.steps
