@@ -16,13 +16,15 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.decorators import method_decorator
+from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_GET, require_POST
 
 from connections import attempts, fetching, tasks
 from connections.apps import RUN
 from connections.exceptions import FAULTS
-from connections.forms import FIELDS, KIND_SECRETS, AllowanceForm, ConnectionForm, PauseForm, ScheduleForm
-from connections.models import Allowance, Attempt, Checkup, Connection, latest_attempts
+from connections.forms import FIELDS, KIND_SECRETS, SOURCE, AllowanceForm, ConnectionForm, PauseForm, ScheduleForm
+from connections.models import SECRETS, Allowance, Attempt, Checkup, Connection, latest_attempts
 from connections.schedules import Schedule, runs, sentence
 from connections.vendors import VENDORS
 from connections.words import ATTEMPT_WORDS, connection_words
@@ -116,7 +118,14 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     # -- adding and changing
 
+    @method_decorator(sensitive_post_parameters(*SECRETS))
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+        """Reports of faults leave the secrets out."""
+        return super().changeform_view(request, *args, **kwargs)
+
     def add_view(self, request: HttpRequest, form_url: str = "", extra_context: Any = None) -> Any:
+        if not self.has_add_permission(request):
+            raise PermissionDenied
         chosen = _number(request, "district") or 0
         if request.GET.get("kind") not in FIELDS or not District.objects.filter(pk=chosen).exists():
             return TemplateResponse(
@@ -148,10 +157,15 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         with transaction.atomic():
-            moved = change and {"host", "port"} & set(form.changed_data)
-            super().save_model(request, obj, form, change)
-            if moved:
-                obj.forget_host_key()
+            if change:
+                # Only what the form is about: the minute and an attempt may write the rest meanwhile.
+                obj.save(update_fields=[*FIELDS[obj.kind], "sealed"])
+                if set(SOURCE[obj.kind]) & set(form.changed_data):
+                    obj.forget_what_was_taken(timezone.now())
+                if {"host", "port"} & set(form.changed_data):
+                    obj.forget_host_key()
+            else:
+                super().save_model(request, obj, form, change)
             names = form.changed_names if change else list(FIELDS[obj.kind])
             if names:
                 action = "connection.changed" if change else "connection.added"
@@ -366,8 +380,10 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         before = connection.schedule
         with transaction.atomic():
             connection.schedule = timetable.as_json()
-            due = connection.due_after(timezone.now()) if connection.state == Connection.State.ACTIVE else None
-            Connection.objects.filter(pk=connection.pk).update(schedule=connection.schedule, next_due_at=due)
+            own = Connection.objects.filter(pk=connection.pk)
+            own.update(schedule=connection.schedule)
+            # It may have been paused in this moment.
+            own.filter(state=Connection.State.ACTIVE).update(next_due_at=connection.due_after(timezone.now()))
             _audit(request, connection, "connection.scheduled", connection.schedule, before=before)
 
     def preview(self, request: HttpRequest, pk: int) -> HttpResponse:

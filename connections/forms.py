@@ -59,6 +59,21 @@ _ONLY_WITH: Final = {
 
 #: What tells where secrets are sent: if one of these changes, the secrets must be given anew.
 _WHERE: Final = {"sftp": ("host", "port"), "rest": ("base_url", "token_url")}
+#: A private key is never sent: a login only proves that we have it, and of a pair made here nobody could give it.
+_SENT: Final = {"sftp": ("password",), "rest": ("key", "secret")}
+
+#: What tells which deliveries are meant: if one of these changes, what was taken before says nothing any more.
+SOURCE: Final = {
+    "sftp": ("side", "host", "port", "username", "path"),
+    "rest": ("base_url", "version", "auth", "key", "token_url"),
+}
+
+
+class WriteOnlyText(forms.Textarea):
+    """Lines that go in and never come out, also where the form is shown again because something was wrong."""
+
+    def format_value(self, value: Any) -> None:
+        return None
 
 
 class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -121,7 +136,7 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
             label=words.get(name) or SECRETS[name].capitalize(),
             required=False,
             strip=not lines,
-            widget=forms.Textarea(attrs={**attributes, "rows": 3})
+            widget=WriteOnlyText(attrs={**attributes, "rows": 3})
             if lines
             else forms.PasswordInput(attrs=attributes, render_value=False),
             help_text=_SECRET_HELP[name],
@@ -129,9 +144,16 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean(self) -> dict[str, Any]:
         data = super().clean() or {}
+        for name in ("base_url", "token_url"):
+            self._holds_no_secret(name, data.get(name) or "")
         self._needed(data)
         self._secrets_stay_with_their_server(data)
         return data
+
+    def _holds_no_secret(self, name: str, url: str) -> None:
+        """Addresses are shown and kept as they are: a password or a key in one would be too."""
+        if "@" in url.partition("://")[2].partition("/")[0] or ("?" in url and name == "base_url"):
+            self.add_error(name, "Leave out user name, password and query: what stands here is shown to everybody.")
 
     def _needed(self, data: dict[str, Any]) -> None:
         needed: tuple[str, ...] = ("base_url",) if self.kind == "rest" else ("host", "username", "path")
@@ -149,7 +171,7 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
             return
         before = Connection.objects.get(pk=self.instance.pk)
         moved = [name for name in _WHERE[self.kind] if _place(getattr(before, name)) != _place(data.get(name))]
-        for name in KIND_SECRETS[self.kind]:
+        for name in _SENT[self.kind]:
             if moved and before.has_secret(name) and not data.get(name):
                 self.add_error(name, "The server is another one now: give this anew.")
 

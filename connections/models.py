@@ -288,6 +288,13 @@ class Connection(models.Model):
         )
         self.refresh_from_db()
 
+    def forget_what_was_taken(self, now: datetime) -> None:
+        """The source is another one now: nothing of it is old, and no changes of it are known. What is under way still
+        comes from the one before."""
+        Connection.objects.filter(pk=self.pk).update(last_taken={}, last_full_at=None)
+        self.call_off(now, "The connection was changed before this ended.")
+        self.refresh_from_db()
+
     def claim_due(self, then: datetime | None) -> bool:
         """Take the run that is due, and set the next one; False if somebody else took it."""
         return bool(

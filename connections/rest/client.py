@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, Self, TypeVar
@@ -69,7 +69,7 @@ class _Bearer(AuthBase):
 class Token:
     """`ends` on the monotonic clock. `scope` is what was granted, where the server says it."""
 
-    value: str
+    value: str = field(repr=False)
     seconds: float | None
     ends: float
     scope: str

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Sequence
+from ipaddress import ip_address
 from typing import Any
 
 import requests
@@ -17,6 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 
 from connections import addresses
 from connections.addresses import Network
+from connections.exceptions import FetchError
 
 #: Where no time-out is set by the request, in seconds.
 _CONNECT = 60.0
@@ -31,6 +33,10 @@ def session(allowed: Sequence[Network] = (), ca_file: str = "") -> requests.Sess
     made.mount("https://", adapter)
     made.mount("http://", adapter)
     return made
+
+
+def _on_this_machine(made: socket.socket) -> bool:
+    return ip_address(made.getpeername()[0].partition("%")[0]).is_loopback
 
 
 class _Session(requests.Session):
@@ -50,6 +56,9 @@ class _Guarded(HTTPAdapter):
         def guarded(connection: HTTPConnection) -> socket.socket:
             timeout = connection.timeout if isinstance(connection.timeout, int | float) else _CONNECT
             made = addresses.connect(connection._dns_host, connection.port, timeout=timeout, allowed=allowed)
+            if not isinstance(connection, HTTPSConnection) and not _on_this_machine(made):
+                made.close()  # the name led to this machine when the address was checked, and no longer does
+                raise FetchError("API-URL", "It begins with http://, which anybody on the way can read.")
             made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return made
 

@@ -6,11 +6,14 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.admin import site
 from django.db import connection as database
-from django.test import Client
+from django.test import Client, RequestFactory
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from connections import fetching
+from connections.forms import ConnectionForm
 from connections.models import Allowance, Attempt, Checkup, Connection
 from rosters.models import AuditEvent, District
 
@@ -104,6 +107,58 @@ class TestSettingUp:
         sftp.refresh_from_db()
         assert (sftp.host, sftp.host_key) == ("new.example.org", "")
 
+    def test_a_private_key_does_not_come_back_where_something_else_was_wrong(
+        self, cedar: District, manu: Staff
+    ) -> None:
+        answer = _logged_in(manu).post(
+            f"/admin/connections/connection/add/?district={cedar.pk}&kind=sftp",
+            {**SFTP, "host": "", "login": "key", "private_key": "-----BEGIN OPENSSH PRIVATE KEY-----\nc29tZXRoaW5n"},
+        )
+        assert b"This is needed" in answer.content
+        assert b"c29tZXRoaW5n" not in answer.content
+        assert b"correct horse" not in answer.content
+
+    def test_another_server_gets_proof_of_the_key_pair_that_was_made_here(self, sftp: Connection, manu: Staff) -> None:
+        """Nobody could give the private half anew, and no login sends it."""
+        fetching.make_key_pair(sftp)
+        sftp.keep_secret("password", "")
+        sftp.save()
+        _logged_in(manu).post(_page(sftp), {**SFTP, "host": "new.example.org", "login": "key", "password": ""})
+        sftp.refresh_from_db()
+        assert sftp.host == "new.example.org"
+        assert sftp.has_secret("private_key")
+
+    @pytest.mark.parametrize("url", ["https://me:correct@sis.example.org/v1p1", "https://sis.example.org/v1p1?key=1"])
+    def test_an_address_holds_no_secret(self, cedar: District, manu: Staff, url: str) -> None:
+        answer = _logged_in(manu).post(
+            f"/admin/connections/connection/add/?district={cedar.pk}&kind=rest", {**API, "base_url": url}
+        )
+        assert b"is shown to everybody" in answer.content
+        assert not Connection.objects.exists()
+
+    def test_another_source_is_not_judged_by_what_came_from_the_one_before(self, sftp: Connection, manu: Staff) -> None:
+        Connection.objects.update(last_taken={"mtime": 4_000_000_000}, last_full_at=timezone.now())
+        attempt = Attempt.objects.create(connection=sftp, why="retry", number=2)
+        _logged_in(manu).post(_page(sftp), {**SFTP, "password": "", "path": "other/*.zip"})
+        sftp.refresh_from_db()
+        attempt.refresh_from_db()
+        assert (sftp.last_taken, sftp.last_full_at, attempt.status) == ({}, None, "called_off")
+
+    def test_settings_that_are_saved_overwrite_nothing_that_happened_meanwhile(
+        self, sftp: Connection, manu: Staff
+    ) -> None:
+        """The form read the connection before it was paused, and is saved after."""
+        sftp.activate(timezone.now(), None)
+        form = ConnectionForm({**SFTP, "password": "", "marker": "done"}, instance=Connection.objects.get(pk=sftp.pk))
+        assert form.is_valid(), form.errors
+        sftp.pause(timezone.now(), "It failed 3 times in a row.")
+        request = RequestFactory().post("/")
+        request.user = manu
+        page = site._registry[Connection]
+        page.save_model(request, form.save(commit=False), form, True)
+        sftp.refresh_from_db()
+        assert (sftp.state, sftp.marker) == ("paused", "done")
+
     def test_the_district_and_the_way_are_asked_for_first(self, cedar: District, manu: Staff) -> None:
         answer = _logged_in(manu).get("/admin/connections/connection/add/")
         assert b"How will the roster arrive?" in answer.content
@@ -148,6 +203,9 @@ class TestWhoMayWhat:
         for button in self.BUTTONS[2:]:
             assert client.post(_page(sftp, button)).status_code == 403, button
 
+    def test_who_may_not_add_one_is_not_asked_for_a_district(self, sftp: Connection, vera: Staff) -> None:
+        assert _logged_in(vera).get("/admin/connections/connection/add/").status_code == 403
+
     def test_nothing_happens_by_looking(self, sftp: Connection, alice: Staff) -> None:
         client = _logged_in(alice)
         for button in self.BUTTONS:
@@ -155,6 +213,13 @@ class TestWhoMayWhat:
 
 
 class TestButtons:
+    def test_a_pause_is_no_way_round_the_test(self, sftp: Connection, manu: Staff) -> None:
+        client = _logged_in(manu)
+        client.post(_page(sftp, "pause"), {"reason": "Not yet"})
+        client.post(_page(sftp, "start"))
+        sftp.refresh_from_db()
+        assert sftp.state == "setup"
+
     def test_it_goes_into_service_only_after_a_test_that_passed(self, sftp: Connection, manu: Staff) -> None:
         client = _logged_in(manu)
         answer = client.post(_page(sftp, "start"), follow=True)
