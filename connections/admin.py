@@ -40,9 +40,9 @@ HTMX_STOP_POLLING = 286
 
 _HEADINGS = {
     "sftp": (
-        ("Where the file is", ("host", "port", "path")),
+        ("Where the file is", ("side", "host", "port", "path")),
         ("How we log in", ("username", "login", "password", "private_key")),
-        ("The file", ("marker", "when_done", "done_folder")),
+        ("The file", ("formats", "marker", "when_done", "done_folder")),
     ),
     "rest": (
         ("Where the API is", ("vendor", "base_url", "version")),

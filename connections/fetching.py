@@ -135,6 +135,12 @@ def _allowed(connection: Connection) -> Any:
     return connection.allowed_networks(local_date(connection.district, timezone.now()))
 
 
+def _formats(connection: Connection) -> tuple[Literal["zip", "csv"], ...]:
+    if connection.formats == Connection.Formats.ANY:
+        return ("zip", "csv")
+    return ("zip",) if connection.formats == Connection.Formats.ZIP else ("csv",)
+
+
 def _pattern(connection: Connection) -> str:
     products = connection.district.products
     return sftp.filled(
@@ -166,7 +172,7 @@ def drop_folder(district: District) -> Path:
 def _download(connection: Connection, folder: Path, tell: Teller) -> Fetched | NothingNew:
     tell("Looking for the newest file")
     with _session(connection) as session:
-        candidate = session.newest(_pattern(connection))
+        candidate = session.newest(_pattern(connection), formats=_formats(connection))
         taken = _looks(candidate)
         if taken == connection.last_taken:
             # It lies there still: a worker may have died after the delivery was safe, and before this.
@@ -302,8 +308,18 @@ def _probe_sftp(connection: Connection) -> Iterator[Step]:
         yield from _probe_sample(connection, pattern)
 
 
+def _steps(connection: Connection, server: sftp.Server, pattern: str) -> Iterator[Step]:
+    return sftp.steps(
+        server,
+        pattern,
+        formats=_formats(connection),
+        wait=settings.PORTAL_SFTP_WAIT,
+        marker=connection.marker,
+    )
+
+
 def _probe_server(connection: Connection, server: sftp.Server, pattern: str) -> Iterator[Step]:
-    for step in sftp.steps(server, pattern, wait=settings.PORTAL_SFTP_WAIT, marker=connection.marker):
+    for step in _steps(connection, server, pattern):
         if step.code in ("SFTP-HOSTKEY-NEW", "SFTP-HOSTKEY-CHANGED"):
             _remember_host_key(connection, server)
         yield step
@@ -321,7 +337,7 @@ def _probe_folder(connection: Connection, folder: Path, pattern: str) -> Iterato
         started = time.perf_counter()
         try:
             if name == "Newest file":
-                candidate = session.newest(pattern)
+                candidate = session.newest(pattern, formats=_formats(connection))
             else:
                 candidate = session.settled(candidate, wait=settings.PORTAL_SFTP_WAIT, marker=connection.marker)
         except FetchError as fault:
@@ -348,7 +364,7 @@ def _probe_sample(connection: Connection, pattern: str) -> Iterator[Step]:
     with tempfile.TemporaryDirectory(dir=incoming(), prefix="probe-") as folder:
         try:
             with _session(connection) as session:
-                candidate = session.newest(pattern)
+                candidate = session.newest(pattern, formats=_formats(connection))
                 path = session.download(candidate, Path(folder))
         except FetchError as fault:
             yield failed("Download", fault, time.perf_counter() - started)

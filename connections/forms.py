@@ -16,7 +16,9 @@ from connections.vendors import VENDORS, Vendor
 
 #: Which fields and secrets a kind of connection has.
 FIELDS: Final[dict[str, tuple[str, ...]]] = {
-    "sftp": ("host", "port", "username", "login", "path", "marker", "when_done", "done_folder"),
+    "sftp": (
+        "side", "host", "port", "username", "login", "path", "formats", "marker", "when_done", "done_folder",
+    ),
     "rest": (
         "vendor", "base_url", "version", "auth", "signature", "token_url", "scope", "credentials_in", "page_size",
         "deltas",
@@ -26,6 +28,8 @@ KIND_SECRETS: Final = {"sftp": ("password", "private_key"), "rest": ("key", "sec
 
 #: What a person reads at each field; where the help is empty, the model's stands.
 _LABELS: Final = {
+    "side": ("Whose server", "Ours needs no login: docs/sftp-server.md says how its folders are set up."),
+    "formats": ("What is taken", "The newest that lies there."),
     "host": ("Server", "Its name or address, for example sftp.example.org."),
     "port": ("Port", "22, unless the district says otherwise."),
     "username": ("User name", "The account that the district made for us."),
@@ -47,6 +51,10 @@ _LABELS: Final = {
 
 #: Fields that matter only with certain answers to another one: the page hides them otherwise (portal.js).
 _ONLY_WITH: Final = {
+    "host": "side=theirs",
+    "port": "side=theirs",
+    "username": "side=theirs",
+    "login": "side=theirs",
     "password": "login=password",
     "private_key": "login=key",
     "done_folder": "when_done=move",

@@ -73,6 +73,11 @@ class Connection(models.Model):
         PASSWORD = "password", "a password"
         KEY = "key", "a key pair"
 
+    class Formats(models.TextChoices):
+        ANY = "any", "a zip, or loose CSV files"
+        ZIP = "zip", "only a zip"
+        CSV = "csv", "only loose CSV files"
+
     class WhenDone(models.TextChoices):
         LEAVE = "leave", "leave it"
         RENAME = "rename", "rename it (.done)"
@@ -129,6 +134,7 @@ class Connection(models.Model):
         default="",
         help_text="A file that says that all is there, for example &lt;file&gt;.done. Empty: we look twice.",
     )
+    formats = models.CharField(max_length=10, choices=Formats.choices, default=Formats.ANY)
     when_done = models.CharField(max_length=10, choices=WhenDone.choices, default=WhenDone.LEAVE)
     done_folder = models.CharField(max_length=200, blank=True, default="")
     host_key = models.CharField(max_length=200, blank=True, default="", editable=False, help_text="Pinned fingerprint.")

@@ -29,6 +29,7 @@ SFTP = {
     "username": "cedar",
     "login": "password",
     "path": "imagine/<site code>-*/*.zip",
+    "formats": "any",
     "when_done": "leave",
     "password": "correct horse",
 }

@@ -98,6 +98,12 @@ class TestAnAttempt:
         assert attempt.sync.status in ("ready", "awaiting_review")
         assert not list((data_dir / "incoming").iterdir())
 
+    def test_only_what_was_agreed_is_taken(self, trusted: Connection, put: Put, tables: making.Tables) -> None:
+        put(tables)
+        Connection.objects.update(formats="csv")
+        trusted.refresh_from_db()
+        assert _fetch(trusted).code == "SFTP-NOTHING"
+
     def test_the_same_file_is_not_taken_again(self, trusted: Connection, put: Put, tables: making.Tables) -> None:
         put(tables)
         _fetch(trusted)
