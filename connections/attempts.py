@@ -11,6 +11,7 @@ import logging
 import shutil
 import tempfile
 import threading
+from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -22,7 +23,8 @@ from django.conf import settings
 from django.core.mail import send_mail
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, transaction
 from django.db import connection as database
-from django.db.models import OuterRef, Q, Subquery
+from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Window
+from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from connections import fetching
@@ -55,8 +57,9 @@ CHECKUP_LOST: Final = timedelta(minutes=15)
 #: Whoever sent something this short a time ago is not asked about.
 SOONEST_LATE: Final = timedelta(hours=3)
 
-#: Of so many deliveries the usual gap is taken.
+#: Of so many deliveries the usual gap is taken, if they are no older.
 GAPS: Final = 10
+MEMORY: Final = timedelta(days=120)
 
 
 class NotNow(Exception):
@@ -366,24 +369,41 @@ def _find_late(now: datetime) -> None:
         last_came=Subquery(newest.order_by("-ended_at").values("ended_at")[:1])
     )
     doubtful = active.filter(Q(last_came__lt=now - SOONEST_LATE) | Q(late_since__isnull=False))
+    came = _came(doubtful, now)
     for connection in doubtful.select_related("district"):
+        try:
+            late = _is_late(connection, came[connection.pk], now)
+        except Exception as fault:
+            logger.error("connection %s: %s", connection.pk, type(fault).__name__)
+            continue
+        if late is None or late == (connection.late_since is not None):
+            continue
         with _alone(connection):
-            _judge(connection, now)
+            Connection.objects.filter(pk=connection.pk).update(late_since=now if late else None)
+            if late:
+                _audit(connection, "connection.late", now, after={"last": came[connection.pk][0].isoformat()})
 
 
-def _judge(connection: Connection, now: datetime) -> None:
+def _is_late(connection: Connection, came: list[datetime], now: datetime) -> bool | None:
+    """None where nobody can say."""
     timetable = connection.timetable()
-    delivered = connection.attempts.filter(status=Attempt.Status.DELIVERED, ended_at__isnull=False)
-    came = [ended for ended in delivered.values_list("ended_at", flat=True)[: GAPS + 1] if ended is not None]
     if timetable is None or not came:
-        return
-    gaps = [later - earlier for later, earlier in pairwise(came)]
-    late = is_late(timetable, gaps, came[0], now)
-    if late == (connection.late_since is not None):
-        return
-    Connection.objects.filter(pk=connection.pk).update(late_since=now if late else None)
-    if late:
-        _audit(connection, "connection.late", now, after={"last": came[0].isoformat()})
+        return None
+    return is_late(timetable, [later - earlier for later, earlier in pairwise(came)], came[0], now)
+
+
+def _came(connections: QuerySet[Connection], now: datetime) -> defaultdict[int, list[datetime]]:
+    """When the latest deliveries of each came, the newest first; one query, however many they are."""
+    delivered = Attempt.objects.filter(
+        connection__in=connections.values("pk"), status=Attempt.Status.DELIVERED, ended_at__gte=now - MEMORY
+    ).annotate(place=Window(RowNumber(), partition_by=F("connection_id"), order_by=F("asked_at").desc()))
+    found: defaultdict[int, list[datetime]] = defaultdict(list)
+    for pk, ended in (
+        delivered.filter(place__lte=GAPS + 1).order_by("-asked_at").values_list("connection_id", "ended_at")
+    ):
+        if ended is not None:
+            found[pk].append(ended)
+    return found
 
 
 def _to_queue(now: datetime) -> list[int]:

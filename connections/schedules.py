@@ -297,6 +297,8 @@ def is_late(schedule: Schedule, gaps: Sequence[timedelta] | timedelta, last_deli
         if not gaps:
             return False
         gaps = timedelta(seconds=median(gap.total_seconds() for gap in gaps))
+    if now - last_delivery <= PATIENCE * gaps:
+        return False  # days without runs would only take something away
     expected = next_due(schedule, last_delivery)
     if expected is None or now <= expected + (PATIENCE - 1) * gaps:
         return False

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core import mail
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from connections import attempts, fetching, tasks
@@ -333,6 +335,28 @@ class TestEveryMinute:
         attempts.minute(timezone.now() + timedelta(minutes=16))
         checkup.refresh_from_db()
         assert (checkup.passed, checkup.steps[-1]["code"]) == (False, "WORKER-LOST")
+
+    def test_a_quiet_minute_asks_the_database_as_often_for_many_connections_as_for_one(
+        self, scheduled: Connection, cedar: District, django_assert_num_queries: Any
+    ) -> None:
+        now = timezone.now()
+
+        def deliver(connection: Connection) -> None:
+            for days in range(1, 5):
+                at = now - timedelta(days=days)
+                Attempt.objects.create(
+                    connection=connection, why="schedule", status="delivered", asked_at=at, ended_at=at
+                )
+
+        deliver(scheduled)
+        with CaptureQueriesContext(database) as for_one:
+            attempts.minute(now)
+        for _ in range(5):
+            other = Connection.objects.create(district=cedar, kind="rest", schedule=EVERY_DAY)
+            other.activate(now, scheduled.next_due_at)
+            deliver(other)
+        with django_assert_num_queries(len(for_one)):
+            attempts.minute(now)
 
     def test_what_a_killed_worker_left_on_the_disk_is_swept(self, scheduled: Connection, data_dir: Path) -> None:
         left = data_dir / "incoming" / "attempt-1-x"
