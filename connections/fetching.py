@@ -90,14 +90,14 @@ def missing(connection: Connection) -> str:
     if connection.kind == Connection.Kind.REST:
         needed = ("secret",) if connection.auth == Connection.Auth.BEARER else ("key", "secret")
         if any(not connection.has_secret(name) for name in needed):
-            return "Enter the credentials in the settings below first."
+            return "Enter the credentials in its settings first."
         return ""
     if connection.side == Connection.Side.OURS:
         return ""
     if connection.login == Connection.Login.KEY and not connection.has_secret("private_key"):
         return "Have a key pair made first, and send its public half to the district."
     if connection.login == Connection.Login.PASSWORD and not connection.has_secret("password"):
-        return "Enter the password in the settings below first."
+        return "Enter the password in its settings first."
     if not connection.host_key:
         return "Test the connection, then confirm the server’s key: before that nothing is sent to the server."
     return ""
