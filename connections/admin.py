@@ -36,6 +36,7 @@ from rosters.templatetags.roster_pages import status as status_tag
 
 ATTEMPTS_SHOWN = 20
 RUNS_SHOWN = 20
+RUNS_ON_PAGE = 5
 HTMX_STOP_POLLING = 286
 
 _HEADINGS = {
@@ -50,6 +51,10 @@ _HEADINGS = {
         ("How we read", ("page_size", "deltas")),
     ),
 }
+
+
+#: However it is saved, the page of the connection comes next.
+_ONE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
 
 
 class InState(admin.SimpleListFilter):
@@ -89,7 +94,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def changelist_view(self, request: HttpRequest, extra_context: Any = None) -> Any:
-        response = super().changelist_view(request, extra_context)
+        response = super().changelist_view(request, {"title": "Connections", **(extra_context or {})})
         changelist = getattr(response, "context_data", {}).get("cl")
         if changelist is not None:
             latest = latest_attempts(changelist.result_list)
@@ -134,7 +139,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 {**self.admin_site.each_context(request), "opts": self.opts, "title": "Add a connection",
                  "districts": District.objects.order_by("name"), "chosen": chosen, "vendors": VENDORS.items()},
             )  # fmt: skip
-        return super().add_view(request, form_url, extra_context)
+        return super().add_view(request, form_url, {**_ONE_BUTTON, **(extra_context or {})})
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         """The form of this kind; a new connection belongs to the district of the address."""
@@ -188,21 +193,28 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         extra = (
             self._overview(request, connection) if connection and self.has_view_permission(request, connection) else {}
         )
-        return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
+        return super().change_view(request, object_id, form_url, {**_ONE_BUTTON, **extra, **(extra_context or {})})
 
     def _overview(self, request: HttpRequest, connection: Connection) -> dict[str, Any]:
         recent = list(connection.attempts.select_related("by", "sync")[:ATTEMPTS_SHOWN])
         checkup = connection.checkups.first()
         timetable = connection.timetable()
+        words = connection_words(connection, recent[0] if recent else None)
+        setting_up = connection.state == Connection.State.SETUP
+        lead, step = _next_step(connection, checkup) if setting_up else ("", words.next_step)
         return {
             "connection": connection,
-            "words": connection_words(connection, recent[0] if recent else None),
+            "words": words,
+            "lead": lead,
+            "step": step,
             "attempts": _worded(recent),
             "running": any(attempt.status in Attempt.OPEN for attempt in recent),
             "checkup": checkup,
-            "missing": fetching.missing(connection),
+            "missing": "" if setting_up else fetching.missing(connection),
             "sentence": sentence(timetable, timezone.localdate()) if timetable else "",
-            "runs": _strip(timetable, RUNS_SHOWN) if timetable and connection.state == Connection.State.ACTIVE else [],
+            "runs": _strip(timetable, RUNS_ON_PAGE)
+            if timetable and connection.state == Connection.State.ACTIVE
+            else [],
             "allowances": connection.allowances.select_related("entered_by", "confirmed_by").order_by("-entered_at"),
             "allowance_form": AllowanceForm(initial={"expires_on": timezone.localdate() + timedelta(days=180)}),
             "pause_form": PauseForm(),
@@ -410,6 +422,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             {
                 "connection": connection,
                 "checkup": checkup,
+                "lead": _next_step(connection, checkup)[0],
                 "may_change": self.has_change_permission(request, connection),
             },
             status=HTMX_STOP_POLLING if checkup is None or checkup.ended_at else 200,
@@ -434,6 +447,23 @@ def _page(connection: Connection, place: str = "") -> HttpResponseRedirect:
 def _number(request: HttpRequest, name: str, of: Any = None) -> int | None:
     text = str((of if of is not None else request.GET).get(name, ""))
     return int(text) if text.isdecimal() and len(text) < 18 else None
+
+
+def _next_step(connection: Connection, checkup: Checkup | None) -> tuple[str, str]:
+    """On the way into service: the button that is next, and what to do, in a sentence."""
+    new_key = connection.host_key_seen and connection.host_key_seen != connection.host_key
+    if connection.kind == Connection.Kind.SFTP and new_key:
+        return (
+            "trust",
+            "Compare the server’s fingerprint below with the one that the district’s IT tells you; trust it.",
+        )
+    by_key = connection.kind == Connection.Kind.SFTP and connection.login == Connection.Login.KEY
+    if by_key and not connection.has_secret("private_key"):
+        return "key", fetching.missing(connection)
+    if checkup is not None and checkup.passed:
+        return "start", "Every step of the test has passed: put it into service."
+    first = fetching.missing(connection) if not connection.sealed else ""
+    return "test", first or "Test it; when every step has its tick, put it into service."
 
 
 def _worded(recent: list[Attempt]) -> list[dict[str, Any]]:

@@ -100,12 +100,19 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
         for name, field in self.fields.items():
             label, words = _LABELS.get(name, ("", ""))
             field.label, field.help_text = label or field.label, words or field.help_text
+            field.required = field.required or name in ("host", "username", "path", "base_url")
         vendor = VENDORS.get(self.instance.vendor)
         for name in KIND_SECRETS[self.kind]:
             self.fields[name] = self._secret(name, vendor)
         for name, answers in _ONLY_WITH.items():
             if name in self.fields:
                 self.fields[name].widget.attrs["data-only-with"] = answers
+        if "when_done" in self.fields:
+            self.fields["when_done"] = forms.ChoiceField(
+                choices=[("leave", "leave it"), ("rename", "rename it (….taken)"), ("move", "move it to a folder")],
+                label=self.fields["when_done"].label,
+                help_text=self.fields["when_done"].help_text,
+            )
         if "vendor" in self.fields:
             known = [(key, each.name) for key, each in VENDORS.items()]
             self.fields["vendor"] = forms.ChoiceField(
@@ -164,13 +171,11 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
             self.add_error(name, "Leave out user name, password and query: what stands here is shown to everybody.")
 
     def _needed(self, data: dict[str, Any]) -> None:
-        needed: tuple[str, ...] = ("base_url",) if self.kind == "rest" else ("host", "username", "path")
-        if self.kind == "rest" and data.get("auth") == Connection.Auth.OAUTH2:
-            needed = (*needed, "token_url")
-        if data.get("when_done") == Connection.WhenDone.MOVE:
-            needed = (*needed, "done_folder")
-        for name in needed:
-            if not data.get(name) and name not in self.errors:
+        for name, needed in (
+            ("token_url", data.get("auth") == Connection.Auth.OAUTH2),
+            ("done_folder", data.get("when_done") == Connection.WhenDone.MOVE),
+        ):
+            if needed and not data.get(name) and name not in self.errors:
                 self.add_error(name, "This is needed.")
 
     def _secrets_stay_with_their_server(self, data: dict[str, Any]) -> None:
@@ -197,7 +202,7 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
 
 _SECRET_HELP: Final = {
     "password": "Stored encrypted, never shown again.",
-    "private_key": "Only if the district gave you one. Better: have a key pair made below and send the public half.",
+    "private_key": "Only if the district gave you one. Better: save, then have a key pair made here.",
     "key": "Also called consumer key or client id: the first of the two. A fixed token has none.",
     "secret": "Also called consumer secret, client secret or fixed token. Stored encrypted, never shown again.",
 }

@@ -7,7 +7,7 @@ from connections.models import Attempt, Connection
 from rosters.words import Words
 
 _UP_TO_DATE = Words("good", "Working", "Nothing to do.", "nobody")
-_ON_ITS_WAY = Words("running", "On its way", "Nothing to do: the attempt below shows how far it is.", "nobody")
+_ON_ITS_WAY = Words("running", "On its way", "Nothing to do: it is being fetched.", "nobody")
 _SETTING_UP = Words("setup", "Setting up", "Test it; when every step has its tick, put it into service.", "staff")
 _LATE = Words("late", "Late", "An expected delivery did not come. Ask the district whether its export runs.", "staff")
 

@@ -90,6 +90,36 @@ class TestSettingUp:
         assert b"Only the name or address of the server" in answer.content
         assert not Connection.objects.exists()
 
+    def test_a_folder_or_a_token_url_is_asked_for_where_it_is_needed(self, cedar: District, manu: Staff) -> None:
+        client = _logged_in(manu)
+        for kind, fields in (("sftp", {**SFTP, "when_done": "move"}), ("rest", {**API, "auth": "oauth2"})):
+            answer = client.post(f"/admin/connections/connection/add/?district={cedar.pk}&kind={kind}", fields)
+            assert b"This is needed." in answer.content
+        assert not Connection.objects.exists()
+
+    def test_the_page_names_one_next_step_at_a_time(self, cedar: District, manu: Staff) -> None:
+        connection = Connection.objects.create(
+            district=cedar, kind="sftp", host="sftp.example.org", username="cedar", path="*.zip", login="key"
+        )
+        client, seen = _logged_in(manu), []
+
+        def look() -> None:
+            page = client.get(_page(connection))
+            assert page.content.count(b'class="primary"') == 1
+            seen.append(page.context["lead"])
+
+        look()
+        client.post(_page(connection, "key-pair"))
+        look()
+        Connection.objects.update(host_key_seen="ssh-ed25519 SHA256:new")
+        Checkup.objects.create(connection=connection, passed=False, ended_at=timezone.now())
+        look()
+        client.post(_page(connection, "trust"), {"fingerprint": "ssh-ed25519 SHA256:new"})
+        look()
+        Checkup.objects.create(connection=connection, passed=True, ended_at=timezone.now())
+        look()
+        assert seen == ["key", "test", "trust", "test", "start"]
+
     def test_an_empty_secret_leaves_the_one_that_is_kept(self, sftp: Connection, manu: Staff) -> None:
         _logged_in(manu).post(_page(sftp), {**SFTP, "password": "", "path": "other/*.zip"})
         sftp.refresh_from_db()
