@@ -27,7 +27,7 @@ from connections.forms import FIELDS, KIND_SECRETS, SOURCE, AllowanceForm, Conne
 from connections.models import SECRETS, Allowance, Attempt, Checkup, Connection, latest_attempts
 from connections.schedules import Schedule, runs, sentence
 from connections.vendors import VENDORS
-from connections.words import ATTEMPT_WORDS, connection_words
+from connections.words import ATTEMPT_WORDS, connection_words, setup_step
 from rosters.admin.districts import OfProduct
 from rosters.models import AuditEvent, District
 from rosters.staff import acting
@@ -201,12 +201,12 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         timetable = connection.timetable()
         words = connection_words(connection, recent[0] if recent else None)
         setting_up = connection.state == Connection.State.SETUP
-        lead, step = _next_step(connection, checkup) if setting_up else ("", words.next_step)
+        lead, step = _next_step(connection, checkup)
         return {
             "connection": connection,
             "words": words,
             "lead": lead,
-            "step": step,
+            "step": step or words.next_step,
             "attempts": _worded(recent),
             "running": any(attempt.status in Attempt.OPEN for attempt in recent),
             "checkup": checkup,
@@ -415,28 +415,20 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def checkup(self, request: HttpRequest, pk: int) -> HttpResponse:
         connection = self._of(request, pk, seeing=True)
-        checkup = connection.checkups.first()
-        return TemplateResponse(
-            request,
-            "admin/connections/connection/_checkup.html",
-            {
-                "connection": connection,
-                "checkup": checkup,
-                "lead": _next_step(connection, checkup)[0],
-                "may_change": self.has_change_permission(request, connection),
-            },
-            status=HTMX_STOP_POLLING if checkup is None or checkup.ended_at else 200,
-        )
+        return self._part(request, connection, "_checkup", connection.checkups.filter(ended_at=None).exists())
 
     def list_attempts(self, request: HttpRequest, pk: int) -> HttpResponse:
         connection = self._of(request, pk, seeing=True)
-        recent = list(connection.attempts.select_related("by", "sync")[:ATTEMPTS_SHOWN])
-        open_one = any(attempt.status in Attempt.OPEN for attempt in recent)
+        going_on = connection.attempts.filter(status__in=Attempt.OPEN).exists()
+        return self._part(request, connection, "_attempts", going_on)
+
+    def _part(self, request: HttpRequest, connection: Connection, part: str, going_on: bool) -> HttpResponse:
+        """A part of the page that follows what goes on; at its end the head of the page comes too, as it is then."""
         return TemplateResponse(
             request,
-            "admin/connections/connection/_attempts.html",
-            {"connection": connection, "attempts": _worded(recent), "running": open_one},
-            status=200 if open_one else HTMX_STOP_POLLING,
+            f"admin/connections/connection/{part}.html",
+            {**self._overview(request, connection), "late": not going_on},
+            status=200 if going_on else HTMX_STOP_POLLING,
         )
 
 
@@ -450,20 +442,13 @@ def _number(request: HttpRequest, name: str, of: Any = None) -> int | None:
 
 
 def _next_step(connection: Connection, checkup: Checkup | None) -> tuple[str, str]:
-    """On the way into service: the button that is next, and what to do, in a sentence."""
-    new_key = connection.host_key_seen and connection.host_key_seen != connection.host_key
-    if connection.kind == Connection.Kind.SFTP and new_key:
-        return (
-            "trust",
-            "Compare the server’s fingerprint below with the one that the district’s IT tells you; trust it.",
-        )
-    by_key = connection.kind == Connection.Kind.SFTP and connection.login == Connection.Login.KEY
-    if by_key and not connection.has_secret("private_key"):
-        return "key", fetching.missing(connection)
-    if checkup is not None and checkup.passed:
-        return "start", "Every step of the test has passed: put it into service."
-    first = fetching.missing(connection) if not connection.sealed else ""
-    return "test", first or "Test it; when every step has its tick, put it into service."
+    """The button that is next, "" for none, and what to do where the connection is not in service yet."""
+    if connection.state == Connection.State.SETUP:
+        return setup_step(connection, tested=checkup is not None and bool(checkup.passed))
+    if connection.state != Connection.State.PAUSED:
+        return "", ""
+    mended = checkup is not None and checkup.passed and checkup.started_at > connection.state_since
+    return "start" if mended or connection.paused_by_id or connection.paused_until else "test", ""
 
 
 def _worded(recent: list[Attempt]) -> list[dict[str, Any]]:

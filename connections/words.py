@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connections import fetching
 from connections.exceptions import FAULTS
 from connections.models import Attempt, Connection
 from rosters.words import Words
@@ -26,7 +27,10 @@ def connection_words(connection: Connection, latest: Attempt | None) -> Words:
     if connection.state == Connection.State.PAUSED:
         until = connection.paused_until
         day = f" until {until.day} {until:%b}" if until else ""
-        step = "It goes on by itself." if until else "Mend what stopped it, then resume it."
+        step = "It goes on by itself." if until else "Resume it when its reason is gone."
+        stopped_by = FAULTS.get(latest.code) if latest is not None and connection.paused_by_id is None else None
+        if stopped_by is not None and not until:
+            return Words("paused", "Paused", f"{stopped_by.next_step} Then resume it.", stopped_by.whose)
         return Words("paused", f"Paused{day}", step, "nobody" if until else "staff")
     if latest is not None and latest.status in Attempt.OPEN and latest.number == 1:
         return _ON_ITS_WAY
@@ -40,3 +44,16 @@ def connection_words(connection: Connection, latest: Attempt | None) -> Words:
     if connection.state == Connection.State.SETUP:
         return _SETTING_UP
     return _LATE if connection.late_since else _UP_TO_DATE
+
+
+def setup_step(connection: Connection, *, tested: bool) -> tuple[str, str]:
+    """What is next on the way into service: the button (key, trust, test, start) and a sentence. `tested`: the last
+    test has passed."""
+    by_sftp = connection.kind == Connection.Kind.SFTP
+    if by_sftp and connection.host_key_seen and connection.host_key_seen != connection.host_key:
+        return "trust", "Compare the server’s fingerprint with the one that the district’s IT tells you, then trust it."
+    if by_sftp and connection.login == Connection.Login.KEY and not connection.has_secret("private_key"):
+        return "key", fetching.missing(connection)
+    if tested:
+        return "start", "Every step of the test has passed: put it into service."
+    return "test", fetching.missing(connection) or _SETTING_UP.next_step

@@ -11,9 +11,8 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
-from connections.fetching import missing
-from connections.models import Connection, latest_attempts
-from connections.words import connection_words
+from connections.models import Checkup, Connection, latest_attempts
+from connections.words import connection_words, setup_step
 from rosters.admin.districts import UP_TO_DATE, latest_syncs, receiving
 from rosters.models import District, Sync
 from rosters.oneroster.products import PRODUCTS
@@ -182,13 +181,15 @@ def _ways_in(request: HttpRequest, districts: Any, now: datetime, midnight: date
     ).exclude(state="setup").order_by("state_since")  # fmt: skip
     shown = list(trouble[:WAITING_SHOWN])
     latest = latest_attempts(shown)
-    launching = list(known.filter(state="setup").order_by("created_at")[:WAITING_SHOWN])
+    tested = Checkup.objects.filter(connection=OuterRef("pk")).order_by("-started_at", "-id").values("passed")[:1]
+    setting_up = known.filter(state="setup").annotate(tested=Subquery(tested))
+    launching = list(setting_up.order_by("created_at")[:WAITING_SHOWN])
     due = known.filter(next_due_at__gte=now, next_due_at__lt=midnight + timedelta(days=1)).order_by("next_due_at")
     rings = list(due[:DOTS_SHOWN])
     return {
         "trouble": [(each, connection_words(each, latest.get(each.pk))) for each in shown],
         "trouble_in_all": trouble.count(),
-        "launching": [(each, missing(each) or "Test it, then put it into service.") for each in launching],
+        "launching": [(each, setup_step(each, tested=bool(each.tested))[1]) for each in launching],
         "rings": [{"x": _minutes(each.next_due_at) / 2, "connection": each} for each in rings if each.next_due_at],
         "runs_to_come": due.count(),
     }
