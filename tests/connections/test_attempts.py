@@ -330,6 +330,17 @@ class TestEveryMinute:
         (started,) = attempts.minute(due)
         assert Attempt.objects.get(pk=started).connection == scheduled
 
+    def test_a_district_that_gets_another_time_zone_runs_by_that_clock_at_once(
+        self, scheduled: Connection, cedar: District
+    ) -> None:
+        before = scheduled.next_due_at
+        cedar.time_zone = "America/New_York"
+        cedar.save()
+        scheduled.refresh_from_db()
+        assert before is not None and scheduled.next_due_at is not None
+        assert (before - scheduled.next_due_at) % timedelta(days=1) == timedelta(hours=1)
+        (_,) = attempts.minute(scheduled.next_due_at)
+
     def test_a_test_whose_worker_died_is_over_after_a_while(self, scheduled: Connection) -> None:
         checkup = Checkup.objects.create(connection=scheduled)
         attempts.minute(timezone.now() + timedelta(minutes=16))
