@@ -158,7 +158,10 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         kind = obj.kind if obj else request.GET.get("kind", "sftp")
-        return [(heading, {"fields": list(names)}) for heading, names in _HEADINGS[kind]]
+        hidden = KIND_SECRETS[kind] if obj and not self.has_change_permission(request, obj) else ()
+        return [
+            (heading, {"fields": [name for name in names if name not in hidden]}) for heading, names in _HEADINGS[kind]
+        ]
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         with transaction.atomic():

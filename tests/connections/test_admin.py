@@ -226,6 +226,17 @@ class TestWhoMayWhat:
             assert client.post(_page(sftp, button)).status_code == 403, button
         assert client.get(_page(sftp, "schedule")).status_code == 403
 
+    def test_a_viewer_sees_the_settings_of_every_kind_and_no_place_for_a_secret(
+        self, sftp: Connection, cedar: District, vera: Staff
+    ) -> None:
+        client = _logged_in(vera)
+        api = Connection.objects.create(district=cedar, kind="rest", base_url="https://sis.example.org/v1p1")
+        for connection, setting, secret in ((sftp, b"sftp.example.org", b"Password"), (api, b"/v1p1", b"Secret")):
+            page = client.get(_page(connection))
+            assert page.status_code == 200
+            assert setting in page.content
+            assert b"<label>" + secret not in page.content
+
     def test_a_reviewer_tests_and_fetches_and_changes_nothing(self, sftp: Connection, rita: Staff) -> None:
         client = _logged_in(rita)
         assert client.post(_page(sftp, "test")).status_code == 302
