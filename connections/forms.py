@@ -220,6 +220,7 @@ class AllowanceForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Allowance
         fields = ("network", "reason", "expires_on")
+        labels = {"network": "Network, for example 10.20.30.40/32", "reason": "Why", "expires_on": "Until"}
         widgets = {"expires_on": forms.DateInput(attrs={"type": "date"})}
 
 
