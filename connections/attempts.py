@@ -28,7 +28,7 @@ from django.db.models.functions import RowNumber
 from django.utils import timezone
 
 from connections import fetching
-from connections.exceptions import FAULTS, FetchError
+from connections.exceptions import FAULTS, OWN, FetchError
 from connections.models import FAILURES_BEFORE_PAUSE, SPREAD, Attempt, Checkup, Connection
 from connections.schedules import is_late, missed
 from rosters import syncs
@@ -246,7 +246,7 @@ def _failed(attempt: Attempt, fault: FetchError, now: datetime) -> None:
             return
         failures = known.failures + 1
         Connection.objects.filter(pk=connection.pk).update(failures=failures)
-        if failures < FAILURES_BEFORE_PAUSE:
+        if failures < FAILURES_BEFORE_PAUSE or fault.code in OWN:
             return
         reason = f"It failed {failures} times in a row: {FAULTS[fault.code].title}"
         if connection.pause(now, reason):
@@ -389,7 +389,8 @@ def _is_late(connection: Connection, came: list[datetime], now: datetime) -> boo
     timetable = connection.timetable()
     if timetable is None or not came:
         return None
-    return is_late(timetable, [later - earlier for later, earlier in pairwise(came)], came[0], now)
+    awaited_since = max(came[0], connection.state_since)  # during a pause nothing was
+    return is_late(timetable, [later - earlier for later, earlier in pairwise(came)], awaited_since, now)
 
 
 def _came(connections: QuerySet[Connection], now: datetime) -> defaultdict[int, list[datetime]]:

@@ -285,6 +285,9 @@ _PORTAL: Final = {
     ),
 }
 
+#: Faults of ours: no server was asked too much, nobody's account is in danger.
+OWN: Final = ("WORKER-LOST", "PORTAL-DISK", "PORTAL-FAULT")
+
 FAULTS: Final[dict[str, Fault]] = {**_NETWORK, **_SFTP, **_API, **_PORTAL}
 
 

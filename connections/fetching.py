@@ -33,6 +33,8 @@ from rosters.oneroster.products import PRODUCTS
 OVERLAP: Final = timedelta(days=1)
 #: So often everything is fetched, whatever deltas say: they do not show every removal.
 FULL_EVERY: Final = timedelta(days=7)
+#: What servers answer that know no filter, or name the total without it: then everything is fetched.
+_CANNOT_FILTER: Final = ("API-REFUSED", "API-DRIFT")
 
 
 class Teller(Protocol):
@@ -172,7 +174,14 @@ def drop_folder(district: District) -> Path:
 def _download(connection: Connection, folder: Path, tell: Teller) -> Fetched | NothingNew:
     tell("Looking for the newest file")
     with _session(connection) as session:
-        candidate = session.newest(_pattern(connection), formats=_formats(connection))
+        try:
+            candidate = session.newest(_pattern(connection), formats=_formats(connection))
+        except FetchError as fault:
+            if fault.code != "SFTP-NOTHING" or not connection.last_taken:
+                raise
+            # Where what was taken is put aside, that is how it looks on every day without a delivery. Whether one is
+            # late is judged elsewhere.
+            return NothingNew("Nothing lies there since the last one was taken.")
         taken = _looks(candidate)
         if taken == connection.last_taken:
             # It lies there still: a worker may have died after the delivery was safe, and before this.
@@ -237,7 +246,13 @@ def _pull(connection: Connection, folder: Path, tell: Teller) -> Fetched:
         of = f" of {total:,}" if total else ""
         tell(f"{collection}: {rows:,}{of}", rows=rows)
 
-    pulled = rest.pull(_api(connection), folder, progress=progress, since=since)
+    try:
+        pulled = rest.pull(_api(connection), folder, progress=progress, since=since)
+    except FetchError as fault:
+        if since is None or fault.code not in _CANNOT_FILTER:
+            raise
+        since = None
+        pulled = rest.pull(_api(connection), folder, progress=progress)
     rows = sum(collected.rows for collected in pulled.collections.values())
     what = "what changed" if since else "everything"
     return Fetched(

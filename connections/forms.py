@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 
 from django import forms
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from django.utils.html import format_html
 
 from connections.models import SECRETS, Allowance, Connection
@@ -230,6 +231,12 @@ class PauseForm(forms.Form):
         required=False, label="Runs again on (empty: until somebody resumes it)",
         widget=forms.DateInput(attrs={"type": "date"}),
     )  # fmt: skip
+
+    def clean_until(self) -> date | None:
+        until: date | None = self.cleaned_data["until"]
+        if until and until <= timezone.localdate():
+            raise ValidationError("That day has come already.")
+        return until
 
 
 class ScheduleForm(forms.Form):

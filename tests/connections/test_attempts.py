@@ -192,6 +192,15 @@ class TestWhatIsDoneWithTheFile:
         assert _fetch(renaming).status == "nothing_new"
         assert not laid.exists()
 
+    def test_an_empty_folder_after_that_is_nothing_new_and_no_failure(
+        self, renaming: Connection, put: Put, tables: making.Tables
+    ) -> None:
+        """Else a long weekend would pause a connection that works."""
+        put(tables)
+        _fetch(renaming)
+        again = _fetch(renaming)
+        assert (again.status, again.code) == ("nothing_new", "")
+
     def test_it_is_left_where_it_may_only_add_for_it_is_fetched_again(
         self, renaming: Connection, put: Put, tables: making.Tables
     ) -> None:
@@ -257,6 +266,14 @@ class TestFailures:
         attempt = _fetch(trusted)
         assert (attempt.status, attempt.code) == ("failed", "PORTAL-DISK")
         assert trusted.attempts.filter(status="waiting", number=2).exists()
+
+    def test_a_fault_of_ours_pauses_nothing_however_often(self, scheduled: Connection) -> None:
+        Connection.objects.update(failures=5)
+        attempt = attempts.ask(scheduled, Attempt.Why.NOW)
+        attempt.start(timezone.now())
+        attempts._failed(attempt, FetchError("PORTAL-FAULT"), timezone.now())
+        scheduled.refresh_from_db()
+        assert (scheduled.state, scheduled.failures) == ("active", 6)
 
     def test_a_folder_that_cannot_be_made_ends_the_attempt_too(self, trusted: Connection, data_dir: Path) -> None:
         (data_dir / "incoming").write_text("No folder.")
@@ -436,6 +453,10 @@ class TestEveryMinute:
         for days in range(20, 4, -1):
             ended: dict[str, Any] = {"status": "delivered", "ended_at": now - timedelta(days=days)}
             Attempt.objects.create(connection=scheduled, why="schedule", asked_at=ended["ended_at"], **ended)
+        attempts.minute(now)
+        scheduled.refresh_from_db()
+        assert scheduled.late_since is None, "it is in service only since now: before, nothing was awaited"
+        Connection.objects.update(state_since=now - timedelta(days=30))
         attempts.minute(now)
         attempts.minute(now)
         scheduled.refresh_from_db()
