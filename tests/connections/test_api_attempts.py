@@ -13,11 +13,12 @@ from django.test import Client
 from django.utils import timezone
 
 from connections import attempts, tasks
-from connections.demo.api_server import ApiServer, base_url
+from connections.demo.api_server import ApiServer, base_url, records
 from connections.demo.days import Days
 from connections.models import Attempt, Checkup, Connection
 from rosters import making, syncs
 from rosters.models import District, Sync
+from tests.connections import sis
 from tests.queue import work_off
 
 if TYPE_CHECKING:
@@ -114,6 +115,35 @@ def test_only_what_changed_is_asked_for_until_a_week_is_over(api: Connection, al
     assert _live(changed, alice).status == "unchanged"
     Connection.objects.update(last_full_at=timezone.now() - timedelta(days=8))
     assert "everything" in _fetch(api).words
+
+
+@pytest.mark.parametrize("habit", ["refuses the filter", "names the total without it"])
+def test_where_a_server_cannot_say_what_changed_everything_is_fetched(
+    habit: str,
+    tables: making.Tables,
+    cedar: District,
+    let_in: Callable[[Connection], None],
+    alice: Staff,
+    data_dir: Path,
+) -> None:
+    def cannot(question: sis.Question, reply: sis.Reply) -> sis.Reply:
+        if "filter" not in question.query:
+            return reply
+        return sis.as_json({}, 400) if habit == "refuses the filter" else reply.having(X_Total_Count="100000")
+
+    making.write_zip(data_dir / "day.zip", tables)
+    day = Days(data_dir / "day.zip", timezone.localdate()).on(timezone.localdate())
+    with sis.running(records(day, "https://sis.example.org"), cannot) as server:
+        url = server.api.base_url.replace("localhost", "127.0.0.1")
+        connection = Connection(district=cedar, kind="rest", base_url=url, auth="bearer")
+        connection.keep_secret("secret", "static-token")
+        connection.save()
+        let_in(connection)
+        assert _live(_fetch(connection), alice).status == "applied"
+        Connection.objects.update(deltas=True)
+        again = _fetch(Connection.objects.select_related("district").get())
+    assert (again.status, again.words.startswith("Asked for everything")) == ("delivered", True), again.words
+    assert any("filter" in question.query for question in server.asked)
 
 
 def test_changes_are_asked_for_only_upon_what_became_live(api: Connection, alice: Staff) -> None:
