@@ -6,7 +6,6 @@ from collections.abc import Callable
 from datetime import timedelta
 from itertools import islice
 from typing import Any, cast
-from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -114,7 +113,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def when(self, connection: Connection) -> str:
         if connection.next_due_at is None:
             return "only when asked" if connection.state == Connection.State.ACTIVE else "–"
-        local = connection.next_due_at.astimezone(ZoneInfo(connection.district.time_zone))
+        local = connection.on_its_clock(connection.next_due_at)
         return f"{local:%a} {local.day} {local:%b}, {local:%H:%M %Z}"
 
     @admin.display(description="last success", ordering="last_success_at")

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -201,6 +202,13 @@ class Connection(models.Model):
             return Schedule.from_json({**self.schedule, "zone": self.district.time_zone}).checked()
         except (TypeError, ValueError):
             return None
+
+    def on_its_clock(self, moment: datetime) -> datetime:
+        """On the district's clock; in UTC where its zone is not known, so that its page opens all the same."""
+        try:
+            return moment.astimezone(ZoneInfo(self.district.time_zone))
+        except (ZoneInfoNotFoundError, ValueError, OSError):
+            return moment.astimezone(UTC)
 
     def due_after(self, now: datetime) -> datetime | None:
         """When the next run after `now` starts, its place in `SPREAD` included."""

@@ -369,6 +369,47 @@ class TestOtherPages:
         assert page.context["trouble"][0][1].word == "Cannot connect"
         assert [each.pk for each, _ in page.context["launching"]] == [sftp.pk]
 
+    @pytest.mark.parametrize(
+        "broken",
+        [
+            {"sealed": {"password": "1:00000000:AAAA"}},
+            {"schedule": {"days": ["Monday"]}},
+            {"schedule": ["02:00"]},
+            {"district": "Mars/Olympus"},
+        ],
+    )
+    def test_every_page_opens_whatever_is_broken(self, sftp: Connection, alice: Staff, broken: dict[str, Any]) -> None:
+        sftp.activate(timezone.now(), timezone.now() + timedelta(hours=1))
+        if zone := broken.pop("district", ""):
+            District.objects.update(time_zone=zone)
+        else:
+            Connection.objects.update(**broken)
+        client = _logged_in(alice)
+        for part in ("change", "schedule", "preview", "checkup", "attempts"):
+            assert client.get(_page(sftp, part)).status_code < 400, part
+        for page in (
+            "/admin/",
+            "/admin/connections/connection/",
+            f"/admin/rosters/district/{sftp.district_id}/change/",
+        ):
+            assert client.get(page).status_code == 200, page
+
+    def test_the_list_asks_the_database_as_often_for_many_as_for_one(
+        self, sftp: Connection, cedar: District, alice: Staff, django_assert_num_queries: Any
+    ) -> None:
+        client = _logged_in(alice)
+        Attempt.objects.create(
+            connection=sftp, why="now", status="failed", code="CONN-REFUSED", ended_at=timezone.now()
+        )
+        client.get("/admin/connections/connection/")
+        with CaptureQueriesContext(database) as for_one:
+            assert b"Cannot connect" in client.get("/admin/connections/connection/").content
+        for _ in range(5):
+            other = Connection.objects.create(district=cedar, kind="rest")
+            Attempt.objects.create(connection=other, why="now")
+        with django_assert_num_queries(len(for_one)):
+            client.get("/admin/connections/connection/")
+
     def test_the_list_filters_by_standing(self, sftp: Connection, alice: Staff) -> None:
         client = _logged_in(alice)
         assert b"Cedar Grove" in client.get("/admin/connections/connection/?standing=setup").content
