@@ -27,17 +27,26 @@ _TRANSLATED: Final = tuple(
     ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
 )
 
+#: What a machine in a cloud is told its own secrets by: never a district's server, whatever an allow-list says. Besides
+#: the link-local 169.254.169.254 of most clouds those of Azure (a public address), Alibaba, Oracle, and AWS over IPv6.
+_METADATA: Final = tuple(
+    ip_address(text) for text in ("168.63.129.16", "100.100.100.200", "192.0.0.192", "fd00:ec2::254")
+)
+
 
 def may_be_contacted(address: Address, allowed: Sequence[Network] = ()) -> bool:
     """A public unicast address, or one in a network that this connection is `allowed`."""
     plain = _unwrapped(address)
+    if never(plain):
+        return False
     if any(plain in network for network in allowed if network.version == plain.version):
         return True
-    return (
-        plain.is_global
-        and not plain.is_multicast
-        and not any(plain in n for n in _TRANSLATED if n.version == plain.version)
-    )
+    return plain.is_global and not any(plain in n for n in _TRANSLATED if n.version == plain.version)
+
+
+def never(address: Address) -> bool:
+    """Whether not even an allow-list lets anybody there: it is no single server of a district."""
+    return address.is_link_local or address.is_multicast or address.is_unspecified or address in _METADATA
 
 
 def _unwrapped(address: Address) -> Address:

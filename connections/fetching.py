@@ -33,8 +33,10 @@ from rosters.oneroster.products import PRODUCTS
 OVERLAP: Final = timedelta(days=1)
 #: So often everything is fetched, whatever deltas say: they do not show every removal.
 FULL_EVERY: Final = timedelta(days=7)
-#: What servers answer that know no filter, or name the total without it: then everything is fetched.
-_CANNOT_FILTER: Final = ("API-REFUSED", "API-DRIFT")
+#: What servers answer that know no filter, name the total without it, or search for ever: then everything is fetched.
+_CANNOT_FILTER: Final = ("API-REFUSED", "API-DRIFT", "CONN-BUDGET")
+#: So that there is time for everything after it, in seconds.
+_CHANGES_WITHIN: Final = 400.0
 
 
 class Teller(Protocol):
@@ -247,7 +249,8 @@ def _pull(connection: Connection, folder: Path, tell: Teller) -> Fetched:
         tell(f"{collection}: {rows:,}{of}", rows=rows)
 
     try:
-        pulled = rest.pull(_api(connection), folder, progress=progress, since=since)
+        limits = rest.Limits(seconds=_CHANGES_WITHIN) if since else rest.Limits()
+        pulled = rest.pull(_api(connection), folder, progress=progress, since=since, limits=limits)
     except FetchError as fault:
         if since is None or fault.code not in _CANNOT_FILTER:
             raise

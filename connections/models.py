@@ -20,7 +20,7 @@ from django.db import models, transaction
 from django.db.models import F, OuterRef, Q, Subquery
 from django.utils import timezone
 
-from connections.addresses import Network
+from connections.addresses import Network, never
 from connections.schedules import Schedule, next_due
 from connections.sealing import is_current, seal, unseal
 from rosters.models import District, Sync
@@ -354,6 +354,8 @@ class Allowance(models.Model):
             raise ValidationError({"network": "Write an address and its length, for example 10.20.30.40/32."}) from None
         if network.num_addresses > 256:
             raise ValidationError({"network": "At most 256 addresses (/24): name the server, not the whole network."})
+        if any(never(address) for address in network):
+            raise ValidationError({"network": "No server of a district stands there: link-local, or a cloud's own."})
 
     def confirm(self, now: datetime, by: Staff) -> bool:
         """False if it was entered by the same person, or is confirmed already."""
