@@ -295,7 +295,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 _audit(request, connection, "connection.paused", {"until": str(until or ""), "reason": reason})
                 messages.success(request, "Paused. The roster that is live stays live; resume it on this page.")
             else:
-                messages.info(request, "It was paused already.")
+                messages.info(request, "It is not in service, so there is nothing to pause.")
         return _page(connection)
 
     def start(self, request: HttpRequest, pk: int) -> HttpResponse:
