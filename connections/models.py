@@ -81,7 +81,7 @@ class Connection(models.Model):
 
     class WhenDone(models.TextChoices):
         LEAVE = "leave", "leave it"
-        RENAME = "rename", "rename it (.done)"
+        RENAME = "rename", "rename it (….taken)"
         MOVE = "move", "move it to a folder"
 
     class Auth(models.TextChoices):
