@@ -145,7 +145,7 @@ class TestSettingUp:
             f"/admin/connections/connection/add/?district={cedar.pk}&kind=sftp",
             {**SFTP, "host": "", "login": "key", "private_key": "-----BEGIN OPENSSH PRIVATE KEY-----\nc29tZXRoaW5n"},
         )
-        assert b"This is needed" in answer.content
+        assert answer.context["adminform"].form.errors
         assert b"c29tZXRoaW5n" not in answer.content
         assert b"correct horse" not in answer.content
 
