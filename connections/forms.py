@@ -101,7 +101,9 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
         for name, field in self.fields.items():
             label, words = _LABELS.get(name, ("", ""))
             field.label, field.help_text = label or field.label, words or field.help_text
-            field.required = field.required or name in ("host", "username", "path", "base_url")
+            field.required = field.required or name in ("path", "base_url")
+        if "side" in self.fields and self["side"].value() != Connection.Side.OURS:
+            self.fields["host"].required = self.fields["username"].required = True
         vendor = VENDORS.get(self.instance.vendor)
         for name in KIND_SECRETS[self.kind]:
             self.fields[name] = self._secret(name, vendor)

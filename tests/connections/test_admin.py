@@ -120,6 +120,14 @@ class TestSettingUp:
         look()
         assert seen == ["key", "test", "trust", "test", "start"]
 
+    def test_our_own_server_needs_neither_name_nor_login(self, cedar: District, manu: Staff) -> None:
+        ours = {**SFTP, "side": "ours", "host": "", "username": "", "password": "", "formats": "any"}
+        client = _logged_in(manu)
+        client.post(f"/admin/connections/connection/add/?district={cedar.pk}&kind=sftp", ours)
+        assert Connection.objects.get().side == "ours"
+        answer = client.post(_page(Connection.objects.get()), {**ours, "side": "theirs"})
+        assert set(answer.context["adminform"].form.errors) == {"host", "username"}
+
     def test_an_empty_secret_leaves_the_one_that_is_kept(self, sftp: Connection, manu: Staff) -> None:
         _logged_in(manu).post(_page(sftp), {**SFTP, "password": "", "path": "other/*.zip"})
         sftp.refresh_from_db()
