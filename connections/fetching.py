@@ -190,7 +190,8 @@ def _download(connection: Connection, folder: Path, tell: Teller) -> Fetched | N
             trouble = session.after(candidate, connection.when_done, connection.done_folder)  # type: ignore[arg-type]
             words = "The newest file is the one that was taken last time."
             return NothingNew(f"{words} {trouble.message}" if trouble else words)
-        if candidate.mtime < connection.last_taken.get("mtime", 0):
+        # A time in the future, by a clock that was wrong, must not make everything that comes look old.
+        if candidate.mtime < min(connection.last_taken.get("mtime", 0), int(time.time())):
             return NothingNew("The newest file is older than the one that was taken last; it was left alone.")
         tell("Looking whether it is still being written")
         candidate = session.settled(candidate, wait=settings.PORTAL_SFTP_WAIT, marker=connection.marker)

@@ -9,6 +9,7 @@ from rosters.words import Words
 
 _UP_TO_DATE = Words("good", "Working", "Nothing to do.", "nobody")
 _ON_ITS_WAY = Words("running", "On its way", "Nothing to do: it is being fetched.", "nobody")
+_TRIED_AGAIN = Words("plug", "Cannot connect", "Nothing to do yet: it is tried again by itself.", "nobody")
 _SETTING_UP = Words("setup", "Setting up", "Test it; when every step has its tick, put it into service.", "staff")
 _LATE = Words("late", "Late", "An expected delivery did not come. Ask the district whether its export runs.", "staff")
 
@@ -32,11 +33,10 @@ def connection_words(connection: Connection, latest: Attempt | None) -> Words:
         if stopped_by is not None and not until:
             return Words("paused", "Paused", f"{stopped_by.next_step} Then resume it.", stopped_by.whose)
         return Words("paused", f"Paused{day}", step, "nobody" if until else "staff")
-    if latest is not None and latest.status in Attempt.OPEN and latest.number == 1:
-        return _ON_ITS_WAY
-    failed = latest if latest is None or latest.status not in Attempt.OPEN else None
-    if connection.failures or (failed is not None and failed.status == Attempt.Status.FAILED):
-        fault = FAULTS.get(failed.code) if failed is not None else None
+    if latest is not None and latest.status in Attempt.OPEN:
+        return _ON_ITS_WAY if latest.number == 1 else _TRIED_AGAIN
+    if connection.failures or (latest is not None and latest.status == Attempt.Status.FAILED):
+        fault = FAULTS.get(latest.code) if latest is not None else None
         return Words(
             "plug", "Cannot connect", fault.next_step if fault else "Look at the last attempt.",
             fault.whose if fault else "staff",

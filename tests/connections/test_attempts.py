@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from django.utils import timezone
 from connections import attempts, fetching, tasks
 from connections.exceptions import FetchError
 from connections.models import Attempt, Checkup, Connection
+from connections.words import connection_words
 from rosters import making
 from rosters.models import AuditEvent, Delivery, District, Sync
 from tests.connections.sshd import Sshd
@@ -99,6 +101,26 @@ class TestAnAttempt:
         attempt.sync.refresh_from_db()
         assert attempt.sync.status in ("ready", "awaiting_review")
         assert not list((data_dir / "incoming").iterdir())
+
+    def test_a_time_in_the_future_does_not_make_all_that_comes_look_old(
+        self, trusted: Connection, put: Put, tables: making.Tables
+    ) -> None:
+        ahead = timezone.now().timestamp() + 86_400 * 400
+        path = put(tables, "wrong-clock.zip")
+        os.utime(path, (ahead, ahead))
+        assert _fetch(trusted).status == "delivered"
+        path.unlink()
+        put(tables, "next-day.zip")
+        trusted.refresh_from_db()
+        assert _fetch(trusted).status == "delivered"
+
+    def test_while_it_is_tried_again_the_page_says_so(self, trusted: Connection) -> None:
+        attempt = attempts.ask(trusted, Attempt.Why.NOW)
+        now = timezone.now()
+        attempt.start(now)
+        attempts._failed(attempt, FetchError("CONN-REFUSED"), now)
+        words = connection_words(trusted, trusted.attempts.first())
+        assert (words.word, words.owner) == ("Cannot connect", "nobody")
 
     def test_only_what_was_agreed_is_taken(self, trusted: Connection, put: Put, tables: making.Tables) -> None:
         put(tables)
