@@ -73,11 +73,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --postgres, leave out what never touches a database: it has run on SQLite's turn."""
+    """With --postgres, leave out what never touches a database, and how pages look: both had SQLite's turn."""
     if not config.getoption("postgres"):
         return
-    kept = [item for item in items if _touches_database(item)]
-    config.hook.pytest_deselected(items=[item for item in items if not _touches_database(item)])
+    kept = [item for item in items if _touches_database(item) and item.get_closest_marker("looks") is None]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
 
 

@@ -327,6 +327,7 @@ def in_every_state(cedar: District, manu: Staff, alice: Staff) -> dict[str, Conn
     return found
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize("width", [1280, 390])
 def test_every_page_of_connections_fits_and_has_no_accessibility_fault(
     live_server: LiveServer, in_every_state: dict[str, Connection], cedar: District, width: int, page: Page

@@ -96,6 +96,7 @@ def test_declining_asks_for_a_reason_and_keeps_the_roster(
     assert cedar.version == 1
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (1280, "dark"), (390, "light"), (390, "dark")])
 def test_every_page_fits_and_has_no_accessibility_fault(
     live_server: LiveServer, cedar: District, tmp_path: Path, width: int, scheme: str, page: Page, alice: Staff
@@ -129,6 +130,7 @@ def faults_of(page: Page, width: int, complaints: list[str]) -> list[tuple[str, 
     return [(page.url, v["id"], v["nodes"][0]["html"][:160]) for v in found if v["impact"] in ("critical", "serious")]
 
 
+@pytest.mark.looks
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
 def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
     live_server: LiveServer, cedar: District, tmp_path: Path, width: int, scheme: str, page: Page, alice: Staff
