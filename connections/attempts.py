@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-import threading
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -22,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Final
 from django.conf import settings
 from django.core.mail import send_mail
 from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, transaction
-from django.db import connection as database
 from django.db.models import F, OuterRef, Q, QuerySet, Subquery, Window
 from django.db.models.functions import RowNumber
 from django.utils import timezone
@@ -32,6 +30,7 @@ from connections.exceptions import FAULTS, OWN, FetchError
 from connections.models import FAILURES_BEFORE_PAUSE, SPREAD, Attempt, Checkup, Connection
 from connections.schedules import is_late, missed
 from rosters import syncs
+from rosters.leases import renewed
 from rosters.models import AuditEvent, Sync
 
 if TYPE_CHECKING:
@@ -143,23 +142,13 @@ def _still_wanted(attempt: Attempt, now: datetime) -> bool:
 def _kept_alive(attempt: Attempt) -> Iterator[None]:
     """Renew the lease from a thread with a connection of its own: a server may be silent for longer than a lease, or
     ask to be left alone for a while. That a fetch ends is the business of its own limits."""
-    over = threading.Event()
 
-    def beat() -> None:
-        try:
-            while not over.wait(BEAT):
-                with suppress(DatabaseError):  # SQLite may be busy; the lease outlasts some beats
-                    attempt.renew(timezone.now())
-        finally:
-            database.close()
+    def renew() -> None:
+        with suppress(DatabaseError):  # SQLite may be busy; the lease outlasts some beats
+            attempt.renew(timezone.now())
 
-    thread = threading.Thread(target=beat, name=f"lease of attempt {attempt.pk}", daemon=True)
-    thread.start()
-    try:
+    with renewed(renew, every=BEAT, name=f"lease of attempt {attempt.pk}"):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 class _Teller:

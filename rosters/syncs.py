@@ -9,7 +9,6 @@ somebody can see. Roster values are never logged nor put into errors.
 from __future__ import annotations
 
 import logging
-import threading
 import time
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -31,6 +30,7 @@ from rosters import applying, explaining, holding, normalising, reading, validat
 from rosters.diffing import WAS, Difference, compare, frame_of, plan_digest, tally
 from rosters.findings import Findings
 from rosters.frames import Checked, CheckOptions, Delivered, Frames
+from rosters.leases import renewed
 from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Org, Snapshot, Sync, Tally
 from rosters.oneroster.normal import NORMAL, REFERENCES, TABLES
 from rosters.storing import Store, StoredFrames
@@ -733,22 +733,12 @@ def _kept_alive(work: _Work) -> Iterator[None]:
     if connection.vendor == "sqlite":
         yield
         return
-    over = threading.Event()
 
-    def beat() -> None:
-        try:
-            while not over.wait(BEAT_SECONDS):
-                work.sync.beat(timezone.now(), *work.told)
-        finally:
-            connection.close()
+    def renew() -> None:
+        work.sync.beat(timezone.now(), *work.told)
 
-    thread = threading.Thread(target=beat, name=f"lease of sync {work.sync.pk}", daemon=True)
-    thread.start()
-    try:
+    with renewed(renew, every=BEAT_SECONDS, name=f"lease of sync {work.sync.pk}"):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def apply(
