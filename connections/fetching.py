@@ -184,14 +184,13 @@ def _download(connection: Connection, folder: Path, tell: Teller) -> Fetched | N
             # Where what was taken is put aside, that is how it looks on every day without a delivery. Whether one is
             # late is judged elsewhere.
             return NothingNew("Nothing lies there since the last one was taken.")
-        taken = _looks(candidate)
-        if taken == connection.last_taken:
+        last = connection.last_taken
+        if _files(candidate) == last.get("files") and candidate.folder == last.get("folder"):
             # It lies there still: a worker may have died after the delivery was safe, and before this.
             trouble = session.after(candidate, connection.when_done, connection.done_folder)  # type: ignore[arg-type]
             words = "The newest file is the one that was taken last time."
             return NothingNew(f"{words} {trouble.message}" if trouble else words)
-        # A time in the future, by a clock that was wrong, must not make everything that comes look old.
-        if candidate.mtime < min(connection.last_taken.get("mtime", 0), int(time.time())):
+        if candidate.mtime < last.get("mtime", 0):
             return NothingNew("The newest file is older than the one that was taken last; it was left alone.")
         tell("Looking whether it is still being written")
         candidate = session.settled(candidate, wait=settings.PORTAL_SFTP_WAIT, marker=connection.marker)
@@ -217,9 +216,14 @@ def _download(connection: Connection, folder: Path, tell: Teller) -> Fetched | N
 
 
 def _looks(candidate: sftp.Candidate) -> dict[str, Any]:
-    """How a delivery looks from outside: enough to know it again."""
-    files = [[file.name, file.size, file.mtime] for file in candidate.files]
-    return {"folder": candidate.folder, "files": files, "mtime": candidate.mtime}
+    """How a delivery looks from outside: enough to know it again, and what is older. A time in the future, by a clock
+    that was wrong, must not make everything that comes look old: then the delivery is as old as this moment."""
+    mtime = min(candidate.mtime, int(time.time()))
+    return {"folder": candidate.folder, "files": _files(candidate), "mtime": mtime}
+
+
+def _files(candidate: sftp.Candidate) -> list[list[Any]]:
+    return [[file.name, file.size, file.mtime] for file in candidate.files]
 
 
 # -------------------------------------------------------------------------------------------------------- OneRoster API

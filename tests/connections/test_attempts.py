@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import time_machine
 from django.core import mail
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
@@ -110,9 +111,23 @@ class TestAnAttempt:
         os.utime(path, (ahead, ahead))
         assert _fetch(trusted).status == "delivered"
         path.unlink()
-        put(tables, "next-day.zip")
+        tomorrow = timezone.now().timestamp() + 86_400
+        os.utime(put(tables, "next-day.zip"), (tomorrow, tomorrow))
         trusted.refresh_from_db()
+        with time_machine.travel(tomorrow + 3_600):
+            assert _fetch(trusted).status == "delivered"
+
+    def test_what_is_older_than_the_last_one_is_left_alone(
+        self, trusted: Connection, put: Put, tables: making.Tables
+    ) -> None:
+        path = put(tables, "today.zip")
         assert _fetch(trusted).status == "delivered"
+        path.unlink()
+        yesterday = timezone.now().timestamp() - 86_400
+        os.utime(put(tables, "found-again.zip"), (yesterday, yesterday))
+        trusted.refresh_from_db()
+        attempt = _fetch(trusted)
+        assert (attempt.status, attempt.words.split(";")[1]) == ("nothing_new", " it was left alone.")
 
     def test_while_it_is_tried_again_the_page_says_so(self, trusted: Connection) -> None:
         attempt = attempts.ask(trusted, Attempt.Why.NOW)
