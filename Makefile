@@ -36,8 +36,8 @@ run: setup
 	@exec $(BIN)/python manage.py dev
 
 test: setup
-	$(BIN)/python -m pytest -n 2
-	$(BIN)/python -m pytest -n 2 --postgres
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal --postgres
 
 check: setup
 	$(BIN)/ruff format --check .

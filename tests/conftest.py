@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import django
 import pytest
+from django.conf import settings
 
 from tests.databases import NoServerError, Server, postgres_server
 
@@ -48,6 +49,8 @@ def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # a worker of pytest-xdist finds the database chosen by its parent
         choose_database(config)
     django.setup()
+    # A password is made slow to guess on purpose: half a second for each of the staff of each test.
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 def choose_database(config: pytest.Config) -> None:
