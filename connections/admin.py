@@ -21,6 +21,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from connections import attempts, fetching, tasks
 from connections.apps import RUN
+from connections.arriving import arriving
 from connections.exceptions import FAULTS
 from connections.forms import FIELDS, KIND_SECRETS, SOURCE, AllowanceForm, ConnectionForm, PauseForm, ScheduleForm
 from connections.models import SECRETS, Allowance, Attempt, Checkup, Connection, latest_attempts
@@ -244,6 +245,11 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             at("preview", require_GET(self.preview)),
             at("checkup", require_GET(self.checkup)),
             at("attempts", require_GET(self.list_attempts)),
+            path(
+                "arriving/",
+                self.admin_site.admin_view(require_GET(self.arriving)),
+                name="connections_connection_arriving",
+            ),
             *super().get_urls(),
         ]
 
@@ -424,6 +430,15 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         going_on = connection.attempts.filter(status__in=Attempt.OPEN).exists()
         return self._part(request, connection, "_attempts", going_on)
 
+    def arriving(self, request: HttpRequest) -> HttpResponse:
+        """What is being fetched, for the pages of syncs and districts."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        followed = [int(one) for one in request.GET.get("follow", "").split(",") if one.isdecimal() and len(one) < 18]
+        context = arriving(_number(request, "district"), followed)
+        status = 200 if context["going_on"] else HTMX_STOP_POLLING
+        return TemplateResponse(request, "admin/connections/arriving.html", context, status=status)
+
     def _part(self, request: HttpRequest, connection: Connection, part: str, going_on: bool) -> HttpResponse:
         """A part of the page that follows what goes on; at its end the head of the page comes too, as it is then."""
         return TemplateResponse(
@@ -462,7 +477,7 @@ def _worded(recent: list[Attempt]) -> list[dict[str, Any]]:
             "seconds": (attempt.ended_at - attempt.started_at).total_seconds()
             if attempt.ended_at and attempt.started_at
             else None,
-            "share": 100 * attempt.bytes_done // attempt.bytes_in_all if attempt.bytes_in_all else None,
+            "share": attempt.share,
         }
         for attempt in recent
     ]

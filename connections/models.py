@@ -426,6 +426,11 @@ class Attempt(models.Model):
     def __str__(self) -> str:
         return f"attempt {self.pk}"
 
+    @property
+    def share(self) -> int | None:
+        """How much has come, in percent; None where nobody knows how much there is."""
+        return min(100 * self.bytes_done // self.bytes_in_all, 100) if self.bytes_in_all else None
+
     def start(self, now: datetime) -> bool:
         """Claim it; False if another worker has it or it has ended."""
         claimable = Q(status=self.Status.WAITING, not_before__lte=now)

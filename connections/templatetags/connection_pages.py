@@ -1,4 +1,4 @@
-"""What other pages show of connections: a district's ways in, on the district's page."""
+"""What other pages show of connections: a district's ways in, and what is on its way at this moment."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from django import template
 
+from connections.arriving import arriving as what_arrives
 from connections.launching import checklists
 from connections.models import latest_attempts
 from connections.words import connection_words
@@ -30,3 +31,11 @@ def connections_of(context: dict[str, Any], district: District) -> dict[str, Any
         "may_see": user.has_perm("connections.view_connection"),
         "may_add": user.has_perm("connections.add_connection"),
     }
+
+
+@register.inclusion_tag("admin/connections/arriving.html", takes_context=True)
+def arriving(context: dict[str, Any], district: District | None = None) -> dict[str, Any]:
+    """What is being fetched at this moment, of one district or of all; follows itself to its end."""
+    if not context["request"].user.has_perm("connections.view_connection"):
+        return {}
+    return what_arrives(district.pk if district else None)

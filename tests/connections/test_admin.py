@@ -15,7 +15,7 @@ from django.utils import timezone
 from connections import fetching
 from connections.forms import ConnectionForm
 from connections.models import Allowance, Attempt, Checkup, Connection
-from rosters.models import AuditEvent, District
+from rosters.models import AuditEvent, Delivery, District, Sync
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -376,6 +376,40 @@ class TestOtherPages:
         assert [each.pk for each, _ in page.context["trouble"]] == [other.pk]
         assert page.context["trouble"][0][1].word == "Cannot connect"
         assert [each.pk for each, _ in page.context["launching"]] == [sftp.pk]
+
+    def test_where_its_sync_will_be_a_fetch_is_followed_to_its_end(
+        self, sftp: Connection, cedar: District, vera: Staff
+    ) -> None:
+        client = _logged_in(vera)
+        other = District.objects.create(name="Maple Falls", site_code="1002")
+        sent = Delivery.objects.create(district=cedar, sha256="0" * 64, name="roster.zip", size=4, origin="sftp")
+        sync = Sync.objects.create(district=cedar, delivery=sent)
+        pages = ["/admin/rosters/sync/", f"/admin/rosters/sync/{sync.pk}/change/"]
+        pages.append(f"/admin/rosters/district/{cedar.pk}/change/")
+        assert not any(b'id="arriving"' in client.get(page).content for page in pages)
+        attempt = Attempt.objects.create(connection=sftp, why="now")
+        attempt.start(timezone.now())
+        attempt.beat(timezone.now(), "users: 4,000 of 100,000", done=1, in_all=4)
+        for page in pages:
+            content = client.get(page).content.decode()
+            assert "users: 4,000 of 100,000" in content, page
+            assert 'value="25"' in content
+        assert b'id="arriving"' not in client.get(f"/admin/rosters/district/{other.pk}/change/").content
+        where = f"/admin/connections/connection/arriving/?district={cedar.pk}&follow={attempt.pk}"
+        assert client.get(where).status_code == 200
+        assert attempt.mark_delivered(timezone.now(), sync, "Took it.", 4)
+        last = client.get(where)
+        assert last.status_code == 286
+        assert f"/admin/rosters/sync/{sync.pk}/change/" in last.content.decode()
+        assert client.get(where.replace(f"={cedar.pk}&", f"={other.pk}&")).content.strip() == b""
+
+    def test_however_many_are_fetched_at_once_a_page_stays_short(self, cedar: District, vera: Staff) -> None:
+        for _ in range(23):
+            connection = Connection.objects.create(district=cedar, kind="sftp", host="sftp.example.org")
+            Attempt.objects.create(connection=connection, why="schedule").start(timezone.now())
+        content = _logged_in(vera).get("/admin/rosters/sync/").content.decode()
+        assert content.count("<progress") == 10
+        assert "13 more are being fetched." in content
 
     @pytest.mark.parametrize(
         "broken",
