@@ -42,6 +42,7 @@ INSTALLED_APPS = [
     "csp",
     "rosters.apps.RostersConfig",
     "connections.apps.ConnectionsConfig",
+    "connections.onboarding.apps.OnboardingConfig",
 ]
 
 MIDDLEWARE = [
@@ -141,8 +142,9 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIN
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 
-# Mails go to the log, unless a server for them is named: EMAIL_URL=smtp+tls://user:password@host:587
-vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+# Mails go into files of the data folder, unless a server for them is named: EMAIL_URL=smtp+tls://user:password@host:587
+# Not to the log: some carry a link that lets a person in.
+vars().update({**env.email_url("EMAIL_URL", default="filemail://"), "EMAIL_FILE_PATH": PORTAL_DATA_DIR / "mails"})
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="roster-portal@localhost")
 
 LOGGING = {
@@ -195,6 +197,8 @@ REST_FRAMEWORK = {
 
 # --- the portal's own
 
+#: Where people reach the portal, for links in mails; without a slash at its end.
+PORTAL_URL = env.str("PORTAL_URL", default=f"http://localhost:{PORT}").rstrip("/")
 #: Encrypts what is secret at rest: connections' credentials (`connections.sealing`). URL-safe base64 of 32 bytes.
 PORTAL_ENCRYPTION_KEY = env.str("PORTAL_ENCRYPTION_KEY", default="") or (
     "" if PORTAL_PRODUCTION else local_secret(PORTAL_DATA_DIR, "encryption-key")

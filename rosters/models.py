@@ -7,8 +7,9 @@ by its own methods; `AuditEvent` is only ever added to. What must be true togeth
 from __future__ import annotations
 
 import uuid
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.core.validators import RegexValidator
@@ -100,6 +101,18 @@ class District(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    @property
+    def zone(self) -> ZoneInfo:
+        """The clock of the district; UTC where its time zone is none."""
+        try:
+            return ZoneInfo(self.time_zone)
+        except (ZoneInfoNotFoundError, ValueError):
+            return ZoneInfo("UTC")
+
+    def local_date(self, moment: datetime) -> date:
+        """The day on the district's calendar."""
+        return moment.astimezone(self.zone).date()
 
 
 class Delivery(models.Model):
@@ -309,6 +322,13 @@ class Sync(models.Model):
     @property
     def ended(self) -> bool:
         return self.status in self.ENDED
+
+    @property
+    def may_apply_by_itself(self) -> bool:
+        """Whether it may go live without a person where nothing holds it: its district wants that, and it came by a
+        connection or from staff. What somebody at a district sent by a link is always looked at."""
+        sent_by_hand = self.delivery is not None and self.delivery.origin == Delivery.Origin.DISTRICT
+        return self.district.applies_automatically and not sent_by_hand
 
     # -- changes of status; `now` is the caller's, the engine owns no clock
 

@@ -640,8 +640,8 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
             raise NotApprovable(
                 "A rule that nobody may overrule holds this sync. Decline it and ask for the right file."
             )
-        elif by is None and sync.status != Sync.Status.READY:
-            raise DecisionRefused("A held sync needs a person.")
+        elif by is None and (sync.status != Sync.Status.READY or not sync.may_apply_by_itself):
+            raise DecisionRefused("A held sync needs a person, and so does a file that a district sent by hand.")
         elif _newer_was_applied(sync):
             raise DecisionRefused("A newer delivery is live already; an older one never replaces it.")
         elif plan_digest != sync.plan_digest:

@@ -16,7 +16,7 @@ def prepare(*, sync_id: int) -> None:
     sync = syncs.prepare(sync_id)
     if sync is None:
         return
-    if sync.status == Sync.Status.READY and sync.district.applies_automatically:
+    if sync.status == Sync.Status.READY and sync.may_apply_by_itself:
         try:
             syncs.approve(sync, by=None, plan_digest=sync.plan_digest)
         except syncs.DecisionRefused:

@@ -108,6 +108,9 @@ ACTION_WORDS: dict[str, str] = {
     "connection.asked": "had a connection fetch at once",
     "connection.gave_up": "a connection failed three times and is paused",
     "connection.late": "an expected delivery did not come",
+    "person.invited": "sent a person of the district a link",
+    "person.entered": "a person of the district came in",
+    "person.withdrawn": "withdrew the access of a person of the district",
     "staff.permissions": "changed what a member of staff may do",
     "group.permissions": "changed what a group may do",
 }

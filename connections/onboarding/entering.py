@@ -1,0 +1,209 @@
+"""How a person of a district comes in: by a link, once, which becomes a session of that browser.
+
+The secret stands behind the # of the link, which browsers keep to themselves: no server, proxy or page that is visited
+next ever sees it. A mail scanner that opens the link takes nothing, since only the button does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec
+
+from django import forms
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.core.mail import send_mail
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import render
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.cache import add_never_cache_headers
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST
+
+from connections.onboarding.models import ASKED_FOR, INVITED_FOR, SESSION_FOR, Pass, Person
+from rosters.models import AuditEvent
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+COOKIE: Final = "district"
+#: So many links a person can have sent within the life of one.
+_LINKS_AT_ONCE: Final = 3
+
+P = ParamSpec("P")
+
+
+# ---------------------------------------------------------------------------------------------------------------- links
+
+
+def invite(person: Person, *, by: Staff, now: datetime | None = None) -> str:
+    """A new link for the person, sent by mail and given back, for the only time. Earlier ones stop working."""
+    moment = now or timezone.now()
+    with transaction.atomic():
+        person.passes.filter(purpose=Pass.Purpose.LINK, used_at=None, revoked_at=None).update(revoked_at=moment)
+        made, secret = Pass.make(person, Pass.Purpose.LINK, moment, INVITED_FOR, by=by)
+        Person.objects.filter(pk=person.pk).update(invited_at=moment)
+        audit("person.invited", person, moment, by=by)
+    return _sent(made, secret)
+
+
+def withdraw(person: Person, *, by: Staff, now: datetime | None = None) -> None:
+    """Let the person in no more, from this moment."""
+    moment = now or timezone.now()
+    with transaction.atomic():
+        if person.end(moment):
+            audit("person.withdrawn", person, moment, by=by)
+
+
+def send_again(email: str, now: datetime | None = None) -> None:
+    """A new link to everybody who has this address and may come in. Says nothing about whether there is anybody."""
+    moment = now or timezone.now()
+    for person in Person.objects.filter(email__iexact=email.strip(), ended_at=None).select_related("district"):
+        recent = person.passes.filter(purpose=Pass.Purpose.LINK, made_at__gt=moment - ASKED_FOR, made_by=None)
+        if person.welcome(person.district.local_date(moment)) and recent.count() < _LINKS_AT_ONCE:
+            _sent(*Pass.make(person, Pass.Purpose.LINK, moment, ASKED_FOR))
+
+
+def _sent(link: Pass, secret: str) -> str:
+    """Mail the link to its person. That no mail could be sent is no fault of the invitation: staff can hand it over."""
+    url = f"{settings.PORTAL_URL}{reverse('onboarding:enter')}#{secret}"
+    person = link.person
+    zone = person.district.zone
+    context = {
+        "person": person,
+        "url": url,
+        "until": link.expires_at.astimezone(zone),
+        "asked": link.made_by_id is None,
+    }
+    send_mail(
+        subject=f"Your link to the roster pages of {person.district.name}",
+        message=render_to_string("emails/link.txt", context),
+        from_email=None,
+        recipient_list=[person.email],
+        fail_silently=True,
+    )
+    return url
+
+
+# ------------------------------------------------------------------------------------------------------------- sessions
+
+
+def person_of(request: HttpRequest) -> Person | None:
+    """Who is let in by this browser's session, if anybody."""
+    now = timezone.now()
+    found = Pass.good(request.COOKIES.get(COOKIE, ""), Pass.Purpose.SESSION, now)
+    if found is None:
+        return None
+    found.person.seen(now)
+    return found.person
+
+
+def for_people(
+    view: Callable[Concatenate[HttpRequest, Person, P], HttpResponseBase],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
+    """A view for somebody who has been let in, who is its second argument; others are led to the door."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        person = person_of(request)
+        if person is None:
+            return HttpResponseRedirect(reverse("onboarding:enter"))
+        timezone.activate(person.district.zone)
+        request.person = person  # type: ignore[attr-defined]  # for the frame of the pages
+        answer = view(request, person, *args, **kwargs)
+        add_never_cache_headers(answer)
+        return answer
+
+    return guarded
+
+
+def for_owners(
+    view: Callable[Concatenate[HttpRequest, Person, P], HttpResponseBase],
+) -> Callable[Concatenate[HttpRequest, P], HttpResponseBase]:
+    """The same, for somebody who answers for the district."""
+
+    @wraps(view)
+    def guarded(request: HttpRequest, person: Person, /, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+        if not person.answers_for_it:
+            raise PermissionDenied
+        return view(request, person, *args, **kwargs)
+
+    return for_people(guarded)
+
+
+# ------------------------------------------------------------------------------------------------------------- the door
+
+
+class AgainForm(forms.Form):
+    email = forms.EmailField(label="Your e-mail address at the district")
+
+
+@sensitive_post_parameters("secret")
+@require_http_methods(["GET", "POST"])
+def enter(request: HttpRequest) -> HttpResponse:
+    """The door: a link's secret comes in, a session goes out. What does not work is told alike, whatever the reason."""
+    if request.method == "GET":
+        return _door(request)
+    now = timezone.now()
+    link = Pass.good(request.POST.get("secret", "").strip(), Pass.Purpose.LINK, now)
+    if link is None or not link.use(now):
+        return _door(request, refused=True)
+    _, secret = Pass.make(link.person, Pass.Purpose.SESSION, now, SESSION_FOR)
+    audit("person.entered", link.person, now)
+    answer = HttpResponseRedirect(reverse("onboarding:home"))
+    answer.set_cookie(
+        COOKIE,
+        secret,
+        max_age=SESSION_FOR,
+        path=reverse("onboarding:home"),
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+    return answer
+
+
+@require_POST
+def again(request: HttpRequest) -> HttpResponse:
+    """Have a new link sent. The answer is the same for every address."""
+    form = AgainForm(request.POST)
+    if not form.is_valid():
+        return _door(request, form=form, status=422)
+    send_again(form.cleaned_data["email"])
+    return _door(request, asked=True)
+
+
+@require_POST
+def leave(request: HttpRequest) -> HttpResponse:
+    """End the session of this browser."""
+    now = timezone.now()
+    if found := Pass.good(request.COOKIES.get(COOKIE, ""), Pass.Purpose.SESSION, now):
+        found.revoke(now)
+    answer = HttpResponseRedirect(reverse("onboarding:enter"))
+    answer.delete_cookie(COOKIE, path=reverse("onboarding:home"), samesite="Lax")
+    return answer
+
+
+def _door(request: HttpRequest, *, status: int = 200, refused: bool = False, **context: Any) -> HttpResponse:
+    context = {"form": AgainForm(), "refused": refused, **context}
+    answer = render(request, "onboarding/enter.html", context, status=403 if refused else status)
+    answer["Referrer-Policy"] = "no-referrer"
+    add_never_cache_headers(answer)
+    return answer
+
+
+def audit(action: str, person: Person, now: datetime, *, by: Staff | None = None, **after: Any) -> None:
+    """An audit row of what was done to a person, or by one (`by` None); never a name."""
+    AuditEvent.objects.create(
+        at=now,
+        by=by,
+        action=action,
+        district=person.district,
+        subject=f"person {person.pk}",
+        after={"role": person.role, **after},
+    )

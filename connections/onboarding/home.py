@@ -1,0 +1,123 @@
+"""The district's home page: are we fine, what is expected next, what is needed from us, and whom to call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_GET
+
+from connections.models import Connection, latest_attempts
+from connections.onboarding.entering import for_people
+from connections.onboarding.models import Person
+from connections.onboarding.words import outcome
+from connections.schedules import sentence
+from connections.words import connection_words
+from rosters.models import District, Sync
+from rosters.words import Words, district_words
+
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """A step on the way from the first call to launch. `whose`: "district" or "staff"; `link` "" where there is no page
+    to take it on."""
+
+    words: str
+    done: bool
+    next_step: str
+    whose: str
+    link: str = ""
+
+
+@require_GET
+@for_people
+def home(request: HttpRequest, person: Person) -> HttpResponse:
+    district = person.district
+    connections = list(district.connections.order_by("pk"))
+    syncs = list(
+        Sync.objects.filter(district=district, undoes=None).select_related("delivery").order_by("-received_at")[:SHOWN]
+    )
+    way = steps(district, connections, syncs)
+    standing = _standing(district, connections, syncs)
+    return render(
+        request,
+        "onboarding/home.html",
+        {
+            "standing": standing,
+            "sentence": _sentence(district, connections, standing),
+            "steps": way,
+            "next": next((step for step in way if not step.done), None),
+            "rows": [{"sync": sync, "words": outcome(sync)} for sync in syncs],
+            "expected": _expected(connections),
+            "owner": district.owner,
+        },
+    )
+
+
+def steps(district: District, connections: list[Connection], syncs: list[Sync]) -> list[Step]:
+    """From the first call to launch, in order; worked out from what is there, nothing is ticked off by hand."""
+    fine = any(sync.delivery and not sync.errors and sync.status not in Sync.RUNNING for sync in syncs)
+    arrives = any(one.state == Connection.State.ACTIVE for one in connections)
+    return [
+        Step(
+            "A file of yours was checked and has no errors.",
+            fine or district.version > 0,
+            "Export a file from your system and check it here.",
+            "district",
+        ),
+        Step("A roster of yours is live.", district.version > 0, "Send your first file.", "district"),
+        Step(
+            "Your roster arrives by itself at agreed times.",
+            arrives,
+            "We set up SFTP or the API of your system together.",
+            "staff",
+        ),
+    ]
+
+
+def _standing(district: District, connections: list[Connection], syncs: list[Sync]) -> Words:
+    """The same status that staff see, with the district's own next step."""
+    counted = [sync for sync in syncs if sync.status != Sync.Status.SUPERSEDED]
+    latest = latest_attempts(connections)
+    troubles = [connection_words(one, latest.get(one.pk)) for one in connections if one.state == one.State.ACTIVE]
+    trouble = next((words for words in troubles if words.sign in ("plug", "late")), None)
+    if trouble is not None and (not counted or counted[0].status in (Sync.Status.APPLIED, Sync.Status.UNCHANGED)):
+        return trouble
+    words = district_words(district.version, counted[0] if counted else None)
+    return outcome(counted[0]) if counted and words.owner != "nobody" else words
+
+
+def _sentence(district: District, connections: list[Connection], standing: Words) -> str:
+    late = min((one.late_since for one in connections if one.late_since), default=None)
+    if standing.sign == "late" and late is not None:
+        last = max((one.last_success_at for one in connections if one.last_success_at), default=None)
+        since = f"Nothing was received since {_day(district, last)}" if last else "Nothing was received yet"
+        return f"{since}, though a delivery was expected. Does your export still run?"
+    if standing.sign == "plug":
+        return f"We cannot fetch your roster: {standing.next_step}"
+    if standing.sign == "setup":
+        return "We are getting ready together. The next step stands below."
+    return f"{standing.word}. {standing.next_step}"
+
+
+def _day(district: District, moment: datetime) -> str:
+    local = moment.astimezone(district.zone)
+    recent = (timezone.now() - moment).days < 6
+    return f"{local:%A}" if recent else f"{local.day} {local:%B}"
+
+
+def _expected(connections: list[Connection]) -> list[dict[str, Any]]:
+    """What comes by itself next: when, and how often, by the district's clock."""
+    found = []
+    for one in connections:
+        timetable = one.timetable()
+        if one.state == Connection.State.ACTIVE and one.next_due_at and timetable:
+            words = sentence(timetable, one.district.local_date(timezone.now()))
+            found.append({"kind": one.get_kind_display(), "at": one.next_due_at, "words": words})
+    return found

@@ -1,0 +1,151 @@
+"""The people of a district, and the passes that let them in."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import date, datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+from django.utils import timezone
+
+from rosters.models import District
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+#: How long a link that staff sent lets its person in, once.
+INVITED_FOR: Final = timedelta(days=14)
+#: The same of a link that a person has asked for.
+ASKED_FOR: Final = timedelta(hours=1)
+#: How long a browser stays let in.
+SESSION_FOR: Final = timedelta(days=30)
+#: So often "last seen" is written down.
+SEEN_EVERY: Final = timedelta(minutes=10)
+
+
+class Person(models.Model):
+    """Somebody at a district. An owner answers for it and also enters credentials; a sender checks and sends files. A
+    deputy has the rights of whom it stands in for, from `first_day` to `last_day` on the district's calendar."""
+
+    class Role(models.TextChoices):
+        OWNER = "owner", "owner"
+        SENDER = "sender", "sender"
+
+    district = models.ForeignKey(District, on_delete=models.CASCADE, related_name="people")
+    name = models.CharField(max_length=120)
+    email = models.EmailField("e-mail")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.SENDER)
+    deputy_for = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL, related_name="deputies")
+    first_day = models.DateField(null=True, blank=True)
+    last_day = models.DateField(null=True, blank=True)
+    invited_at = models.DateTimeField(default=timezone.now, editable=False)
+    last_seen_at = models.DateTimeField(null=True, editable=False)
+    ended_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        verbose_name_plural = "people"
+        ordering = ["name", "pk"]
+        constraints = [
+            models.UniqueConstraint(
+                "district", Lower("email"), name="person_once_in_a_district", condition=Q(ended_at=None)
+            ),
+            models.CheckConstraint(
+                name="person_days_in_order",
+                condition=Q(first_day=None) | Q(last_day=None) | Q(last_day__gte=F("first_day")),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def welcome(self, today: date) -> bool:
+        """Whether the person may come in on this day of the district's calendar."""
+        begun = self.first_day is None or self.first_day <= today
+        return self.ended_at is None and begun and (self.last_day is None or today <= self.last_day)
+
+    @property
+    def answers_for_it(self) -> bool:
+        """Whether the person may do what only an owner may."""
+        return self.role == self.Role.OWNER or (self.deputy_for is not None and self.deputy_for.answers_for_it)
+
+    def end(self, now: datetime) -> bool:
+        """Let the person in no more; every link and session of theirs ends with it. False if it was so before."""
+        ended = Person.objects.filter(pk=self.pk, ended_at=None).update(ended_at=now)
+        self.passes.filter(revoked_at=None).update(revoked_at=now)
+        self.refresh_from_db()
+        return bool(ended)
+
+    def seen(self, now: datetime) -> None:
+        Person.objects.filter(Q(last_seen_at=None) | Q(last_seen_at__lt=now - SEEN_EVERY), pk=self.pk).update(
+            last_seen_at=now
+        )
+
+
+class Pass(models.Model):
+    """What lets a person in: a link, good once, or the session that it became. Only the SHA-256 of its secret is kept;
+    the secret has 256 bits, so nobody guesses one and no slow hash is needed."""
+
+    class Purpose(models.TextChoices):
+        LINK = "link", "link"
+        SESSION = "session", "session"
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="passes")
+    purpose = models.CharField(max_length=10, choices=Purpose.choices)
+    secret_hash = models.CharField(max_length=64, unique=True)
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    made_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    revoked_at = models.DateTimeField(null=True)
+
+    class Meta:
+        verbose_name_plural = "passes"
+
+    def __str__(self) -> str:
+        return f"{self.purpose} {self.pk}"
+
+    @classmethod
+    def make(
+        cls, person: Person, purpose: str, now: datetime, lifetime: timedelta, *, by: Staff | None = None
+    ) -> tuple[Pass, str]:
+        """A new pass and its secret, which is known here for the only time."""
+        secret = secrets.token_urlsafe(32)
+        made = cls.objects.create(
+            person=person,
+            purpose=purpose,
+            secret_hash=_hash(secret),
+            made_at=now,
+            expires_at=now + lifetime,
+            made_by=by,
+        )
+        return made, secret
+
+    @classmethod
+    def good(cls, secret: str, purpose: str, now: datetime) -> Pass | None:
+        """The pass with this secret, if it lets its person in at this moment."""
+        found = (
+            cls.objects.select_related("person__district", "person__deputy_for")
+            .filter(secret_hash=_hash(secret), purpose=purpose, expires_at__gt=now, revoked_at=None, used_at=None)
+            .first()
+        )
+        if found is None or not found.person.welcome(found.person.district.local_date(now)):
+            return None
+        return found
+
+    def use(self, now: datetime) -> bool:
+        """Take a link; False if somebody took it in this very moment."""
+        return bool(
+            Pass.objects.filter(pk=self.pk, used_at=None, revoked_at=None, expires_at__gt=now).update(used_at=now)
+        )
+
+    def revoke(self, now: datetime) -> None:
+        Pass.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=now)
+
+
+def _hash(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()
