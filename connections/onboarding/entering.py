@@ -192,7 +192,6 @@ def leave(request: HttpRequest) -> HttpResponse:
 def _door(request: HttpRequest, *, status: int = 200, refused: bool = False, **context: Any) -> HttpResponse:
     context = {"form": AgainForm(), "refused": refused, **context}
     answer = render(request, "onboarding/enter.html", context, status=403 if refused else status)
-    answer["Referrer-Policy"] = "no-referrer"
     add_never_cache_headers(answer)
     return answer
 

@@ -76,7 +76,7 @@ class TestALink:
         address, _, secret = url.partition("#")
         assert secret not in address
         answer = Client().get(DOOR)
-        assert answer.headers["Referrer-Policy"] == "no-referrer"
+        assert answer.headers["Referrer-Policy"] == "same-origin"
         assert "no-store" in answer.headers["Cache-Control"]
         Client().post(DOOR, {"secret": secret})
         assert secret not in caplog.text
