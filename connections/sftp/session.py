@@ -6,7 +6,6 @@ regular files are opened, and folders: links, pipes and devices are passed over,
 
 from __future__ import annotations
 
-import os
 import re
 import stat
 import time
@@ -195,9 +194,9 @@ class Session:
     def download(
         self, candidate: Candidate, folder: Path, progress: Callable[[int, int], None] = lambda received, total: None
     ) -> Path:
-        """The delivery as a zip in `folder`, written through to the disk. Loose CSV files become one zip, not packed,
-        byte for byte. `progress(received, total)` is called with bytes. Raises FetchError, and OSError for our own
-        disk; then nothing is left in `folder`."""
+        """The delivery as a zip in `folder`; whoever keeps it writes it through to the disk. Loose CSV files become one
+        zip, not packed, byte for byte. `progress(received, total)` is called with bytes. Raises FetchError, and OSError
+        for our own disk; then nothing is left in `folder`."""
         if candidate.size > self._limits.size:
             raise FetchError("CONN-TOO-LARGE", f"{candidate.size:,} bytes; at most {self._limits.size:,} are taken.")
         received = 0
@@ -217,8 +216,6 @@ class Session:
                     output.writelines(counted(candidate.files[0]))
                 else:
                     _pack(candidate.files, counted, output)
-                output.flush()
-                os.fsync(output.fileno())
             part.rename(target)
         except BaseException:
             part.unlink(missing_ok=True)

@@ -64,6 +64,18 @@ def test_a_slow_line_within_our_patience_brings_everything(district: Sshd, large
     assert path.read_bytes() == (district.data / large / "roster.zip").read_bytes()
 
 
+def test_an_answer_that_takes_longer_than_a_stall_is_no_stall(district: Sshd, large: str, inbox: Path) -> None:
+    """A piece takes five seconds here; that nothing comes for four is what a stall is."""
+    small = district.data / large / "roster.zip"
+    small.write_bytes(small.read_bytes()[: 255 << 10])
+    with Proxy(district.port) as proxy:
+        limits = Limits(opening=20, stall=4)
+        with open_session(district.server(port=proxy.port), limits=limits) as session:
+            candidate = session.newest(large)
+            proxy.rate = 48 << 10
+            assert session.download(candidate, inbox).read_bytes() == small.read_bytes()
+
+
 def test_a_line_that_stalls_before_a_listing(district: Sshd, large: str, inbox: Path) -> None:
     with Proxy(district.port) as proxy, open_session(district.server(port=proxy.port), limits=SHORT) as session:
         proxy.stall_after = 0
@@ -192,6 +204,64 @@ def test_short_answers_are_completed_and_kept_in_order(inbox: Path) -> None:
         open_session(stranger.server()) as session,
     ):
         assert session.download(session.newest(""), inbox).read_bytes() == data
+
+
+def with_limits(answer: bytes, asked: list[int]) -> Any:
+    """An sftp server that says it can be asked for its limits, and answers so; `asked`: the lengths of its reads."""
+
+    class Limited(paramiko.SFTPServer):  # type: ignore[misc]
+        def _send_server_version(self) -> int:
+            self._read_packet()
+            told = (b"posix-rename@openssh.com", b"1", b"limits@openssh.com", b"1")
+            message = paramiko.Message().add_int(3)
+            for word in told:
+                message.add_string(word)
+            self._send_packet(paramiko.sftp.CMD_VERSION, message)
+            return 3
+
+        def _process(self, t: int, request_number: int, msg: Any) -> None:
+            if t == paramiko.sftp.CMD_EXTENDED:
+                packet = answer[:1] + struct.pack(">I", request_number) + answer[1:]
+                self._write_all(struct.pack(">I", len(packet)) + packet)
+                return
+            if t == paramiko.sftp.CMD_READ:
+                asked.append(int.from_bytes(msg.asbytes()[-4:], "big"))
+            super()._process(t, request_number, msg)
+
+    return Limited
+
+
+@pytest.mark.parametrize(
+    ("answer", "length"),
+    [
+        (b"\xc9" + struct.pack(">4Q", 1 << 18, 100_000, 100_000, 0), 100_000),
+        (b"\xc9" + struct.pack(">4Q", 1 << 63, 1 << 63, 1 << 63, 0), 255 << 10),
+        (b"\xc9" + struct.pack(">4Q", 0, 0, 0, 0), 32 << 10),
+        (b"\xc9", 32 << 10),
+        (b"\x65" + struct.pack(">I", int(paramiko.SFTP_OP_UNSUPPORTED)) + b"\0\0\0\2no\0\0\0\0", 32 << 10),
+        (b"\x67" + b"\xff" * 32, 32 << 10),
+    ],
+    ids=["less", "far more", "none", "empty", "refused", "nonsense"],
+)
+def test_as_much_is_asked_for_at_once_as_a_server_says_it_takes_and_we_do(
+    monkeypatch: pytest.MonkeyPatch, inbox: Path, answer: bytes, length: int
+) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(strangers, "SFTP", with_limits(answer, asked))
+    data = os.urandom(700_000)
+    listing = [entry("roster.zip", size=len(data))]
+    read = lambda offset, length: data[offset : offset + min(length, 60_000)]  # noqa: E731
+    with serving(Stranger(listing=listing, read=read)) as stranger, open_session(stranger.server()) as session:
+        assert session.download(session.newest(""), inbox).read_bytes() == data
+    assert max(asked) == length
+
+
+def test_of_openssh_large_pieces_are_asked_for(district: Sshd, large: str, inbox: Path) -> None:
+    """Else a download takes twice our time."""
+    with open_session(district.server()) as session:
+        path = session.download(session.newest(large), inbox)
+        assert session._client._piece == 255 << 10  # type: ignore[attr-defined]
+    assert path.read_bytes() == (district.data / large / "roster.zip").read_bytes()
 
 
 def test_a_folder_that_may_not_be_read_is_forbidden(inbox: Path) -> None:
