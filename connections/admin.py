@@ -399,11 +399,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def _set_schedule(self, request: HttpRequest, connection: Connection, timetable: Schedule) -> None:
         before = connection.schedule
         with transaction.atomic():
-            connection.schedule = timetable.as_json()
-            own = Connection.objects.filter(pk=connection.pk)
-            own.update(schedule=connection.schedule)
-            # It may have been paused in this moment.
-            own.filter(state=Connection.State.ACTIVE).update(next_due_at=connection.due_after(timezone.now()))
+            connection.set_schedule(timezone.now(), timetable)
             _audit(request, connection, "connection.scheduled", connection.schedule, before=before)
 
     def preview(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -295,7 +295,9 @@ def _end_pauses(now: datetime) -> None:
             today = fetching.local_date(connection.district, now)
             if connection.paused_until and connection.paused_until > today:
                 continue
-            if connection.activate(now, connection.due_after(now)):
+            # Not from now on: the first run of that day may stand at midnight.
+            first = connection.due_from(connection.paused_until) if connection.paused_until else None
+            if connection.activate(now, first):
                 _audit(connection, "connection.resumed", now)
 
 
@@ -307,7 +309,9 @@ def _start_due(now: datetime) -> None:
             _start(connection, now)
 
 
-def _start(connection: Connection, now: datetime) -> None:
+def _start(seen: Connection, now: datetime) -> None:
+    # Somebody may save its schedule in this moment: the run is due by the one, and the next run comes by the other.
+    connection = Connection.objects.select_for_update(of=("self",)).select_related("district").get(pk=seen.pk)
     was_due = connection.next_due_at
     timetable = connection.timetable()
     if was_due is None:
@@ -317,7 +321,7 @@ def _start(connection: Connection, now: datetime) -> None:
         if connection.pause(now, reason):
             _audit(connection, "connection.gave_up", now, after={"reason": reason})
         return
-    found = missed(timetable, was_due - timedelta(seconds=1), now, SPREAD, str(connection.uid))
+    found = missed(timetable, was_due, now, SPREAD, str(connection.uid))
     if not connection.claim_due(connection.due_after(now)) or found is None:
         return
     if connection.attempts.filter(status__in=Attempt.OPEN).exists():

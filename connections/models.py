@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -21,7 +21,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from connections.addresses import Network, never
-from connections.schedules import Schedule, next_due
+from connections.schedules import Schedule, first_due, next_due
 from connections.sealing import is_current, seal, unseal
 from rosters.models import District, Sync
 
@@ -215,6 +215,11 @@ class Connection(models.Model):
         timetable = self.timetable()
         return next_due(timetable, now, SPREAD, str(self.uid)) if timetable else None
 
+    def due_from(self, day: date) -> datetime | None:
+        """When the first run of `day` or later starts, its place in `SPREAD` included; it may have passed."""
+        timetable = self.timetable()
+        return first_due(timetable, day, SPREAD, str(self.uid)) if timetable else None
+
     # -- secrets: write-only for everybody but the code that connects
 
     def keep_secret(self, name: str, text: str) -> None:
@@ -307,6 +312,15 @@ class Connection(models.Model):
         comes from the one before."""
         Connection.objects.filter(pk=self.pk).update(last_taken={}, last_full_at=None)
         self.call_off(now, "The connection was changed before this ended.")
+        self.refresh_from_db()
+
+    def set_schedule(self, now: datetime, timetable: Schedule) -> None:
+        """What is due already stays due, and is started within the minute; what comes after it is by this schedule."""
+        self.schedule = timetable.as_json()
+        own = Connection.objects.filter(pk=self.pk)
+        own.update(schedule=self.schedule)
+        # Neither is known from before: it may have been paused, or have become due, in this moment.
+        own.filter(state=self.State.ACTIVE).exclude(next_due_at__lte=now).update(next_due_at=self.due_after(now))
         self.refresh_from_db()
 
     def claim_due(self, then: datetime | None) -> bool:

@@ -196,17 +196,21 @@ def _days(schedule: Schedule, after: datetime, skipped: bool) -> Iterator[date]:
 
 
 def _of_day(schedule: Schedule, day: date) -> Iterator[Run]:
+    for at in sorted(schedule.times):
+        yield _run(schedule, day, _moment(day, schedule, at))
+
+
+def _run(schedule: Schedule, day: date, moment: datetime) -> Run:
+    """A run at `moment` that stands on `day`, as the ranges of days judge it."""
     zone = ZoneInfo(schedule.zone)
     blackout = _range_of(schedule.blackouts, day)
-    for at in sorted(schedule.times):
-        moment = _moment(day, schedule, at)
-        yield Run(
-            at=moment,
-            local=moment.astimezone(zone),
-            additions_only=_range_of(schedule.additions_only, day) is not None,
-            clock_changes=_offset(zone, day) != _offset(zone, day + _DAY),
-            skipped=(blackout.words or "No runs on these days") if blackout else "",
-        )
+    return Run(
+        at=moment,
+        local=moment.astimezone(zone),
+        additions_only=_range_of(schedule.additions_only, day) is not None,
+        clock_changes=_offset(zone, day) != _offset(zone, day + _DAY),
+        skipped=(blackout.words or "No runs on these days") if blackout else "",
+    )
 
 
 def _range_of(ranges: Sequence[Range], day: date) -> Range | None:
@@ -247,6 +251,12 @@ def next_due(schedule: Schedule, after: datetime, spread: timedelta = timedelta(
     return run.at + delay if run else None
 
 
+def first_due(schedule: Schedule, day: date, spread: timedelta = timedelta(), key: str = "") -> datetime | None:
+    """When the first run that stands on `day` or later starts, in UTC; None if there is none any more."""
+    run = next(runs(schedule, _moment(day, schedule) - timedelta(microseconds=1)), None)
+    return run.at + offset(spread, key) if run else None
+
+
 def offset(spread: timedelta, key: str) -> timedelta:
     """From 0 up to `spread`, in whole seconds: always the same for a `key`, evenly spread over many keys, so that
     thousands of connections do not start in the same second."""
@@ -257,22 +267,26 @@ def offset(spread: timedelta, key: str) -> timedelta:
 
 
 def missed(
-    schedule: Schedule, last_run: datetime, now: datetime, spread: timedelta = timedelta(), key: str = ""
+    schedule: Schedule, due: datetime, now: datetime, spread: timedelta = timedelta(), key: str = ""
 ) -> Run | None:
-    """The one run to make up for after the worker was down: the latest that was due since `last_run`, or None.
+    """The one run to start: that which was due at `due`, or the latest since, where the worker was down; or None.
 
-    However many were missed, one fetch brings all that there is. Nothing is made up for on a day without runs, nor
-    what was missed before such a day: the next run of the schedule comes soon enough. A run that is made up for on a
-    day that only adds only adds, and so does one that was to.
+    The one that was due counts also where the schedule, or the clock, was changed since and has no run then: it was
+    promised. By its days it is judged all the same. However many were missed, one fetch brings all that there is.
+    Nothing is made up for on a day without runs, nor what was missed before such a day: the next run of the schedule
+    comes soon enough. A run that is made up for on a day that only adds only adds, and so does one that was to.
     """
-    delay = offset(spread, key)
-    today = now.astimezone(ZoneInfo(schedule.zone)).date()
-    latest = None
-    for run in runs(schedule, last_run - delay, skipped=True):
+    if due > now:
+        return None
+    delay, zone = offset(spread, key), ZoneInfo(schedule.zone)
+    today = now.astimezone(zone).date()
+    promised = due - delay
+    latest = _run(schedule, promised.astimezone(zone).date(), promised)
+    for run in runs(schedule, promised - timedelta(microseconds=1), skipped=True):
         if run.at + delay > now:
             break
         latest = run
-    if latest is None or latest.skipped or _range_of(schedule.blackouts, today):
+    if latest.skipped or _range_of(schedule.blackouts, today):
         return None
     return replace(
         latest, additions_only=latest.additions_only or _range_of(schedule.additions_only, today) is not None

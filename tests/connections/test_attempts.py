@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from datetime import time as clock
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -442,6 +444,64 @@ class TestEveryMinute:
         scheduled.refresh_from_db()
         assert scheduled.next_due_at is not None
         assert timedelta(hours=22) < scheduled.next_due_at - due < timedelta(hours=26)
+
+    def test_what_is_due_when_its_schedule_is_saved_is_started_once_all_the_same(self, scheduled: Connection) -> None:
+        due = scheduled.next_due_at
+        assert due is not None
+        timetable = scheduled.timetable()
+        assert timetable is not None
+        now = due + timedelta(seconds=20)
+        scheduled.set_schedule(now, replace(timetable, times=(clock(3),)))
+        (started,) = attempts.minute(now + timedelta(seconds=40))
+        assert Attempt.objects.get(pk=started).why == "schedule"
+        scheduled.refresh_from_db()
+        assert scheduled.next_due_at == due + timedelta(hours=1)
+        Attempt.objects.update(status="nothing_new", ended_at=now)
+        assert attempts.minute(now + timedelta(minutes=2)) == []
+        assert len(attempts.minute(scheduled.next_due_at)) == 1
+
+    def test_what_was_started_already_is_not_started_again_when_its_schedule_is_saved(
+        self, scheduled: Connection
+    ) -> None:
+        due = scheduled.next_due_at
+        timetable = scheduled.timetable()
+        assert due is not None and timetable is not None
+        before = Connection.objects.get(pk=scheduled.pk)
+        assert len(attempts.minute(due)) == 1
+        before.set_schedule(due + timedelta(seconds=1), timetable)
+        Attempt.objects.update(status="nothing_new", ended_at=due)
+        assert attempts.minute(due + timedelta(seconds=2)) == []
+        before.refresh_from_db()
+        assert before.next_due_at is not None and before.next_due_at > due + timedelta(hours=22)
+
+    def test_a_schedule_that_is_saved_while_it_pauses_wakes_nothing(self, scheduled: Connection) -> None:
+        due = scheduled.next_due_at
+        timetable = scheduled.timetable()
+        assert due is not None and timetable is not None
+        before = Connection.objects.get(pk=scheduled.pk)
+        scheduled.pause(due, "Rollover")
+        before.set_schedule(due, timetable)
+        assert (before.state, before.next_due_at, attempts.minute(due)) == ("paused", None, [])
+
+    def test_a_district_that_gets_another_time_zone_in_that_minute_has_its_run(
+        self, scheduled: Connection, cedar: District
+    ) -> None:
+        due = scheduled.next_due_at
+        assert due is not None
+        with time_machine.travel(due):
+            cedar.time_zone = "America/New_York"
+            cedar.save()
+        assert len(attempts.minute(due)) == 1
+
+    def test_a_pause_that_ends_at_midnight_has_the_run_of_midnight(self, scheduled: Connection) -> None:
+        scheduled.schedule = {**EVERY_DAY, "times": ["00:00"]}
+        scheduled.save()
+        until = datetime(2027, 8, 10, tzinfo=UTC).date()
+        scheduled.pause(datetime(2027, 8, 1, tzinfo=UTC), "Summer", until=until)
+        midnight = datetime(2027, 8, 10, 5, tzinfo=UTC)  # in Chicago
+        assert len(attempts.minute(midnight + timedelta(minutes=5))) == 1
+        scheduled.refresh_from_db()
+        assert scheduled.next_due_at is not None and scheduled.next_due_at - midnight > timedelta(hours=23)
 
     def test_what_was_missed_for_a_week_runs_once(self, scheduled: Connection) -> None:
         assert scheduled.next_due_at is not None

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connections.schedules import Range, Run, Schedule, is_late, missed, next_due, offset, runs, sentence
+from connections.schedules import Range, Run, Schedule, first_due, is_late, missed, next_due, offset, runs, sentence
 
 EVERY_DAY = frozenset(range(7))
 WEEKDAYS = frozenset(range(5))
@@ -225,7 +225,24 @@ def test_what_was_missed_in_three_days_is_made_up_for_once() -> None:
     plan = schedule("02:00", "14:00")
     run = missed(plan, at("2026-10-05T14:00"), at("2026-10-08T09:00"))
     assert run and run.at == at("2026-10-08T02:00")
-    assert missed(plan, at("2026-10-08T09:00"), at("2026-10-08T13:59")) is None
+    assert missed(plan, at("2026-10-08T14:00"), at("2026-10-08T13:59")) is None
+
+
+def test_what_was_due_is_due_also_where_the_schedule_has_no_run_then_any_more() -> None:
+    plan = schedule("03:00")
+    run = missed(plan, at("2026-10-08T02:00"), at("2026-10-08T02:01"))
+    assert run and run.at == at("2026-10-08T02:00")
+    today = (Range(date(2026, 10, 8), date(2026, 10, 8)),)
+    adding = missed(replace(plan, additions_only=today), at("2026-10-08T02:00"), at("2026-10-08T02:01"))
+    assert adding and adding.additions_only
+    assert missed(replace(plan, blackouts=today), at("2026-10-08T02:00"), at("2026-10-08T02:01")) is None
+
+
+def test_the_first_run_of_a_day_may_stand_at_midnight_and_none_of_the_evening_before_is_it() -> None:
+    spread, key = timedelta(hours=1), "any"
+    delay = offset(spread, key)
+    assert first_due(schedule("00:00", "23:59"), date(2026, 10, 8), spread, key) == at("2026-10-08T00:00") + delay
+    assert first_due(schedule("23:59"), date(2026, 10, 8), spread, key) == at("2026-10-08T23:59") + delay
 
 
 def test_what_was_missed_before_a_blackout_is_not_fetched_in_it_nor_at_its_end() -> None:
