@@ -490,7 +490,8 @@ class Attempt(models.Model):
         changed = Attempt.objects.filter(pk=self.pk, claim=self.claim, status__in=self.OPEN).update(
             status=status, ended_at=now, claim=None, claimed_until=None, **values
         )
-        self.refresh_from_db()
+        if changed:  # else it would take on the claim of whoever has it now, and end it in his place the next time
+            self.refresh_from_db()
         return bool(changed)
 
 

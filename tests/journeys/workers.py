@@ -61,6 +61,18 @@ def few_are_many(number):
     indexes._MANY = int(number)
     return "done"
 
+def pull(pk):
+    from connections import attempts
+    sync = attempts.run(int(pk))
+    return sync.pk if sync else "none"
+
+def short_lease(seconds):
+    from datetime import timedelta
+    from connections import attempts, models
+    models.ATTEMPT_LEASE = timedelta(seconds=float(seconds))
+    attempts.BEAT = float(seconds) / 5
+    return "done"
+
 def login():
     update_last_login(None, User.objects.get(username="alice"))
     return "done"
@@ -70,7 +82,7 @@ for line in sys.stdin:
     verb, *rest = line.split()
     print({"prepare": prepare, "apply": apply, "approve": lambda *a: decide("approve", *a), "killed": killed,
            "decline": lambda *a: decide("decline", *a), "read": read, "login": login,
-           "few_are_many": few_are_many}[verb](*rest), flush=True)
+           "few_are_many": few_are_many, "pull": pull, "short_lease": short_lease}[verb](*rest), flush=True)
 """
 
 
@@ -83,6 +95,7 @@ class Worker:
         if connection.vendor == "postgresql":
             url = urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
         environment = {**os.environ, "DATABASE_URL": url, "PORTAL_DATA_DIR": str(settings.PORTAL_DATA_DIR)}
+        environment["PORTAL_ENCRYPTION_KEY"] = settings.PORTAL_ENCRYPTION_KEY
         self.process = subprocess.Popen(
             [sys.executable, "-c", SCRIPT],
             cwd=settings.BASE_DIR,
