@@ -175,7 +175,7 @@ CONTENT_SECURITY_POLICY = {
 Q_CLUSTER = {
     "name": "portal",
     "orm": "default",
-    "workers": env.int("WORKERS", default=2),
+    "workers": env.int("WORKERS", default=3),  # two may wait for districts' servers while one imports
     "queue_limit": 2,
     "bulk": 1,
     "poll": 1,
