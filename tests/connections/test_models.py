@@ -137,12 +137,13 @@ class TestAttempts:
 
     def test_a_worker_that_lost_its_claim_writes_nothing(self, sftp: Connection) -> None:
         now = timezone.now()
-        attempt = Attempt.objects.create(connection=sftp, why="now")
-        attempt.start(now)
+        attempt = Attempt.objects.create(connection=sftp, why="now", not_before=now)
+        assert attempt.start(now)
         late = Attempt.objects.get(pk=attempt.pk)
         attempt.mark_failed(now, "WORKER-LOST", "Lost.")
         assert not late.beat(now, "downloading")
         assert not late.mark_nothing_new(now, "The same file as before.")
+        late.refresh_from_db()
         assert late.status == "failed"
 
     def test_a_failure_without_a_code_is_refused_by_the_database(self, sftp: Connection) -> None:
