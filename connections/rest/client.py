@@ -103,9 +103,7 @@ class Client:
         def ask(less: int) -> pages.Page:
             now = max(limit >> less, min(limit, _SMALLEST_PAGE))
             answer = self._ask(collection, {"limit": str(now), "offset": str(offset), **(query or {})})
-            return pages.read(
-                answer.body, answer.headers, collection, base_url=self.api.base_url, offset=offset, limit=now
-            )
+            return pages.read(answer.body, answer.headers, collection, now)
 
         return self._patiently(ask)
 

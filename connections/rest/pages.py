@@ -1,4 +1,8 @@
-"""What an answer of the API says, believed only where it has the form that OneRoster gives it."""
+"""What an answer of the API says, believed only where it has the form that OneRoster gives it.
+
+Its links are not read: one on another host is a proxy's mistake or a trick, and its offset is not always right. Where
+the next page begins follows from what came.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +11,10 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NoReturn
-from urllib.parse import parse_qs, urlsplit
 
 import polars as pl
-from requests.utils import parse_header_links
 
 from connections.exceptions import FetchError
-from connections.rest.api import origin_of
 
 #: A code minor as the standard and practice spell them; anything longer or stranger is not repeated to people.
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z_ ]{2,40}")
@@ -34,7 +35,6 @@ class Page:
     ids: list[str]
     total: int | None
     revision: str
-    more: bool
     limit: int
 
     @property
@@ -44,7 +44,7 @@ class Page:
         return found
 
 
-def read(body: bytes, headers: Mapping[str, str], collection: str, *, base_url: str, offset: int, limit: int) -> Page:
+def read(body: bytes, headers: Mapping[str, str], collection: str, limit: int) -> Page:
     """The page in an answer with status 200. Raises FetchError API-HTML, API-JSON, API-STATUS or API-SHAPE."""
     ids = _regular_ids(body, collection)
     total = headers.get("X-Total-Count", "").strip()
@@ -54,7 +54,6 @@ def read(body: bytes, headers: Mapping[str, str], collection: str, *, base_url: 
         _ids(body, collection) if ids is None else ids,
         int(total) if re.fullmatch(r"[0-9]{1,12}", total) else None,
         headers.get("x-perm-rev", ""),
-        _promises_more(headers.get("Link", ""), base_url, offset),
         limit,
     )
 
@@ -154,19 +153,3 @@ def _minor(document: Any) -> str:
             if isinstance(value, str) and _WORD.fullmatch(value):
                 return value
     return ""
-
-
-def _promises_more(header: str, base_url: str, offset: int) -> bool:
-    """Whether a Link says that another page follows. Its address is never used: one on another host is a proxy's
-    mistake or a trick, and its offset is not always right. Where the next page begins follows from what came."""
-    for link in parse_header_links(header):
-        url = link.get("url", "")
-        try:
-            if link.get("rel") != "next" or origin_of(url) != origin_of(base_url):
-                continue
-        except FetchError:
-            continue
-        start = parse_qs(urlsplit(url).query).get("offset", [""])[0]
-        if start.isdecimal() and int(start) > offset:
-            return True
-    return False

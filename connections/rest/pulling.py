@@ -4,6 +4,9 @@ The walk goes by what was received, never by what was asked: totals and links ar
 word, a sort may be ignored, and rows move while they are read. So records are counted by sourcedId and compared with
 what the server says there are; where it does not say, pages overlap by one record, which has to be the same. Where that
 is not so the collection is read again, and after three times the pull fails.
+
+No number is believed to be the end either: a collection ends where the server, asked for more, has nothing new. A total
+that is too low would otherwise make everybody beyond it look like people who left.
 """
 
 from __future__ import annotations
@@ -48,6 +51,8 @@ _WAITING_PAGES: Final = 4
 SORT: Final = {"sort": "sourcedId", "orderBy": "asc"}
 #: A collection that is answered so is not offered.
 ABSENT: Final = {"API-FORBIDDEN", "API-NOT-FOUND"}
+#: Asked for what is beyond the end, servers also say no, or null instead of an empty list.
+_BEYOND: Final = {"API-REFUSED", "API-NOT-FOUND", "API-SHAPE"}
 
 #: Called after each page with the collection, the records received so far and the total, where it is known.
 Progress = Callable[[str, int, int | None], object]
@@ -166,21 +171,23 @@ class _Walk:
         limit = self.client.api.page_size
         sort = dict(SORT)
         overlap = True
+        alone = False  # asked for the last record and more, the server had only that one
         first = 0
         while True:
             # Where no total tells that a record was removed meanwhile, and that another one moved up and was passed
             # over, each page has to begin with the record that the one before ended with.
             back = int(overlap and bool(ids) and not totals)
+            known = len(ids)
+            reached = known >= totals[-1] if totals else alone
             try:
-                page = self.client.page(collection, offset=len(ids) - back, limit=limit, query=sort | self.query)
+                page = self.client.page(collection, offset=known - back, limit=limit, query=sort | self.query)
             except FetchError as error:
-                if error.code == "API-REFUSED" and not ids and sort:
+                if error.code == "API-REFUSED" and not known and sort:
                     sort = {}  # some servers cannot sort by sourcedId
                     continue
-                if error.code in ("API-REFUSED", "API-NOT-FOUND") and totals and len(ids) >= totals[-1]:
-                    break  # asked for what is beyond its total, a server may also say no
+                if error.code in _BEYOND and known and reached:
+                    break
                 raise
-            known = len(ids)
             if page.revision and self.revisions[collection] and page.revision != self.revisions[collection]:
                 raise _Moved
             if collection == "users" and not known:
@@ -189,14 +196,15 @@ class _Walk:
             hashes = [hash(one) for one in page.ids]
             if back and (hashes == [ids[-1]] or hashes[:1] == [first]):
                 overlap = False  # the end, to be asked for once more; or offset is not obeyed, which shows then
+                alone = hashes == [ids[-1]] and limit > 1
                 continue
             if back and hashes[:1] != [ids[-1]]:
                 return Collected(written, pl.Series(ids, dtype=pl.Int64).n_unique(), None), False
             first = hashes[0] if hashes else 0
             hashes = hashes[back:]
+            if known and (not hashes or (reached and set(hashes) <= set(ids))):
+                break  # nothing more; or the last page again, or everything
             mark = hash(tuple(hashes))
-            if known and (not page.ids or (mark in seen and totals and known >= totals[-1])):
-                break
             if mark in seen or written == self.client.limits.pages:
                 raise FetchError("API-PAGING", f"{collection}, page {written + 1:,}.")
             seen.add(mark)
@@ -205,8 +213,7 @@ class _Walk:
             written += 1
             self.packer.add(page_name(collection, written), page.body)
             self.progress(collection, len(ids), page.total)
-            # A total that one page reaches may be no more than the number on that page, so the end is asked for.
-            if not page.ids or (written > 1 and totals and len(ids) >= totals[-1] and not page.more):
+            if not hashes:
                 break
         rows = pl.Series(ids, dtype=pl.Int64).n_unique()
         sound = all(total == rows for total in totals) if totals else rows == len(ids)

@@ -9,6 +9,7 @@ import logging
 import re
 import threading
 import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,7 +22,7 @@ import pytest
 
 from connections.exceptions import FetchError
 from connections.rest import SCOPES, Limits, Pulled, pull
-from tests.connections.sis import KEY, SECRET, Question, Reply, as_json, certificate, roster, running
+from tests.connections.sis import KEY, SECRET, Question, Reply, Row, as_json, certificate, roster, running
 
 
 def never_sleeping(seconds: float) -> None:
@@ -151,13 +152,59 @@ def test_a_server_that_knows_no_pages_at_all_is_taken_at_its_total(tmp_path: Pat
         assert contents(pull(replace(sis.api, page_size=10), tmp_path)) == sis.rows
 
 
-@pytest.mark.parametrize("status", [400, 404])
-def test_a_server_may_say_no_to_what_is_beyond_its_total(tmp_path: Path, status: int) -> None:
-    def strict(question: Question, reply: Reply) -> Reply:
-        return as_json({}, status) if question.offset >= len(sis.rows[question.collection]) else reply
+#: What servers answer where nothing more is, instead of an empty list.
+BEYOND: dict[str, Callable[[Question, list[Row]], Reply]] = {
+    "400": lambda question, rows: as_json({}, 400),
+    "404": lambda question, rows: as_json({}, 404),
+    "null": lambda question, rows: as_json({question.collection: None}),
+    "the last page again": lambda question, rows: as_json(
+        {question.collection: rows[len(rows) - (len(rows) % question.limit or question.limit) :]}
+    ),
+    "the last records": lambda question, rows: as_json({question.collection: rows[-question.limit :]}),
+    "the first page": lambda question, rows: as_json({question.collection: rows[: question.limit]}),
+}
 
-    with running(roster(5), strict) as sis:
-        assert contents(pull(sis.api, tmp_path)) == sis.rows
+
+@pytest.mark.parametrize("beyond", BEYOND.values(), ids=BEYOND)
+@pytest.mark.parametrize("users", [5, 20, 25])
+@pytest.mark.parametrize("counts", [True, False])
+def test_whatever_a_server_answers_beyond_the_end_it_is_the_end(
+    tmp_path: Path, users: int, beyond: Callable[[Question, list[Row]], Reply], counts: bool
+) -> None:
+    def strange(question: Question, reply: Reply) -> Reply:
+        rows = sis.rows[question.collection]
+        answer = beyond(question, rows) if question.offset >= len(rows) else reply
+        return answer.having(X_Total_Count=str(len(rows))) if counts else answer.without("X-Total-Count")
+
+    with running(roster(users), strange) as sis:
+        assert contents(pull(replace(sis.api, page_size=10), tmp_path)) == sis.rows
+
+
+@pytest.mark.parametrize("wrong", [-15, -5, -1, 1, 5])
+@pytest.mark.parametrize("beyond", [None, *BEYOND.values()], ids=["nothing", *BEYOND])
+def test_a_total_that_is_wrong_is_never_taken_for_the_end(
+    tmp_path: Path, wrong: int, beyond: Callable[[Question, list[Row]], Reply] | None
+) -> None:
+    """Believed, a total of 10 where there are 25 would make 15 people look as if they had left."""
+
+    def miscounting(question: Question, reply: Reply) -> Reply:
+        rows = sis.rows[question.collection]
+        answer = beyond(question, rows) if beyond and question.offset >= len(rows) else reply
+        total = len(rows) + wrong * (question.collection == "users")
+        return answer.having(X_Total_Count=str(total))
+
+    with running(roster(25), miscounting) as sis, pytest.raises(FetchError) as caught:
+        pull(replace(sis.api, page_size=10), tmp_path)
+    assert caught.value.code in ("API-DRIFT", "API-PAGING", "API-REFUSED", "API-NOT-FOUND", "API-SHAPE")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_end_is_asked_for_once_in_each_collection(tmp_path: Path) -> None:
+    with running(roster(25)) as sis:
+        pull(replace(sis.api, page_size=10), tmp_path)
+        for collection, rows in sis.rows.items():
+            asked = [question.offset for question in sis.asked if question.collection == collection][1:]
+            assert asked == [*range(0, len(rows), 10), len(rows)]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +222,7 @@ def test_a_link_to_the_next_page_is_never_followed_wherever_it_leads(tmp_path: P
         assert contents(pull(replace(sis.api, page_size=10), tmp_path)) == sis.rows
 
 
-def test_a_link_of_the_server_itself_outweighs_a_total_that_counts_one_page_too_few(tmp_path: Path) -> None:
+def test_a_link_to_a_next_page_does_not_mend_a_total_that_counts_one_page_too_few(tmp_path: Path) -> None:
     """The total is wrong, so the pull fails; but it does not stop early and call that complete."""
 
     def short(question: Question, reply: Reply) -> Reply:
@@ -389,7 +436,7 @@ def test_a_server_that_gives_up_on_large_pages_is_asked_for_smaller_ones(tmp_pat
         pulled = pull(replace(sis.api, page_size=400), tmp_path, limits=Limits(read=0.3), sleep=never_sleeping)
         assert contents(pulled) == sis.rows
         users = [question.limit for question in sis.asked if question.collection == "users"]
-        assert users == [1, 400, 200, 100, 100, 100]
+        assert users == [1, 400, 200, 100, 100, 100, 100]
 
 
 def test_a_token_that_ends_in_the_middle_is_renewed_once(tmp_path: Path) -> None:

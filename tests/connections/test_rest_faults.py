@@ -384,7 +384,7 @@ def test_pages_that_never_end(tmp_path: Path) -> None:
         assert refused(tmp_path, sis, replace(sis.api, page_size=10), Limits(pages=40)).code == "API-PAGING"
 
 
-@pytest.mark.parametrize("at", range(1, 24))
+@pytest.mark.parametrize("at", range(1, 28))
 def test_a_server_that_dies_at_any_question_leaves_nothing(tmp_path: Path, at: int) -> None:
     """Whichever question it is: the connection breaks there, and at each one after."""
     with running(roster(25), lambda _, reply: replace(reply, cut=1) if len(sis.asked) >= at else reply) as sis:
