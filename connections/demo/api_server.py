@@ -198,24 +198,25 @@ def records(day: Day, base: str) -> dict[str, list[Row]]:
 
 
 def _fields(collection: str, row: Mapping[str, str], base: str) -> Row:
-    """The fields of a row; without a value they are null or an empty list. A password is never served."""
+    """The fields of a row that have a value: the standard knows no null, and strict clients refuse it. A password is
+    never served."""
     made: Row = {}
     for column, value in row.items():
-        parts = value.split(",") if value else []
-        if column in ("sourcedId", "status", "dateLastModified", "password"):
+        if not value or column in ("sourcedId", "status", "dateLastModified", "password"):
             continue
+        parts = value.split(",")
         if column.endswith("SourcedIds"):
             name = column.removesuffix("SourcedIds")
             made[f"{name}s"] = [_reference(_KINDS.get(name, name), one, base) for one in parts]
         elif column.endswith("SourcedId"):
             name = column.removesuffix("SourcedId")
             kind = collection.removesuffix("s") if name == "parent" else _KINDS.get(name, name)
-            made[name] = _reference(kind, value, base) if value else None
+            made[name] = _reference(kind, value, base)
         elif column == "userIds":
             pairs = (one.strip("{}").partition(":") for one in parts)
             made[column] = [{"type": kind, "identifier": identifier} for kind, _, identifier in pairs]
         else:
-            made[column] = parts if column in _LISTS else value or None
+            made[column] = parts if column in _LISTS else value
     return made
 
 
