@@ -13,23 +13,20 @@ from __future__ import annotations
 
 import json
 import tempfile
-import threading
 import time
-import zipfile
 from array import array
-from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final
 
 import polars as pl
 
 from connections.exceptions import FetchError
 from connections.rest.api import Api, Limits, Version
 from connections.rest.client import Client
+from connections.rest.packing import Packer
 from connections.rest.pages import Page
 
 #: In the order in which they are read, and whether a roster can do without them.
@@ -45,8 +42,6 @@ COLLECTIONS: Final[dict[str, bool]] = {
 FORMAT: Final = "oneroster-rest-pull/1"
 NAME: Final = "pull.zip"
 _TRIES: Final = 3
-#: So many pages may wait to be packed: memory is theirs.
-_WAITING_PAGES: Final = 4
 #: Asked for though it may be ignored: without it the order is the server's whim.
 SORT: Final = {"sort": "sourcedId", "orderBy": "asc"}
 #: A collection that is answered so is not offered.
@@ -104,11 +99,13 @@ def pull(
     with Client(api, limits, sleep=sleep) as client, tempfile.TemporaryDirectory(dir=folder, prefix="pull-") as inside:
         for attempt in range(_TRIES):
             try:
-                with _Packer(Path(inside) / f"{attempt}.zip") as packer:
+                draft = Path(inside) / f"{attempt}.zip"
+                with Packer(draft) as packer:
                     walk = _Walk(client, packer, progress, since)
                     collections = walk.everything()
-                    path = packer.finished(_description(api, collections, since)).replace(folder / NAME)
-                return Pulled(path, collections, walk.revision, client.received)
+                    packer.add("pull.json", _description(api, collections, since).encode())
+                    packer.finish()
+                return Pulled(draft.replace(folder / NAME), collections, walk.revision, client.received)
             except _Moved:
                 continue
         raise FetchError("API-MOVED")
@@ -121,7 +118,7 @@ def page_name(collection: str, number: int) -> str:
 class _Walk:
     """One attempt at all collections; the pages go to the `packer`."""
 
-    def __init__(self, client: Client, packer: _Packer, progress: Progress, since: datetime | None) -> None:
+    def __init__(self, client: Client, packer: Packer, progress: Progress, since: datetime | None) -> None:
         self.client = client
         self.packer = packer
         self.progress = progress
@@ -150,7 +147,9 @@ class _Walk:
         return offered
 
     def _collection(self, collection: str) -> Collected:
+        begin = self.packer.mark()
         for _ in range(_TRIES):
+            self.packer.back_to(begin)
             collected, sound = self._tried(collection)
             if sound:
                 break
@@ -163,7 +162,6 @@ class _Walk:
 
     def _tried(self, collection: str) -> tuple[Collected, bool]:
         """The collection, and whether its pages add up."""
-        self.packer.begin(collection)
         ids = array("q")  # hashes: eight bytes a record, however long its sourcedId
         totals: list[int] = []
         seen: set[int] = set()
@@ -253,66 +251,3 @@ def _description(api: Api, collections: dict[str, Collected], since: datetime | 
         "base": api.origin,
     }
     return json.dumps(told, indent=1)
-
-
-class _Packer:
-    """Packs pages while the next ones are asked for: it takes as long as fetching, and leaves the interpreter free.
-
-    A collection that is fetched again goes in again, under other names; the last one counts, and `finished` leaves the
-    others out.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._archive = zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
-        self._worker = ThreadPoolExecutor(1, thread_name_prefix="packing")
-        self._room = threading.BoundedSemaphore(_WAITING_PAGES)
-        self._under_way: list[Future[None]] = []
-        self._tries: Counter[str] = Counter()
-        self._collection = ""
-        self._names: dict[str, dict[str, str]] = {}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._worker.shutdown(cancel_futures=True)
-        self._archive.close()
-
-    def begin(self, collection: str) -> None:
-        """The pages that come are those of `collection`; what came of it before does not count."""
-        self._collection = collection
-        self._tries[collection] += 1
-        self._names[collection] = {}
-
-    def add(self, name: str, body: bytes) -> None:
-        """Pack a page; waits while too many do."""
-        tries = self._tries[self._collection]
-        inside = name if tries == 1 else f"{name}.{tries}"
-        self._names[self._collection][name] = inside
-        self._room.acquire()
-        self._under_way.append(self._worker.submit(self._pack, inside, body))
-
-    def _pack(self, name: str, body: bytes) -> None:
-        try:
-            self._archive.writestr(name, body)
-        finally:
-            self._room.release()
-
-    def finished(self, description: str) -> Path:
-        """The zip, whole and on the disk, with pull.json as its last member."""
-        for page in self._under_way:
-            page.result()
-        names = [pair for pages in self._names.values() for pair in pages.items()]
-        self._archive.close()
-        mode: Literal["a", "w"] = "a"
-        path = self._path
-        if any(tries > 1 for tries in self._tries.values()):
-            path, mode = self._path.with_suffix(".again.zip"), "w"
-        with zipfile.ZipFile(path, mode, zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-            if mode == "w":
-                with zipfile.ZipFile(self._path) as before:
-                    for name, inside in names:
-                        archive.writestr(name, before.read(inside))
-            archive.writestr("pull.json", description)
-        return path
