@@ -21,6 +21,7 @@ from oauthlib.oauth1 import SIGNATURE_HMAC_SHA256, RequestValidator, SignatureOn
 
 from connections.demo.days import Day, today
 from connections.demo.doors import HOST, LoopbackServer
+from rosters.oneroster import VERSIONS
 
 #: oauthlib's own log tells of every signature that is refused.
 logging.getLogger("oauthlib").setLevel(logging.WARNING)
@@ -32,6 +33,12 @@ _LISTS: Final = {"grades", "subjects", "subjectCodes", "periods"}
 #: What a reference of this name points to; another one points to its own kind ("org", "user", "class", "course").
 _KINDS: Final = {"schoolYear": "academicSession", "term": "academicSession", "school": "org", "agent": "user"}
 _PLURALS: Final = {"class": "classes"}
+_TEXTS: Final = {
+    collection: {
+        one.name for one in VERSIONS["1.1"].tables[collection].columns if one.kind == "string" and not one.listed
+    }
+    for collection in COLLECTIONS
+}
 _SINCE: Final = re.compile(r"dateLastModified\s*>\s*'([^']+)'")
 
 Row = dict[str, Any]
@@ -198,11 +205,13 @@ def records(day: Day, base: str) -> dict[str, list[Row]]:
 
 
 def _fields(collection: str, row: Mapping[str, str], base: str) -> Row:
-    """The fields of a row that have a value: the standard knows no null, and strict clients refuse it. A password is
-    never served."""
+    """The fields of a row. The standard knows no null, and strict clients refuse it: free text that is empty is "", and
+    any other field without a value is left out. A password is never served."""
     made: Row = {}
     for column, value in row.items():
-        if not value or column in ("sourcedId", "status", "dateLastModified", "password"):
+        if column in ("sourcedId", "status", "dateLastModified", "password"):
+            continue
+        if not value and column not in _TEXTS[collection]:
             continue
         parts = value.split(",")
         if column.endswith("SourcedIds"):
