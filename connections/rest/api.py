@@ -106,7 +106,7 @@ def split(url: str) -> SplitResult:
         _ = parts.port
     except ValueError:
         raise FetchError("API-URL") from None
-    if any(letter.isspace() or not letter.isprintable() for letter in url):
+    if " " in url or not url.isprintable():
         raise FetchError("API-URL", "It has blanks in it.")
     return parts
 
