@@ -23,7 +23,7 @@ from connections import attempts, fetching, tasks
 from connections.apps import RUN
 from connections.arriving import arriving
 from connections.exceptions import FAULTS
-from connections.forms import FIELDS, KIND_SECRETS, SOURCE, AllowanceForm, ConnectionForm, PauseForm, ScheduleForm
+from connections.forms import FIELDS, KIND_SECRETS, AllowanceForm, ConnectionForm, PauseForm, ScheduleForm
 from connections.models import SECRETS, Allowance, Attempt, Checkup, Connection, latest_attempts
 from connections.schedules import Schedule, runs, sentence
 from connections.vendors import VENDORS
@@ -165,21 +165,8 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def save_model(self, request: HttpRequest, obj: Connection, form: Any, change: bool) -> None:
         with transaction.atomic():
-            if change:
-                # Only what the form is about: the minute and an attempt may write the rest meanwhile.
-                obj.save(update_fields=[*FIELDS[obj.kind], "sealed"])
-                if set(SOURCE[obj.kind]) & set(form.changed_data):
-                    obj.forget_what_was_taken(timezone.now())
-                if {"host", "port"} & set(form.changed_data):
-                    obj.forget_host_key()
-            else:
-                super().save_model(request, obj, form, change)
-            names = form.changed_names if change else list(FIELDS[obj.kind])
-            if names:
-                action = "connection.changed" if change else "connection.added"
-                secret = set(KIND_SECRETS[obj.kind])
-                _audit(request, obj, action, {name: "(changed)" for name in names if name in secret}
-                       | {name: getattr(obj, name) for name in names if name not in secret})  # fmt: skip
+            if after := form.keep(timezone.now()):
+                _audit(request, obj, "connection.changed" if change else "connection.added", after)
 
     def response_add(self, request: HttpRequest, obj: Any, post_url_continue: Any = None) -> Any:
         messages.success(request, "Saved. Test it now: each step says what is still missing.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date, time
+from datetime import date, datetime, time
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -197,10 +197,25 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
                 self.instance.keep_secret(name, text)
         return super().save(commit)
 
-    @property
-    def changed_names(self) -> list[str]:
-        """What was changed, for the audit trail: names only."""
-        return [name for name in self.changed_data if name in self.fields]
+    def keep(self, now: datetime) -> dict[str, Any]:
+        """Save what the form is about and nothing else, for the minute and an attempt may write the rest meanwhile.
+        Gives what an audit row may say of it: the new values, of secrets only that they are others. Within one
+        transaction with that row."""
+        connection: Connection = self.instance
+        new, secret = connection.pk is None, KIND_SECRETS[self.kind]
+        names = [name for name in self.fields if new or name in self.changed_data]
+        self.save(commit=new)
+        if not new:
+            connection.save(update_fields=[*(name for name in self.fields if name not in secret), "sealed"])
+            if set(SOURCE[self.kind]) & set(self.changed_data):
+                connection.forget_what_was_taken(now)
+            if {"host", "port"} & set(self.changed_data):
+                connection.forget_host_key()
+        return {
+            name: "(changed)" if name in secret else getattr(connection, name)
+            for name in names
+            if name not in secret or name in self.changed_data
+        }
 
 
 _SECRET_HELP: Final = {

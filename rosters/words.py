@@ -97,6 +97,7 @@ ACTION_WORDS: dict[str, str] = {
     "district.changed": "changed settings",
     "connection.added": "added a connection",
     "connection.changed": "changed a connection",
+    "connection.tested": "the district had a connection tested",
     "connection.host_key": "confirmed the server's key",
     "connection.key_pair": "made a new key pair",
     "connection.allowance_entered": "asked for a private network to be allowed",

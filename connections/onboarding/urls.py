@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from connections.onboarding import entering, home
+from connections.onboarding import credentials, entering, home
 
 app_name = "onboarding"
 
@@ -11,4 +11,10 @@ urlpatterns = [
     path("enter/", entering.enter, name="enter"),
     path("again/", entering.again, name="again"),
     path("leave/", entering.leave, name="leave"),
+    path("connection/", credentials.ways, name="ways"),
+    path("connection/new/sftp/", credentials.enter_settings, {"kind": "sftp"}, name="enter_sftp"),
+    path("connection/new/rest/", credentials.enter_settings, {"kind": "rest"}, name="enter_rest"),
+    path("connection/<uuid:uid>/", credentials.enter_settings, name="change_settings"),
+    path("connection/<uuid:uid>/test/", credentials.test, name="test"),
+    path("connection/<uuid:uid>/checkup/", credentials.checkup, name="checkup"),
 ]

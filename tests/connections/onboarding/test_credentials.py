@@ -1,0 +1,123 @@
+"""What a district enters by itself: kept sealed, tested step by step, used by nobody before staff have confirmed it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from connections.models import Checkup, Connection
+from connections.onboarding.models import Person
+from rosters.models import AuditEvent, District
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+pytestmark = pytest.mark.django_db
+
+ComeIn = Callable[[Person], Client]
+SFTP = {
+    "host": "sftp.example.org",
+    "port": "22",
+    "username": "cedar",
+    "login": "password",
+    "path": "exports/*.zip",
+    "password": "correct horse",
+}
+API = {
+    "vendor": "",
+    "base_url": "https://sis.example.org/ims/oneroster/v1p1",
+    "version": "1.1",
+    "auth": "oauth1",
+    "signature": "HMAC-SHA256",
+    "key": "consumer-key-1",
+    "secret": "correct horse",
+}
+
+
+@pytest.mark.parametrize(("kind", "fields"), [("sftp", SFTP), ("rest", API)])
+def test_an_owner_enters_it_and_its_secret_never_comes_out_again(
+    cedar: District, dana: Person, come_in: ComeIn, kind: str, fields: dict[str, str]
+) -> None:
+    client = come_in(dana)
+    answer = client.post(f"/district/connection/new/{kind}/", fields, follow=True)
+    connection = Connection.objects.get()
+    assert (connection.district, connection.kind, connection.state) == (cedar, kind, "setup")
+    assert connection.secret("password" if kind == "sftp" else "secret") == "correct horse"
+    shown = answer.content + client.get(f"/district/connection/{connection.uid}/").content
+    for secret in (b"correct horse", b"consumer-key-1"):
+        assert secret not in shown
+        assert secret.decode() not in str(list(AuditEvent.objects.values()))
+    row = AuditEvent.objects.get(action="connection.added")
+    assert (row.by, row.subject) == (None, f"person {dana.pk}")
+
+
+def test_what_is_wrong_is_said_at_its_field_and_nothing_is_kept(dana: Person, come_in: ComeIn) -> None:
+    answer = come_in(dana).post("/district/connection/new/sftp/", {**SFTP, "host": "sftp://x/"})
+    assert answer.status_code == 422
+    assert b"Only the name or address of the server" in answer.content
+    assert not Connection.objects.exists()
+
+
+def test_a_sender_neither_sees_nor_enters_it(sam: Person, come_in: ComeIn) -> None:
+    client = come_in(sam)
+    assert client.get("/district/connection/").status_code == 403
+    assert client.post("/district/connection/new/sftp/", SFTP).status_code == 403
+    assert b"/district/connection/" not in client.get("/district/").content
+    assert not Connection.objects.exists()
+
+
+def test_nobody_reaches_another_districts(dana: Person, maple: District, come_in: ComeIn) -> None:
+    theirs = Connection.objects.create(district=maple, kind="sftp", host="sftp.maple.test", username="maple", path="*")
+    client = come_in(dana)
+    assert b"maple" not in client.get("/district/connection/").content.lower()
+    for part in ("", "checkup/"):
+        assert client.get(f"/district/connection/{theirs.uid}/{part}").status_code == 404
+    for part in ("", "test/"):
+        assert client.post(f"/district/connection/{theirs.uid}/{part}", SFTP).status_code == 404
+    assert not Checkup.objects.exists()
+    theirs.refresh_from_db()
+    assert theirs.host == "sftp.maple.test"
+
+
+def test_what_is_in_service_is_not_changed_from_here(cedar: District, dana: Person, come_in: ComeIn) -> None:
+    connection = Connection.objects.create(district=cedar, kind="sftp", host="sftp.cedar.test", username="c", path="*")
+    connection.activate(timezone.now(), None)
+    client = come_in(dana)
+    assert client.post(f"/district/connection/{connection.uid}/", SFTP).status_code == 403
+    assert b"Change its settings" not in client.get("/district/connection/").content
+
+
+def test_the_doctor_is_asked_once_and_its_ticks_are_seen(cedar: District, dana: Person, come_in: ComeIn) -> None:
+    client = come_in(dana)
+    client.post("/district/connection/new/sftp/", SFTP)
+    connection = Connection.objects.get()
+    for _ in range(2):
+        assert client.post(f"/district/connection/{connection.uid}/test/").status_code == 302
+    checkup = Checkup.objects.get()
+    part = f"/district/connection/{connection.uid}/checkup/"
+    assert client.get(part).status_code == 200
+    steps = [{"name": "name", "outcome": "ok", "words": "Found.", "code": "", "next_step": "", "seconds": 0.1}]
+    checkup.end(timezone.now(), steps)
+    answer = client.get(part)
+    assert answer.status_code == 286
+    assert b"Every step passed" in answer.content
+
+
+def test_staff_put_it_into_service_not_the_district(dana: Person, come_in: ComeIn, manu: Staff) -> None:
+    client = come_in(dana)
+    client.post("/district/connection/new/rest/", API)
+    connection = Connection.objects.get()
+    assert client.post(f"/admin/connections/connection/{connection.pk}/start/").status_code == 302  # to the login
+    connection.refresh_from_db()
+    assert connection.state == "setup"
+
+
+def test_a_vendor_brings_its_words(dana: Person, come_in: ComeIn) -> None:
+    client = come_in(dana)
+    page = client.get("/district/connection/new/rest/?vendor=infinite_campus").content.decode()
+    assert "Infinite Campus" in page
+    assert "selected" in page
