@@ -2,7 +2,8 @@
 
 csv.DictReader, checks in Python, a comparison of dictionaries with the objects of the ORM, bulk_create with
 update_conflicts in batches of 1000, deletions by primary key; all in one transaction. It keeps no difference, no
-findings and no snapshot. Tables of its own, with foreign keys, Django's indexes on them, and real dates.
+findings and no snapshot. Tables of its own, with every column of the standard, foreign keys, Django's indexes on them,
+and real dates; on SQLite the page cache that Django leaves as it is, not the larger one of the portal's settings.
 """
 
 from __future__ import annotations
@@ -17,37 +18,52 @@ from typing import Any
 
 from django.db import connection, models, transaction
 
-from rosters.oneroster import VERSIONS, Column
+from rosters.oneroster import VERSIONS
 
 #: In the order of references.
 TABLES = ("orgs", "academicSessions", "courses", "classes", "users", "demographics", "enrollments")
 BATCH = 1000
+#: What SQLite has where nobody sets it: 2 MB, in its own words.
+SQLITE_CACHE = -2000
 _STANDARD = VERSIONS["1.1"]
-_MODE = ("status", "dateLastModified")
 
 Row = dict[str, Any]
 Rows = dict[str, Row]
 
 
-def _columns(table: str) -> tuple[Column, ...]:
-    return tuple(column for column in _STANDARD.tables[table].columns if column.name not in _MODE)
+class _Checks:
+    """What is asked of the cells of a table, by column."""
+
+    def __init__(self, table: str) -> None:
+        columns = _STANDARD.tables[table].columns
+        self.names = [column.name for column in columns]
+        self.required = [column.name for column in columns if column.required]
+        self.dates = [column.name for column in columns if column.kind == "date"]
+        self.words = {
+            column.name: _STANDARD.vocabularies[column.vocabulary or "boolean"].values
+            for column in columns
+            if column.kind in ("enum", "boolean") and column.name != "status"
+        }
+        self.references = {
+            column.name: column.refers_to for column in columns if column.refers_to and not column.listed
+        }
+        self.lists = {column.name: column.refers_to for column in columns if column.refers_to and column.listed}
 
 
-def _single_references(table: str) -> dict[str, str]:
-    """Column to table, for columns that hold one sourcedId."""
-    return {column.name: column.refers_to for column in _columns(table) if column.refers_to and not column.listed}
+_CHECKS = {table: _Checks(table) for table in TABLES}
 
 
 def _model(table: str, known: dict[str, type[models.Model]]) -> type[models.Model]:
     fields: dict[str, Any] = {"district": models.IntegerField(), "sourcedId": models.CharField(max_length=255)}
-    for column in _columns(table):
-        if column.refers_to and not column.listed:
-            target = "self" if column.refers_to == table else known[column.refers_to]
-            fields[f"to_{column.name}"] = models.ForeignKey(target, models.DO_NOTHING, null=True, related_name="+")
-        elif column.kind == "date":
-            fields[column.name] = models.DateField(null=True)
-        elif column.name != "sourcedId":
-            fields[column.name] = models.CharField(max_length=4096)
+    checks = _CHECKS[table]
+    for name in checks.names:
+        if target := checks.references.get(name):
+            to = "self" if target == table else known[target]
+            fields[f"to_{name}"] = models.ForeignKey(to, models.DO_NOTHING, null=True, related_name="+")
+        elif name in checks.dates:
+            fields[name] = models.DateField(null=True)
+        elif name != "sourcedId":
+            fields[name] = models.CharField(max_length=4096)
     unique = models.UniqueConstraint(fields=["district", "sourcedId"], name=f"plain_{table}_once")
     meta = type("Meta", (), {"app_label": "plain", "db_table": f"plain_{table}", "constraints": [unique]})
     made: type[models.Model] = type(table, (models.Model,), {"__module__": __name__, "Meta": meta, **fields})
@@ -76,6 +92,9 @@ def load(path: Path, *, district: int) -> dict[str, tuple[int, int, int]]:
     Raises ValueError with the first faults.
     """
     data = _read(path)
+    if connection.vendor == "sqlite":
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA cache_size={SQLITE_CACHE}")
     with transaction.atomic():
         keys: dict[str, dict[str, int]] = {}
         gone: dict[str, list[int]] = {}
@@ -116,37 +135,36 @@ def _read(path: Path) -> dict[str, Rows]:
     return data
 
 
-_CHECKS = {table: _columns(table) for table in TABLES}
-
-
 def _faults(table: str, row: Row, seen: Rows, data: dict[str, Rows]) -> Iterator[str]:
     """What is wrong with a row; its dates become dates."""
+    checks = _CHECKS[table]
     if row["sourcedId"] in seen:
         yield "sourcedId twice"
-    for column in _CHECKS[table]:
-        cell = row[column.name]
-        if column.required and not cell:
-            yield f"{column.name} is empty"
-        if column.kind == "date":
-            try:
-                row[column.name] = date.fromisoformat(cell) if cell else None
-            except ValueError:
-                yield f"{column.name} is no date"
-        elif cell and column.kind in ("enum", "boolean"):
-            if cell not in _STANDARD.vocabularies[column.vocabulary or "boolean"].values:
-                yield f"{column.name} is no word of the standard"
-        elif cell and column.refers_to and column.refers_to != table:
-            for item in cell.split(",") if column.listed else (cell,):
-                if item not in data[column.refers_to]:
-                    yield f"{column.name} leads nowhere"
+    for name in checks.required:
+        if not row[name]:
+            yield f"{name} is empty"
+    for name, words in checks.words.items():
+        if row[name] and row[name] not in words:
+            yield f"{name} is no word of the standard"
+    for name in checks.dates:
+        try:
+            row[name] = date.fromisoformat(row[name]) if row[name] else None
+        except ValueError:
+            yield f"{name} is no date"
+    for name, target in checks.references.items():
+        if target != table and row[name] and row[name] not in data[target]:
+            yield f"{name} leads nowhere"
+    for name, target in checks.lists.items():
+        if target != table and row[name] and any(item not in data[target] for item in row[name].split(",")):
+            yield f"{name} leads nowhere"
 
 
 def _write(
     table: str, district: int, rows: Rows, old: dict[str, Any], keys: dict[str, dict[str, int]]
 ) -> tuple[int, int]:
     """Insert and update what is new or different: (added, updated). References within the table are left out."""
-    references = _single_references(table)
-    plain = [c.name for c in _CHECKS[table] if c.name != "sourcedId" and c.name not in references]
+    references = _CHECKS[table].references
+    plain = [name for name in _CHECKS[table].names if name != "sourcedId" and name not in references]
     upserts = []
     added = updated = 0
     for sourced_id, row in rows.items():
