@@ -101,6 +101,14 @@ def test_a_difference_comes_back_as_it_was(store: Store, difference: Difference)
     assert store.difference(7, 1).tables == ()
 
 
+def test_a_cell_that_was_empty_before_is_told_from_one_that_did_not_change(store: Store) -> None:
+    """A column filled for the first time: otherwise an undo would not empty it again."""
+    before, after = ({"users": table("users", person(1, email=email))} for email in ("", "new@x"))
+    difference = compare(before, after)
+    store.write_difference(7, 1, difference)
+    assert store.difference(7, 1).load().tables["users"].equals(difference.tables["users"])
+
+
 @pytest.mark.parametrize("kind", ["", "added", "updated", "removed"])
 @pytest.mark.parametrize("school", ["", "s1"])
 @pytest.mark.parametrize("field", ["", "email"])
