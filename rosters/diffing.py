@@ -11,7 +11,7 @@ promised within one process.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final
@@ -19,7 +19,7 @@ from typing import Final
 import polars as pl
 import polars_hash
 
-from rosters.frames import Frames
+from rosters.frames import Frames, held, scan
 from rosters.oneroster.normal import NORMAL, TABLES
 
 KINDS: Final = ("added", "updated", "removed")
@@ -52,6 +52,19 @@ def frame_of(roster: Frames, table: str) -> pl.DataFrame:
     return empty(table) if found is None else found
 
 
+def scan_of(roster: Frames, table: str) -> pl.LazyFrame:
+    """The same, of which no more is read than what is selected."""
+    return scan(roster, table) if table in roster else empty(table).lazy()
+
+
+def column_of(roster: Frames, table: str, column: str) -> pl.Series:
+    return scan_of(roster, table).select(column).collect().to_series()
+
+
+def rows_of(roster: Frames, table: str) -> int:
+    return int(scan_of(roster, table).select(pl.len()).collect().item())
+
+
 @dataclass(frozen=True)
 class Difference:
     """What turns one roster into another. `tables` has only tables with changes; their columns are `columns(table)`:
@@ -69,75 +82,107 @@ class Difference:
     def empty(self) -> bool:
         return not self.tables
 
+    def scan(self, table: str) -> pl.LazyFrame:
+        """A table of `tables`, of which no more is read than what is selected."""
+        return scan(self.tables, table)
+
     def counts(self) -> dict[str, dict[str, int]]:
         """{table: {"added": n, "updated": n, "removed": n}} of the tables with changes."""
-        return {table: counts_of(rows) for table, rows in self.tables.items()}
+        return {table: counts_of(self.scan(table).select("kind").collect()) for table in self.tables}
 
     @cached_property
     def sums(self) -> dict[str, tuple[int, int]]:
         """Table to the sums of the row digests of what comes and what goes; an update is both."""
-        return {table: _sums(rows) for table, rows in self.tables.items()}
+        return {table: _sums(self.scan(table)) for table in self.tables}
 
 
 def compare(base: Frames, target: Frames) -> Difference:
     """What turns `base` into `target`. The same frame object on both sides costs nothing."""
+    return Difference({table: rows.collect() for table, rows in differences(base, target)})
+
+
+def differences(base: Frames, target: Frames) -> Iterator[tuple[str, pl.LazyFrame]]:
+    """The tables of `compare` one after the other, each for who writes it down and lets it go.
+
+    Of a `base` on disk little is held at a time; a table of `target` is no longer needed once its difference was taken.
+    """
     people = (_People(base), _People(target))
-    tables = {}
     for table in TABLES:
-        before, after = frame_of(base, table), frame_of(target, table)
-        if before is not after and (rows := _compare_table(table, before, after, people)) is not None:
-            tables[table] = rows
-    return Difference(tables)
+        if (table in base or table in target) and not (table in target and held(base, table) is target[table]):
+            rows = _compare_table(table, scan_of(base, table), frame_of(target, table), people)
+            if rows is not None:
+                yield table, rows
 
 
-def patched(base: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+def patched(base: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
     """`base` with the difference of its table laid over it: what stays in its order, then what changed, what is new."""
-    cells = rows.select(base.columns)
-    leaving = cells["sourcedId"].filter(rows["kind"] != "added")
+    leaving = rows.filter(pl.col("kind") != "added").select("sourcedId").collect().to_series()
     staying = base.filter(~ID.is_in(leaving.implode())) if len(leaving) else base
-    return pl.concat([staying, cells.filter(rows["kind"] != "removed")])
+    coming = rows.filter(pl.col("kind") != "removed").select(base.collect_schema().names())
+    return pl.concat([staying, coming])
 
 
 # --------------------------------------------------------------------------------------------------------- one table
 
 
+#: Rows of an accepted table that are in memory at once.
+_PIECE: Final = 1 << 18
+
+
 def _compare_table(
-    table: str, base: pl.DataFrame, target: pl.DataFrame, people: tuple[_People, _People]
-) -> pl.DataFrame | None:
-    base, target = base.select(NORMAL[table]), target.select(NORMAL[table])
-    gone, come = _left_over(base, target)
+    table: str, base: pl.LazyFrame, target: pl.DataFrame, people: tuple[_People, _People]
+) -> pl.LazyFrame | None:
+    gone, come = _left_over(base.select(NORMAL[table]), target.select(NORMAL[table]))
     if not len(gone) and not len(come):
         return None
     before, after = people
-    added = come.join(gone, on="sourcedId", how="anti", maintain_order="left") if len(gone) else come
-    removed = gone.join(come, on="sourcedId", how="anti", maintain_order="left") if len(come) else gone
-    updated = come.join(gone, on="sourcedId", how="inner", suffix=WAS, maintain_order="left")
+    in_both = gone["sourcedId"].is_in(come["sourcedId"].implode())
+    known = come["sourcedId"].is_in(gone["sourcedId"].implode())
+    old = gone.filter(in_both)
+    updated = come.filter(known).join(old, on="sourcedId", suffix=WAS, maintain_order="left")
     parts = [
-        _finished(table, placed(table, removed, before), "removed"),
-        _finished(table, placed(table, _changes(table, updated), after), "updated"),
-        _finished(table, placed(table, added, after), "added"),
+        _finished(table, _those(gone, ~in_both), "removed", before),
+        _finished(table, _changes(table, updated), "updated", after),
+        _finished(table, _those(come, ~known), "added", after),
     ]
-    kept = [part for part in parts if len(part)]
-    return kept[0] if len(kept) == 1 else pl.concat(kept)
+    return pl.concat(part for part in parts if part is not None)
 
 
-def _left_over(base: pl.DataFrame, target: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of each side that the other does not have, cell for cell."""
-    if base.is_empty() or target.is_empty():
-        return base, target
-    before, after = base.hash_rows(), target.hash_rows()
-    gone = ~before.is_in(after.implode())
-    come = ~after.is_in(before.implode())
-    if _checksum(base, ~gone) != _checksum(target, ~come):  # two different rows share a hash: compare the cells
-        on = base.columns
-        return base.join(target, on=on, how="anti"), target.join(base, on=on, how="anti")
-    return base.filter(gone), target.filter(come)
+def _those(rows: pl.DataFrame, mask: pl.Series) -> pl.DataFrame:
+    """The rows under `mask`; if that is all of them, no copy."""
+    return rows if mask.all() else rows.filter(mask)
+
+
+def _left_over(base: pl.LazyFrame, target: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of each side that the other does not have, cell for cell. `base` is read piece by piece."""
+    rows = base.select(pl.len()).collect().item()
+    if not rows or target.is_empty():
+        return base.collect(), target
+    after, at_once = target.hash_rows(), max(_PIECE, rows // 4)
+    known = after.implode()
+    gone, before, staying = [], [], (0, 0, 0)
+    for start in range(0, rows, at_once):
+        piece = base.slice(start, at_once).collect()
+        hashes = piece.hash_rows()
+        stays = hashes.is_in(known)
+        staying = _added(staying, _checksum(piece, stays))
+        gone.append(_those(piece, ~stays))
+        before.append(hashes)
+    come = ~after.is_in(pl.concat(before).implode())
+    if staying != _checksum(target, ~come):  # two different rows share a hash: compare the cells
+        both, on = base.collect(), target.columns
+        return both.join(target, on=on, how="anti"), target.join(both, on=on, how="anti")
+    return pl.concat(gone), target.filter(come)
 
 
 def _checksum(frame: pl.DataFrame, mask: pl.Series) -> tuple[int, int, int]:
     """Of the rows under `mask`, by a hash independent of the first; in halves, so that sums do not overflow."""
     hashes = frame.hash_rows(seed=0x5EED).filter(mask)
     return len(hashes), int((hashes // (1 << 32)).sum()), int((hashes % (1 << 32)).sum())
+
+
+def _added(one: tuple[int, int, int], other: tuple[int, int, int]) -> tuple[int, int, int]:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
 
 
 def _changes(table: str, updated: pl.DataFrame) -> pl.DataFrame:
@@ -150,11 +195,15 @@ def _changes(table: str, updated: pl.DataFrame) -> pl.DataFrame:
     return updated.select(*NORMAL[table], fields, *was)
 
 
-def _finished(table: str, rows: pl.DataFrame, kind: str) -> pl.DataFrame:
-    """`rows` in the shape of a difference; what only updated records have is filled."""
+def _finished(table: str, rows: pl.DataFrame, kind: str, people: _People) -> pl.LazyFrame | None:
+    """`rows` in the shape of a difference, None without any. What is added to them is worked out when they are
+    collected or written, so that it need never be in memory as a whole."""
+    if rows.is_empty():
+        return None
     fill = [pl.lit(None, pl.String).alias(name) for name in columns(table) if name.startswith(WAS)]
     unchanged = [] if kind == "updated" else [pl.lit("").alias("fields"), *fill]
-    return rows.with_columns(pl.lit(kind, KIND).alias("kind"), *unchanged).select(columns(table))
+    lazy = placed(table, rows.lazy(), people)
+    return lazy.with_columns(pl.lit(kind, KIND).alias("kind"), *unchanged).select(columns(table))
 
 
 # ------------------------------------------------------------------------ where a record belongs: school, grade, role
@@ -164,18 +213,17 @@ class _People:
     """A roster's users by sourcedId, for the tables that only name them; looked up once, when first asked for."""
 
     def __init__(self, roster: Frames) -> None:
-        self._roster = roster
+        self._users = scan_of(roster, "users")
 
     @cached_property
     def places(self) -> pl.DataFrame:
         """One row per user: ``of`` (sourcedId), ``user.school``, ``user.grade``, ``user.role``."""
-        users = frame_of(self._roster, "users")
-        return users.select(
+        return self._users.select(
             ID.alias("of"),
             pl.col("primaryOrgSourcedId").alias("user.school"),
             first_item("grades").alias("user.grade"),
             pl.col("role").alias("user.role"),
-        )
+        ).collect()
 
 
 def first_item(column: str) -> pl.Expr:
@@ -205,10 +253,10 @@ _USER: Final = {
 }  # fmt: skip
 
 
-def placed(table: str, rows: pl.DataFrame, people: _People) -> pl.DataFrame:
+def placed(table: str, rows: pl.LazyFrame, people: _People) -> pl.LazyFrame:
     """`rows` with ``school``, ``grade`` and ``role``; "" where the user is not known."""
     if user := _USER.get(table):
-        rows = rows.join(people.places, left_on=user, right_on="of", how="left", maintain_order="left")
+        rows = rows.join(people.places.lazy(), left_on=user, right_on="of", how="left", maintain_order="left")
     named = dict(zip(DIMENSIONS, _PLACES[table], strict=True))
     return rows.with_columns(expression.fill_null("").alias(name) for name, expression in named.items())
 
@@ -231,29 +279,29 @@ def tally(base: Frames, difference: Difference) -> pl.DataFrame:
     people = _People(base)
     names = school_names(base, difference)
     parts = []
+    counts = difference.counts()
     for table in TABLES:
-        before = frame_of(base, table)
-        rows = difference.tables.get(table)
-        if rows is None:
-            if len(before):
-                parts.append(_tallied(table, "", _whole(before)))
+        number = rows_of(base, table)
+        if table not in counts:
+            if number:
+                parts.append(_tallied(table, "", _whole(number)))
             continue
-        parts.append(_tallied(table, "", _whole(before, rows)))
+        parts.append(_tallied(table, "", _whole(number, counts[table])))
+        rows = difference.scan(table)
         for dimension in DIMENSIONS:
-            found = _by_key(_lived(table, before, people, dimension), rows, dimension)
+            found = _by_key(_lived(table, scan_of(base, table), people, dimension), rows, dimension)
             if found["key"].to_list() != [""]:
                 parts.append(_tallied(table, dimension, found, names if dimension == "school" else None))
-        parts.append(_tallied(table, "field", _by_field(rows, len(before))))
+        parts.append(_tallied(table, "field", _by_field(rows, number)))
     return pl.concat(parts) if parts else pl.DataFrame(schema=TALLY)
 
 
 def school_names(base: Frames, difference: Difference) -> pl.DataFrame:
     """``key`` (sourcedId) and ``label`` (name) of every org of either side; the newer name where both have one."""
-    known = frame_of(base, "orgs").select(ID.alias("key"), pl.col("name").alias("label"))
+    sides = [scan_of(base, "orgs").select(ID.alias("key"), pl.col("name").alias("label"))]
     if "orgs" in difference.tables:
-        newer = difference.tables["orgs"].select(ID.alias("key"), pl.col("name").alias("label"))
-        known = pl.concat([newer, known]).unique("key", keep="first", maintain_order=True)
-    return known
+        sides.insert(0, difference.scan("orgs").select(ID.alias("key"), pl.col("name").alias("label")))
+    return pl.concat(sides).unique("key", keep="first", maintain_order=True).collect()
 
 
 def counts_of(rows: pl.DataFrame) -> dict[str, int]:
@@ -263,12 +311,11 @@ def counts_of(rows: pl.DataFrame) -> dict[str, int]:
     return {kind: counts.get(kind, 0) for kind in KINDS}
 
 
-def _whole(before: pl.DataFrame, rows: pl.DataFrame | None = None) -> pl.DataFrame:
-    counts = dict.fromkeys(KINDS, 0) if rows is None else counts_of(rows)
-    return pl.DataFrame({"key": [""], "before": [len(before)], **{kind: [n] for kind, n in counts.items()}})
+def _whole(before: int, counts: Mapping[str, int] = dict.fromkeys(KINDS, 0)) -> pl.DataFrame:
+    return pl.DataFrame({"key": [""], "before": [before], **{kind: [n] for kind, n in counts.items()}})
 
 
-def _lived(table: str, before: pl.DataFrame, people: _People, dimension: str) -> pl.DataFrame:
+def _lived(table: str, before: pl.LazyFrame, people: _People, dimension: str) -> pl.DataFrame:
     """``key`` and how many records of the base stand there (``before``).
 
     Counted by what the records say themselves before users are looked up: enrollments outnumber them by far.
@@ -276,23 +323,23 @@ def _lived(table: str, before: pl.DataFrame, people: _People, dimension: str) ->
     place = _PLACES[table][DIMENSIONS.index(dimension)]
     named = place.meta.root_names()
     if not named:
-        return pl.DataFrame({"key": [""], "before": [len(before)]})
-    own = set(named) <= set(before.columns)
-    groups = before.group_by(named if own else _USER[table]).agg(pl.len().cast(pl.Int64).alias("before"))
+        return before.select(pl.lit("").alias("key"), pl.len().cast(pl.Int64).alias("before")).head(1).collect()
+    own = set(named) <= set(NORMAL[table])
+    groups = before.group_by(named if own else _USER[table]).agg(pl.len().cast(pl.Int64).alias("before")).collect()
     if not own:
         groups = groups.join(people.places, left_on=_USER[table], right_on="of", how="left")
     return groups.group_by(place.fill_null("").alias("key")).agg(pl.col("before").sum())
 
 
-def _by_key(lived: pl.DataFrame, rows: pl.DataFrame, dimension: str) -> pl.DataFrame:
-    changed = rows.group_by(pl.col(dimension).alias("key")).agg(
-        (pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in KINDS
-    )
+def _by_key(lived: pl.DataFrame, rows: pl.LazyFrame, dimension: str) -> pl.DataFrame:
+    kinds = [(pl.col("kind") == kind).sum().cast(pl.Int64).alias(kind) for kind in KINDS]
+    changed = rows.group_by(pl.col(dimension).alias("key")).agg(kinds).collect()
     return lived.join(changed, on="key", how="full", coalesce=True).fill_null(0).sort("key")
 
 
-def _by_field(rows: pl.DataFrame, before: int) -> pl.DataFrame:
-    fields = rows.filter(pl.col("kind") == "updated")["fields"].str.split(",").explode(empty_as_null=False)
+def _by_field(rows: pl.LazyFrame, before: int) -> pl.DataFrame:
+    updated = rows.filter(pl.col("kind") == "updated").select("fields").collect().to_series()
+    fields = updated.str.split(",").explode(empty_as_null=False)
     found = fields.value_counts(sort=False).sort("fields")
     return found.select(
         pl.col("fields").alias("key"), pl.lit(before, pl.Int64).alias("before"), pl.lit(0, pl.Int64).alias("added"),
@@ -319,12 +366,12 @@ def table_digest(frame: pl.DataFrame) -> str:
 
     A row's text is its cells in the order of the normal form, joined by line feeds, which cells never hold.
     """
-    return _hex(_sum_of(frame))
+    return _hex(_sum_of(frame.lazy()))
 
 
 def digest_after(base_digest: str, rows: pl.DataFrame) -> str:
     """The digest of a table that had `base_digest`, after the difference `rows`."""
-    return _moved(base_digest, *_sums(rows))
+    return _moved(base_digest, *_sums(rows.lazy()))
 
 
 def digests_after(base_digests: Mapping[str, str], difference: Difference) -> dict[str, str]:
@@ -344,18 +391,18 @@ def roster_digest(tables: Mapping[str, tuple[str, int]]) -> str:
 
 def plan_digest(base_version: int, difference: Difference) -> str:
     """What an approval is bound to: the version that the plan starts from, and every row that leaves or comes."""
-    lines = [f"version {base_version}\n"]
+    lines, found = [f"version {base_version}\n"], difference.counts()
     for table in TABLES:
-        if table in difference.tables:
-            counts = counts_of(difference.tables[table])
+        if counts := found.get(table):
             come, gone = difference.sums[table]
             lines.append(f"{table} {' '.join(str(counts[kind]) for kind in KINDS)} {_hex(come)} {_hex(gone)}\n")
     return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
-def _sums(rows: pl.DataFrame) -> tuple[int, int]:
+def _sums(rows: pl.LazyFrame) -> tuple[int, int]:
     """The sums of the digests of the rows that come and of those that go; an updated one does both."""
-    cells = [name.removeprefix(WAS) for name in rows.columns if name.startswith(WAS)]  # in the order of the normal form
+    names = rows.collect_schema().names()
+    cells = [name.removeprefix(WAS) for name in names if name.startswith(WAS)]  # in the order of the normal form
     come = rows.filter(pl.col("kind") != "removed").select("sourcedId", *cells)
     gone = rows.filter(pl.col("kind") != "added").select("sourcedId", *(_before(cell) for cell in cells))
     return _sum_of(come), _sum_of(gone)
@@ -366,13 +413,13 @@ def _before(cell: str) -> pl.Expr:
     return pl.coalesce(WAS + cell, cell).alias(cell)
 
 
-def _sum_of(frame: pl.DataFrame) -> int:
+def _sum_of(rows: pl.LazyFrame) -> int:
     """Word by word: eight sums of 32 bits each cannot overflow 64 bits. Streamed: the texts are never held whole."""
     row = pl.concat_str(pl.all(), separator="\n").alias("row")
     digest = polars_hash.col("row").chash.sha2_256()
     words = [pl.col("row").str.slice(8 * n, 8).str.to_integer(base=16, dtype=pl.UInt64).sum() for n in range(8)]
     named = [word.alias(str(n)) for n, word in enumerate(words)]
-    sums = frame.lazy().select(row).select(digest).select(named).collect(engine="streaming").row(0)
+    sums = rows.select(row).select(digest).select(named).collect(engine="streaming").row(0)
     return sum(word << 32 * (7 - n) for n, word in enumerate(sums))
 
 

@@ -24,11 +24,11 @@ _VERBS: Final = {"removed": ("leaves", "leave"), "added": ("comes", "come"), "up
 def people_affected(difference: Difference) -> int:
     """How many people the difference touches: themselves, their enrollments, roles, logins or demographics."""
     ids = [
-        difference.tables[table].select(pl.col(column).alias("person"))
+        difference.scan(table).select(pl.col(column).alias("person").unique())
         for table, column in _PERSON.items()
         if table in difference.tables
     ]
-    return pl.concat(ids).n_unique() if ids else 0
+    return int(pl.concat(ids).select(pl.col("person").n_unique()).collect().item()) if ids else 0
 
 
 def difference_in_words(counts: Mapping[str, Mapping[str, int]]) -> str:

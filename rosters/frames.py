@@ -26,6 +26,32 @@ type_mode = Literal["bulk", "delta"]
 #: A whole roster in normal form: table name ("users") to frame. A table without rows may be left out.
 Frames = Mapping[str, pl.DataFrame]
 
+
+class OnDisk(Mapping[str, pl.DataFrame]):
+    """Tables that are not in memory: `scan` reads of one no more than what is selected from it; `held` is what was read
+    of it whole, if anything was."""
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        raise NotImplementedError
+
+    def held(self, table: str) -> pl.DataFrame | None:
+        return None
+
+    def __contains__(self, table: object) -> bool:
+        """Asked of the names: a mapping's own way would read the table."""
+        return table in list(self)
+
+
+def scan(tables: Frames, table: str) -> pl.LazyFrame:
+    """A table, wherever it lies, to select from."""
+    return tables.scan(table) if isinstance(tables, OnDisk) else tables[table].lazy()
+
+
+def held(tables: Frames, table: str) -> pl.DataFrame | None:
+    """A table, if it is in memory."""
+    return tables.held(table) if isinstance(tables, OnDisk) else tables.get(table)
+
+
 #: Told what is being done: (phase, fraction of that phase from 0 to 1, rows done so far).
 Progress = Callable[[str, float, int], None]
 

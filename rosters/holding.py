@@ -10,7 +10,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from rosters.diffing import ID, Difference, frame_of
+from rosters.diffing import ID, Difference, column_of, rows_of, scan_of
 from rosters.frames import Frames
 from rosters.oneroster.normal import TABLES
 from rosters.oneroster.plain import NOUNS, Noun, listed, percent, shortened
@@ -110,6 +110,14 @@ class HoldFound:
 Rule = Callable[[Situation, Mapping[str, float]], list[HoldFound]]
 
 
+#: The columns that the rules look at, of the roster before and of the one after; of other tables they only count rows.
+LOOKED_AT: Final[dict[str, tuple[str, ...]]] = {
+    "orgs": ("sourcedId", "identifier"),
+    "users": ("sourcedId", "primaryOrgSourcedId"),
+    "enrollments": ("classSourcedId", "schoolSourcedId", "userSourcedId", "role"),
+}
+
+
 def limit_of(limits: Mapping[str, float], name: str) -> float:
     """The limit in force: the district's own, or the default."""
     return float(limits.get(name, DEFAULT_LIMITS[name].default))
@@ -131,7 +139,7 @@ def judge(situation: Situation, limits: Mapping[str, float]) -> list[HoldFound]:
 
 def nothing_lives(base: Frames) -> bool:
     """Whether there is no roster to compare with: none came yet, or the first one was undone."""
-    return not any(len(base[table]) for table in base)
+    return not any(rows_of(base, table) for table in base)
 
 
 # ------------------------------------------------------------------------------------------------------ about the file
@@ -144,8 +152,8 @@ _ENOUGH_IDS: Final = 20
 
 
 def _empty(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
-    came_empty = [table for table in CORE if len(frame_of(s.base, table)) and not len(frame_of(s.target, table))]
-    if not came_empty and len(frame_of(s.target, "users")):
+    came_empty = [table for table in CORE if rows_of(s.base, table) and not rows_of(s.target, table)]
+    if not came_empty and rows_of(s.target, "users"):
         return []
     tables = came_empty or ["users"]
     return [
@@ -157,7 +165,7 @@ def _empty(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             "Ask the district to run the export again and send all files.",
             table=tables[0],
             approvable=False,
-            numbers={table: len(frame_of(s.base, table)) for table in tables},
+            numbers={table: rows_of(s.base, table) for table in tables},
         )
     ]
 
@@ -166,7 +174,7 @@ def _wrong_district(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]
     complete = {name for name, mode in s.modes.items() if mode == "bulk"}
     if s.is_undo or nothing_lives(s.base) or not {"orgs", "users"} & complete:
         return []
-    known = {table: frame_of(s.base, table)["sourcedId"] for table in ("orgs", "users")}
+    known = {table: column_of(s.base, table, "sourcedId") for table in ("orgs", "users")}
     shares = {table: _share_seen(ids, _ids(s, table)) for table, ids in known.items()}
     strange = sum(map(len, known.values())) >= _ENOUGH_IDS and max(shares.values()) < limit["known_ids"]
     twin = _district_with_these_orgs(s)
@@ -188,7 +196,7 @@ def _wrong_district(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]
 
 
 def _ids(s: Situation, table: str) -> pl.Series:
-    return s.delivered_ids[table] if table in s.delivered_ids else frame_of(s.target, table)["sourcedId"]
+    return s.delivered_ids[table] if table in s.delivered_ids else column_of(s.target, table, "sourcedId")
 
 
 def _share_seen(known: pl.Series, seen: pl.Series) -> float:
@@ -197,21 +205,22 @@ def _share_seen(known: pl.Series, seen: pl.Series) -> float:
 
 def _shares_an_identifier(s: Situation) -> bool:
     """Whether an org of the file has an official number of one of ours, under whatever id."""
-    ours = frame_of(s.base, "orgs")["identifier"]
-    new = frame_of(s.target, "orgs").filter(ID.is_in(_ids(s, "orgs").implode()))["identifier"]
+    ours = column_of(s.base, "orgs", "identifier")
+    delivered = scan_of(s.target, "orgs").filter(ID.is_in(_ids(s, "orgs").implode()))
+    new = delivered.select("identifier").collect().to_series()
     return bool((new.is_in(ours.implode()) & (new != "")).any())
 
 
 def _district_with_these_orgs(s: Situation) -> str:
     """The name of another district of ours whose orgs are exactly these, unless they are also ours; else ""."""
     orgs = frozenset(_ids(s, "orgs").to_list())
-    if not orgs or s.modes.get("orgs") != "bulk" or orgs & frozenset(frame_of(s.base, "orgs")["sourcedId"].to_list()):
+    if not orgs or s.modes.get("orgs") != "bulk" or orgs & frozenset(column_of(s.base, "orgs", "sourcedId").to_list()):
         return ""
     return next((name for name, theirs in sorted(s.other_districts().items()) if theirs == orgs), "")
 
 
 def _first_delivery(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
-    numbers = {table: len(frame_of(s.target, table)) for table in ("orgs", "users", "classes", "enrollments")}
+    numbers = {table: rows_of(s.target, table) for table in ("orgs", "users", "classes", "enrollments")}
     orgs = frozenset(_ids(s, "orgs").to_list())
     twin = next((name for name, theirs in sorted(s.other_districts().items()) if orgs and theirs == orgs), "")
     return [
@@ -253,7 +262,7 @@ def _file_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     emptied = [
         table for table in TABLES
         if table in s.modes and table not in CORE
-        and len(frame_of(s.base, table)) and not len(frame_of(s.target, table))
+        and rows_of(s.base, table) and not rows_of(s.target, table)
     ]  # fmt: skip
     holds = []
     if absent:
@@ -268,7 +277,7 @@ def _file_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             )
         )
     for table in emptied:
-        number = len(frame_of(s.base, table))
+        number = rows_of(s.base, table)
         holds.append(
             HoldFound(
                 "FILE_GONE",
@@ -336,11 +345,11 @@ def _schools_gone(s: Situation) -> dict[str, int]:
     the largest first."""
     people_before, people_after = (_per_school(frames, "users", "primaryOrgSourcedId") for frames in (s.base, s.target))
     seats_before, seats_after = (_per_school(frames, "enrollments", "schoolSourcedId") for frames in (s.base, s.target))
-    schools = frame_of(s.base, "orgs").filter(pl.col("type") == "school")["sourcedId"].to_list()
-    orgs = set(frame_of(s.target, "orgs")["sourcedId"].to_list())
+    schools = scan_of(s.base, "orgs").filter(pl.col("type") == "school").select("sourcedId").collect().to_series()
+    orgs = set(column_of(s.target, "orgs", "sourcedId").to_list())
     gone = {
         school: people_before.get(school, 0)
-        for school in schools
+        for school in schools.to_list()
         if school not in orgs
         or (people_before.get(school) and not people_after.get(school))
         or (seats_before.get(school) and not seats_after.get(school))
@@ -349,14 +358,14 @@ def _schools_gone(s: Situation) -> dict[str, int]:
 
 
 def _per_school(frames: Frames, table: str, column: str) -> dict[str, int]:
-    return dict(frame_of(frames, table)[column].value_counts().iter_rows())
+    return dict(scan_of(frames, table).group_by(column).len().collect().iter_rows())
 
 
 def _term_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     if "academicSessions" not in s.difference.tables:
         return []
-    in_use = frame_of(s.base, "classes")["termSourcedIds"].str.split(",").explode(empty_as_null=False).unique()
-    gone = s.difference.tables["academicSessions"].filter(REMOVED & ID.is_in(in_use.implode()))
+    in_use = column_of(s.base, "classes", "termSourcedIds").str.split(",").explode(empty_as_null=False).unique()
+    gone = s.difference.scan("academicSessions").filter(REMOVED & ID.is_in(in_use.implode())).collect()
     gone = gone.sort("startDate", "sourcedId")
     if gone.is_empty():
         return []
@@ -376,10 +385,11 @@ def _term_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
 
 def _tail_missing(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     holds = []
-    for table, rows in s.difference.tables.items():
+    for table in s.difference.tables:
         if s.modes.get(table) != "bulk":
             continue
-        missing = _missing_at_the_end(frame_of(s.base, table), rows.filter(REMOVED)["sourcedId"])
+        removed = s.difference.scan(table).filter(REMOVED).select("sourcedId").collect().to_series()
+        missing = _missing_at_the_end(column_of(s.base, table, "sourcedId"), removed) if len(removed) else 0
         if missing and missing >= limit["tail_missing"]:
             holds.append(
                 HoldFound(
@@ -395,14 +405,14 @@ def _tail_missing(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     return holds
 
 
-def _missing_at_the_end(before: pl.DataFrame, removed: pl.Series) -> int:
+def _missing_at_the_end(before: pl.Series, removed: pl.Series) -> int:
     """How many removed records make up the end of the accepted table; 0 if its end is as usual.
 
     The accepted table stands in the order of its first delivery, later records behind. The end begins where the sum of
     +1 for each record that is missing and -4 for each that is there is largest, counted from the last one: a few
     late-comers among the missing do not hide a cut, nor do the usual removals before it. The whole table is no end.
     """
-    missing = before["sourcedId"].is_in(removed.implode()).reverse()
+    missing = before.is_in(removed.implode()).reverse()
     score = (missing.cast(pl.Int64) * 5 - 4).cum_sum()
     best = score.arg_max()
     if best is None or score[best] <= 0 or best + 1 == len(missing):
@@ -518,7 +528,7 @@ _KNOWN_BY: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 def _id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     holds = []
     for table, keys in _KNOWN_BY.items():
-        before = len(frame_of(s.base, table))
+        before = rows_of(s.base, table)
         number = _changed_ids(s, table, keys) if table in s.difference.tables else 0
         twice = table in s.left_out.tables
         fate = "stand there a second time," if twice else "be removed and come again"
@@ -541,13 +551,13 @@ def _id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
 
 def _changed_ids(s: Situation, table: str, keys: tuple[tuple[str, ...], ...]) -> int:
     """How many records that are removed, or would be, can be known again among the added ones."""
-    rows = s.difference.tables[table]
-    staying = s.left_out.tables.get(table, rows.clear())
-    gone, come = pl.concat([rows, staying]).filter(REMOVED), rows.filter(pl.col("kind") == "added")
-    found = [gone.head(0)["sourcedId"]]
+    rows = s.difference.scan(table)
+    leaving = [rows, s.left_out.scan(table)] if table in s.left_out.tables else [rows]
+    gone, come = pl.concat(leaving).filter(REMOVED), rows.filter(pl.col("kind") == "added")
+    found = []
     for key in keys:
         filled = pl.all_horizontal(pl.col(name) != "" for name in key)
-        found.append(gone.filter(filled).join(come.filter(filled), on=key, how="semi")["sourcedId"])
+        found.append(gone.filter(filled).join(come.filter(filled), on=key, how="semi").select("sourcedId").collect())
     return pl.concat(found).n_unique()
 
 
@@ -558,8 +568,9 @@ _SMALL_CLASS: Final = 5
 def _membership_turnover(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     if "enrollments" not in s.difference.tables:
         return []
-    lasting = frame_of(s.base, "classes").join(frame_of(s.target, "classes"), on="sourcedId", how="semi")["sourcedId"]
-    if _classes_that_lose_students(s.difference.tables["enrollments"]) <= limit["turned_over_classes"] * len(lasting):
+    lasting = column_of(s.base, "classes", "sourcedId")
+    lasting = lasting.filter(lasting.is_in(column_of(s.target, "classes", "sourcedId").implode()))
+    if _classes_that_lose_students(s.difference.scan("enrollments")) <= limit["turned_over_classes"] * len(lasting):
         return []  # too few to look at every class
     before, after = _members(s.base, lasting), _members(s.target, lasting)
     left = before.join(after, on=before.columns, how="anti").group_by("classSourcedId").len("left")
@@ -582,17 +593,17 @@ def _membership_turnover(s: Situation, limit: Mapping[str, float]) -> list[HoldF
     ]
 
 
-def _classes_that_lose_students(rows: pl.DataFrame) -> int:
+def _classes_that_lose_students(rows: pl.LazyFrame) -> int:
     """At most so many classes can have lost more than half of at least `_SMALL_CLASS` students."""
     before = pl.coalesce("was.classSourcedId", "classSourcedId").alias("class")
     lost = rows.filter(pl.col("kind") != "added").group_by(before).len().filter(pl.col("len") * 2 > _SMALL_CLASS)
-    return len(lost)
+    return int(lost.select(pl.len()).collect().item())
 
 
 def _members(frames: Frames, classes: pl.Series) -> pl.DataFrame:
     """Which student sits in which of `classes`."""
     seats = (pl.col("role") == "student") & pl.col("classSourcedId").is_in(classes.implode())
-    return frame_of(frames, "enrollments").filter(seats).select("classSourcedId", "userSourcedId").unique()
+    return scan_of(frames, "enrollments").filter(seats).select("classSourcedId", "userSourcedId").unique().collect()
 
 
 #: Gravest first: that is the order in which a person reads them.
@@ -672,7 +683,7 @@ def _lines(s: Situation, table: str, dimension: str = "") -> Iterator[_Line]:
 
 def _names(s: Situation, schools: list[str]) -> list[str]:
     """What people call these schools; schools are no secret, people are."""
-    named = dict(frame_of(s.base, "orgs").select("sourcedId", "name").iter_rows())
+    named = dict(scan_of(s.base, "orgs").select("sourcedId", "name").collect().iter_rows())
     return [named.get(school) or school for school in schools]
 
 

@@ -15,7 +15,7 @@ from typing import Final
 
 import polars as pl
 
-from rosters.diffing import ID, frame_of
+from rosters.diffing import ID, column_of, frame_of, scan_of
 from rosters.frames import Checked, CheckedTable, Delivered, Frames
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.normal import METADATA, NORMAL, REFERENCES, TABLES
@@ -154,11 +154,14 @@ def target(checked: Checked, base: Frames, *, additions_only: bool = False) -> d
     * With `additions_only` every accepted record stays: what is not delivered, or said to be gone, stays as accepted.
       So does a role of 1.1 at an org that its user has no more.
     """
-    roster = {name: frame_of(base, name) for name in TABLES}
-    kept = {}
-    for name, delivered in normalise(checked).items():
-        source = _source(checked, name, roster[name])
-        roster[name], kept[name] = _laid_over(roster[name], delivered, source, additions_only=additions_only)
+    roster, kept = {}, {}
+    normal = normalise(checked)
+    for name in TABLES:
+        if name in normal:
+            before, source = scan_of(base, name), _source(checked, name, base)
+            roster[name], kept[name] = _laid_over(before, normal[name], source, additions_only=additions_only)
+        else:
+            roster[name] = frame_of(base, name)
     _keep_what_is_referred_to(roster, kept, base)
     if checked.version == "1.2" and ("users" in kept or "roles" in kept):
         roster["users"] = _with_principal_role(roster["users"], roster["roles"])
@@ -185,13 +188,15 @@ class _Source:
     whole: pl.Series
 
 
-def _source(checked: Checked, name: str, before: pl.DataFrame) -> _Source:
+def _source(checked: Checked, name: str, base: Frames) -> _Source:
     derived = name not in checked.tables
     table = checked.tables["users" if derived else name]
     dropped, unread = _in_normal_form(table.dropped), table.quarantined["sourcedId"].drop_nulls()
     if derived:
         half_read = dropped.filter(pl.col("column") == "primaryOrgSourcedId")["sourcedId"]
-        unread = pl.concat([unread, half_read.filter(half_read.is_in(before["userSourcedId"].implode()))])
+        if len(half_read):
+            had_roles = column_of(base, name, "userSourcedId")
+            unread = pl.concat([unread, half_read.filter(half_read.is_in(had_roles.implode()))])
         dropped = dropped.clear()
     ids = table.frame["sourcedId"]
     return _Source(
@@ -223,36 +228,42 @@ def _in_normal_form(dropped: pl.DataFrame) -> pl.DataFrame:
 
 
 def _laid_over(
-    before: pl.DataFrame, delivered: pl.DataFrame, source: _Source, *, additions_only: bool
+    before: pl.LazyFrame, delivered: pl.DataFrame, source: _Source, *, additions_only: bool
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The new table, and those of its rows that are there, or are as they are, because something could not be read."""
+    """The new table, and those of its rows that are there, or are as they are, because something could not be read. Of
+    `before` no more is read than what stays: of a whole table that was read well, nothing."""
     owner = pl.col(source.owner)
     rows = delivered
     for unused in (source.gone, source.unread):
         rows = rows.filter(~owner.is_in(unused.implode())) if len(unused) else rows
     rows, healed = _with_kept_cells(rows, before, source.dropped)
     if additions_only:
-        staying = before.filter(~ID.is_in(rows["sourcedId"].implode()))
+        staying = before.filter(~ID.is_in(rows["sourcedId"].implode())).collect()
         return pl.concat([rows, staying]), rows.clear()  # what any of them refers to stays as well
+    if not (source.is_delta or source.nameless or len(source.unread)):
+        return rows, healed
     unread = owner.is_in(source.unread.implode())
     spoken_of = owner.is_in(source.read.implode())
     if len(source.whole) and not source.nameless:
         spoken_of |= pl.col("userSourcedId").is_in(source.whole.implode()) & ~unread
-    staying = before.filter(~spoken_of if source.is_delta or source.nameless else unread)
-    kept = before.filter(unread) if source.is_delta else staying
+    staying = before.filter(~spoken_of if source.is_delta or source.nameless else unread).collect()
+    kept = staying.filter(unread) if source.is_delta else staying
     return pl.concat([rows, staying]), pl.concat([kept, healed])
 
 
 def _with_kept_cells(
-    rows: pl.DataFrame, before: pl.DataFrame, dropped: pl.DataFrame
+    rows: pl.DataFrame, before: pl.LazyFrame, dropped: pl.DataFrame
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """`rows` with the accepted value in every dropped cell of a record that has one; and the rows in which there was
     such a cell."""
+    if dropped.is_empty():
+        return rows, rows.clear()
+    known = before.filter(ID.is_in(dropped["sourcedId"].implode())).collect()
     for (column,), cells in dropped.group_by("column", maintain_order=True):
-        if column in before.columns:
-            accepted = before.filter(ID.is_in(cells["sourcedId"].implode())).select("sourcedId", str(column))
+        if column in known.columns:
+            accepted = known.filter(ID.is_in(cells["sourcedId"].implode())).select("sourcedId", str(column))
             rows = rows.update(accepted, on="sourcedId")
-    return rows, rows.filter(ID.is_in(dropped["sourcedId"].implode()) & ID.is_in(before["sourcedId"].implode()))
+    return rows, rows.filter(ID.is_in(known["sourcedId"].implode()))
 
 
 def _keep_what_is_referred_to(roster: dict[str, pl.DataFrame], kept: Mapping[str, pl.DataFrame], base: Frames) -> None:
@@ -260,13 +271,15 @@ def _keep_what_is_referred_to(roster: dict[str, pl.DataFrame], kept: Mapping[str
 
     References only point up the order of tables or within one, so one pass from the last table upwards finds all.
     """
-    waiting = {name: [frame] for name, frame in kept.items()}
+    waiting = {name: [frame] for name, frame in kept.items() if len(frame)}
     for name in reversed(TABLES):
         while found := waiting.get(name):
             frame = found.pop()
             for column, to in {**REFERENCES[name], **_LISTED_REFERENCES.get(name, {})}.items():
                 ids = frame[column].str.split(",").explode(empty_as_null=False).unique()
                 missing = ids.filter(~ids.is_in(roster[to]["sourcedId"].implode()))
-                if len(back := frame_of(base, to).filter(ID.is_in(missing.implode()))):
+                if not len(missing):
+                    continue
+                if len(back := scan_of(base, to).filter(ID.is_in(missing.implode())).collect()):
                     roster[to] = pl.concat([roster[to], back])
                     waiting.setdefault(to, []).append(back)

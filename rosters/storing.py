@@ -28,6 +28,7 @@ import polars as pl
 
 from rosters.diffing import KIND, WAS, Difference, columns, counts_of
 from rosters.findings import Findings
+from rosters.frames import OnDisk
 from rosters.oneroster.normal import NORMAL, TABLES
 
 _BLOCK: Final = 1 << 20
@@ -41,7 +42,7 @@ _COMPRESSION: Final = "lz4"
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
-class StoredFrames(Mapping[str, pl.DataFrame]):
+class StoredFrames(OnDisk):
     """A roster on disk: each table is read when it is first asked for, and kept."""
 
     def __init__(self, paths: Mapping[str, Path]) -> None:
@@ -53,23 +54,17 @@ class StoredFrames(Mapping[str, pl.DataFrame]):
             self._frames[table] = self.scan(table).collect()
         return self._frames[table]
 
-    def load(self) -> None:
-        """Read all tables now."""
-        for table in self:
-            self[table]
-
     def scan(self, table: str) -> pl.LazyFrame:
-        """The table unread: what is selected from it is all that is read."""
         return pl.scan_parquet(self._paths[table]).select(_filled(*NORMAL[table]))
+
+    def held(self, table: str) -> pl.DataFrame | None:
+        return self._frames.get(table)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)
 
     def __len__(self) -> int:
         return len(self._paths)
-
-    def __contains__(self, table: object) -> bool:
-        return table in self._paths
 
     def forget(self, table: str) -> None:
         """Give a table's memory back; it is read again when it is asked for again."""
@@ -111,7 +106,8 @@ class StoredDifference:
         return {table: _sha256(self._path(table)) for table in self.tables}
 
     def load(self) -> Difference:
-        return Difference({table: self.frame(table) for table in self.tables})
+        """The same as a `Difference`, whose tables stay on the disk."""
+        return Difference(_StoredTables(self))
 
     def page(
         self,
@@ -179,6 +175,27 @@ class StoredDifference:
         return of_kind.arg_max() or 0, int(of_kind.sum())
 
 
+class _StoredTables(OnDisk):
+    """The tables of a stored difference, read anew each time."""
+
+    def __init__(self, stored: StoredDifference) -> None:
+        self._stored = stored
+
+    def __getitem__(self, table: str) -> pl.DataFrame:
+        if table not in self._stored.tables:
+            raise KeyError(table)
+        return self._stored.frame(table)
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        return self._stored.scan(table)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stored.tables)
+
+    def __len__(self) -> int:
+        return len(self._stored.tables)
+
+
 #: Cells that are different in nearly every row, so that they have no dictionary.
 _DISTINCT: Final = ("sourcedId", "userSourcedId")
 
@@ -227,11 +244,11 @@ class Store:
     def snapshot_path(self, district_id: int, table: str, digest: str) -> Path:
         return self.root / "snapshots" / str(district_id) / f"{table}-{digest}.parquet"
 
-    def write_snapshot_table(self, district_id: int, table: str, frame: pl.DataFrame, digest: str) -> None:
+    def write_snapshot_table(self, district_id: int, table: str, rows: pl.LazyFrame, digest: str) -> None:
         """Keep a table of a snapshot under its digest; nothing to do if it is there already."""
         path = self.snapshot_path(district_id, table, digest)
         if not path.exists():
-            _write_parquet(frame.select(NORMAL[table]), path)
+            _sink_parquet(rows.select(NORMAL[table]), path)
 
     def keep_as_snapshot(self, district_id: int, sync_id: int, table: str, digest: str) -> None:
         """Keep the stored difference of a table that the base lacked as that table of the new snapshot: the same file
@@ -251,13 +268,16 @@ class Store:
     def sync_folder(self, district_id: int, sync_id: int) -> Path:
         return self.root / "syncs" / str(district_id) / str(sync_id)
 
-    def write_difference(self, district_id: int, sync_id: int, difference: Difference) -> StoredDifference:
-        """Replace the stored difference of a sync (a rebuilt plan has another one)."""
+    def write_difference(
+        self, district_id: int, sync_id: int, tables: Iterable[tuple[str, pl.LazyFrame]]
+    ) -> StoredDifference:
+        """Replace the stored difference of a sync (a rebuilt plan has another one), one table of `differences` after
+        the other."""
         folder = self.sync_folder(district_id, sync_id)
         for old in folder.glob("*.parquet"):
             old.unlink()
-        for table, frame in difference.tables.items():
-            _write_parquet(frame, folder / f"{table}.parquet")
+        for table, rows in tables:
+            _sink_parquet(rows, folder / f"{table}.parquet")
         return self.difference(district_id, sync_id)
 
     def difference(self, district_id: int, sync_id: int) -> StoredDifference:
@@ -267,7 +287,7 @@ class Store:
 
     def write_conflicts(self, district_id: int, sync_id: int, conflicts: pl.DataFrame) -> None:
         """Keep what an undo leaves as it is, beside its difference: ``table``, ``sourcedId``, ``column``."""
-        _write_parquet(conflicts, self._conflicts_path(district_id, sync_id))
+        _sink_parquet(conflicts.lazy(), self._conflicts_path(district_id, sync_id))
 
     def conflicts(self, district_id: int, sync_id: int, limit: int) -> tuple[pl.DataFrame, int]:
         """The first `limit` of them, and how many there are; none where none were kept."""
@@ -291,7 +311,7 @@ class Store:
         ]
         path = self._places_path(district_id, sync_id)
         if parts:
-            _write_parquet(pl.concat(parts), path)
+            _sink_parquet(pl.concat(parts).lazy(), path)
         else:
             path.unlink(missing_ok=True)
 
@@ -381,15 +401,18 @@ def _filled(*names: str) -> pl.Expr:
     return pl.col(names).fill_null("")
 
 
-def _write_parquet(frame: pl.DataFrame, path: Path) -> None:
-    """A column of text that is "" in every row is written as null: that costs polars a tenth of the time. Not of what a
-    cell was before: there null means that it did not change."""
-    texts = [name for name, dtype in frame.schema.items() if dtype == pl.String and not name.startswith(WAS)]
-    empty = [column.name for column in frame.select(pl.col(texts) == "").iter_columns() if column.all()]
-    frame = frame.with_columns(pl.lit(None, pl.String).alias(name) for name in empty)
+def _sink_parquet(rows: pl.LazyFrame, path: Path) -> None:
+    """Write `rows` in their order, never all at once in memory.
+
+    An empty cell is written as null, which costs polars less time and disk. Not where it says what a cell was before:
+    there null means that it did not change.
+    """
+    schema = rows.collect_schema()
+    texts = [name for name, dtype in schema.items() if dtype == pl.String and not name.startswith(WAS)]
+    rows = rows.with_columns(pl.when(pl.col(name) != "").then(pl.col(name)).alias(name) for name in texts)
     draft = _draft(path.parent)
     try:
-        frame.write_parquet(draft, compression=_COMPRESSION, row_group_size=_ROW_GROUP, statistics=False)
+        rows.sink_parquet(draft, compression=_COMPRESSION, row_group_size=_ROW_GROUP, statistics=False)
         _flush(draft)
         _publish(draft, path)
     finally:

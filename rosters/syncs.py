@@ -12,7 +12,6 @@ import logging
 import time
 import zoneinfo
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +26,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from rosters import applying, explaining, holding, normalising, reading, validating
-from rosters.diffing import WAS, Difference, compare, frame_of, plan_digest, tally
+from rosters.diffing import WAS, Difference, column_of, compare, differences, frame_of, plan_digest, rows_of, tally
 from rosters.findings import Findings
 from rosters.frames import Checked, CheckOptions, Delivered, Frames
 from rosters.leases import renewed
@@ -236,8 +235,7 @@ def _prepare_delivery(work: _Work) -> None:
         )
         return
     base = _base_frames(district)
-    with work.phase("reading"), ThreadPoolExecutor(1, thread_name_prefix=f"base of sync {sync.pk}") as beside:
-        loaded = beside.submit(base.load)  # inflating leaves a core idle
+    with work.phase("reading"):
         path = store().original(district.pk, sync.delivery.sha256)
         delivered = reading.read(
             _named(path, sync.delivery.name),
@@ -245,7 +243,6 @@ def _prepare_delivery(work: _Work) -> None:
             overrides=district.rule_overrides,
             progress=work.tell,
         )
-        loaded.result()
     with work.phase("comparing"):
         same = _same_content(delivered, base, district)
     if same:
@@ -295,7 +292,7 @@ def _prepare_delivery(work: _Work) -> None:
         left_out = compare(target, whole)
         findings = checked.findings
         del checked, delivered, whole
-        difference = compare(base, target)
+        difference = _compared(sync, base, target)
     _finish_preparing(
         work,
         base,
@@ -326,9 +323,22 @@ def _same_content(delivered: Delivered, base: Frames, district: District) -> boo
     if any(len(tables[name].frame) != number for name, number in rows.items() if name in tables):
         return False
     frames = normalising.normalise(normalising.taken_as_read(delivered))
-    if set(frames) != set(base) or any(len(frame) != len(base[table]) for table, frame in frames.items()):
+    if set(frames) != set(base) or any(len(frame) != rows_of(base, table) for table, frame in frames.items()):
         return False
-    return compare(base, frames).empty
+    return next(differences(base, frames), None) is None
+
+
+def _compared(sync: Sync, base: StoredFrames, target: dict[str, pl.DataFrame]) -> Difference:
+    """What turns `base` into `target`, stored table by table. Of `target`, which is used up, what the rules look at is
+    left."""
+
+    def one_after_the_other() -> Iterator[tuple[str, pl.LazyFrame]]:
+        for table, rows in differences(base, target):
+            yield table, rows
+            if table in target:
+                target[table] = target[table].select(holding.LOOKED_AT.get(table, ("sourcedId",)))
+
+    return store().write_difference(sync.district_id, sync.pk, one_after_the_other()).load()
 
 
 def _finish_unchanged(work: _Work, delivered: Delivered) -> None:
@@ -450,11 +460,12 @@ def _finish_preparing(
         holds = holding.judge(situation, district.hold_limits)
     counts = difference.counts()
     with work.phase("storing"):
-        foreign = any(h.code == "WRONG_DISTRICT" for h in holds)
-        if foreign:  # another district's names are kept nowhere that somebody of this one may look
+        plan, people = plan_digest(district.version, difference), explaining.people_affected(difference)
+        stored = store().difference(district.pk, sync.pk)
+        if any(h.code == "WRONG_DISTRICT" for h in holds):
+            # Another district's names are kept nowhere that somebody of this one may look.
             lines, findings = lines.filter(pl.col("dimension") == ""), findings.without_places()
-        stored = store().write_difference(district.pk, sync.pk, Difference() if foreign else difference)
-        plan = plan_digest(district.version, difference)
+            stored = store().write_difference(district.pk, sync.pk, ())
         verdict = _verdict(sync, counts, holds, holding.nothing_lives(base))
         totals = {kind: sum(c[kind] for c in counts.values()) for kind in ("added", "updated", "removed")}
         values = {
@@ -465,7 +476,7 @@ def _finish_preparing(
             "target_tables": tables,
             "plan_digest": plan,
             "plan_files": stored.seals(),
-            "people_affected": explaining.people_affected(difference),
+            "people_affected": people,
         }
     with transaction.atomic():
         with work.phase("storing"):
@@ -508,7 +519,7 @@ def _situation(
     previous = applied.order_by("-applied_at").first()
     by_files = all(one is None or not one.delivery or one.delivery.origin != "rest" for one in (sync, previous))
     earlier = district.snapshots.filter(version__lt=district.version).order_by("version")
-    orgs = delivered_ids["orgs"] if "orgs" in delivered_ids else frame_of(target, "orgs")["sourcedId"]
+    orgs = delivered_ids["orgs"] if "orgs" in delivered_ids else column_of(target, "orgs", "sourcedId")
     return holding.Situation(
         base=base,
         target=target,
@@ -821,7 +832,7 @@ def _prepare_undo(work: _Work) -> None:
         done = store().difference(district.pk, sync.undoes_id).load()  # type: ignore[arg-type]
         target, conflicts = _taken_back(done, live)
         target = {table: frame for table, frame in target.items() if len(frame)}
-        difference = compare(live, target)
+        difference = _compared(sync, live, target)
         store().write_conflicts(district.pk, sync.pk, conflicts)
     _finish_preparing(work, live, target, difference, Findings(), {}, {}, Difference())
 

@@ -85,9 +85,8 @@ def _kept(plan: StoredDifference, base: StoredFrames, store: Store, sync: Sync) 
             if table in sync.target_tables:
                 digest = str(sync.target_tables[table]["digest"])
                 if table in base:
-                    whole = patched(base[table], plan.frame(table))
+                    whole = patched(base.scan(table), plan.scan(table))
                     store.write_snapshot_table(sync.district_id, table, whole, digest)
-                    base.forget(table)
                 else:
                     store.keep_as_snapshot(sync.district_id, sync.pk, table, digest)
 
@@ -141,7 +140,7 @@ def _bulk() -> Iterator[None]:
         yield
         return
     with connection.cursor() as cursor:
-        cursor.execute("PRAGMA cache_size=-262144")
+        cursor.execute("PRAGMA cache_size=-131072")
         try:
             yield
         finally:

@@ -15,6 +15,8 @@ from rosters.oneroster.normal import NORMAL, REFERENCES
 from rosters.storing import StoredDifference, StoredFrames
 
 _ID = pl.col("sourcedId")
+#: New records in the database's form that are in memory at once.
+_AT_ONCE = 100_000
 
 
 class PlanBroken(Exception):
@@ -55,10 +57,14 @@ def write(table: str, district_id: int, plan: StoredDifference, keys: Keys, live
         first = keys.first[table]
         pairs = fresh.select("sourcedId", pk=pl.int_range(first, first + len(fresh), dtype=pl.Int64))
         keys.tell(table, pairs)
-        ready = pl.concat([pairs.select(id="pk"), _resolved(table, fresh, keys)], how="horizontal")
-        del fresh
-        with built_late(model, district_id, len(ready)):
-            insert(model, ready, {"district_id": district_id, **constant})
+        for to in REFERENCES[table].values():
+            keys.of(to)  # looked up while the indexes are there
+        with built_late(model, district_id, len(fresh)):
+            for start in range(0, len(fresh), _AT_ONCE):
+                part = _resolved(table, fresh.slice(start, _AT_ONCE), keys)
+                numbered = part.insert_column(0, pairs["pk"].slice(start, _AT_ONCE).alias("id"))
+                insert(model, numbered, {"district_id": district_id, **constant})
+        del fresh, pairs
     if len(existing):
         changed = update(model, district_id, _resolved(table, existing, keys), constant)
         if changed != len(existing):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from rosters.findings import Effect, Findings, Severity, places
-from rosters.frames import LINE, CheckOptions, Delivered, Frames
+from rosters.frames import LINE, CheckOptions, Delivered, Frames, scan
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.normal import NORMAL
 from rosters.oneroster.rules import RULES
@@ -42,6 +42,7 @@ class Context:
     frames: dict[str, pl.DataFrame] = field(default_factory=dict)
     bad: dict[str, pl.Series] = field(default_factory=dict)
     drops: dict[str, dict[str, list[pl.Series]]] = field(default_factory=dict)
+    _accepted: dict[str, pl.Series] = field(default_factory=dict)
     _rows_of: dict[tuple[str, str], pl.Series] = field(default_factory=dict)
     _index: dict[str, pl.DataFrame] = field(default_factory=dict)
     _items: dict[tuple[str, str], tuple[pl.Series, pl.DataFrame]] = field(default_factory=dict)
@@ -132,12 +133,16 @@ class Context:
         ids = self.frames[table]["sourcedId"].filter(self.bad[table])
         broken = ids.filter(~ids.str.contains(GUID) | (ids.str.len_bytes() > 255))
         claimed = pl.concat([unread.drop_nulls(), broken]) if table in self.base else broken.filter(broken == "")
-        return unread.null_count() + int((~claimed.is_in(self.base_ids(table).implode())).sum())
+        accepted = self.base_ids(table) if len(claimed) else claimed
+        return unread.null_count() + int((~claimed.is_in(accepted.implode())).sum())
 
     # -- references
 
     def base_ids(self, table: str) -> pl.Series:
-        return self.base[table]["sourcedId"] if table in self.base else pl.Series("sourcedId", [], pl.String)
+        if table not in self._accepted:
+            stored = scan(self.base, table).select("sourcedId").collect().to_series() if table in self.base else None
+            self._accepted[table] = pl.Series("sourcedId", [], pl.String) if stored is None else stored
+        return self._accepted[table]
 
     def standing_ids(self, table: str) -> pl.Series:
         """Accepted ids that stay, though no delivered row bears them: those of an absent table, of a delta, of rows

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rosters.diffing import Difference, compare, table_digest
+from rosters.diffing import Difference, compare, differences, table_digest
 from rosters.findings import Findings, places
 from rosters.oneroster.normal import NORMAL
 from rosters.storing import Store, formula_safe
@@ -29,6 +30,10 @@ def table(name: str, *records: dict[str, str]) -> pl.DataFrame:
 def person(number: int, **cells: str) -> dict[str, str]:
     school = f"s{number % 3}"
     return {"sourcedId": str(number), "primaryOrgSourcedId": school, "grades": "09", "role": "student", **cells}
+
+
+def lazily(difference: Difference) -> Iterator[tuple[str, pl.LazyFrame]]:
+    return ((name, difference.scan(name)) for name in difference.tables)
 
 
 @pytest.fixture
@@ -71,7 +76,7 @@ def test_a_snapshot_comes_back_as_it_was(store: Store) -> None:
     facts = {}
     for name, frame in {"users": users, "orgs": orgs}.items():
         facts[name] = {"digest": table_digest(frame), "rows": len(frame)}
-        store.write_snapshot_table(7, name, frame, table_digest(frame))
+        store.write_snapshot_table(7, name, frame.lazy(), table_digest(frame))
     found = store.frames(7, facts)
     assert found["users"].equals(users) and found["users"] is found["users"]
     assert set(found) == {"users", "orgs"} and "roles" not in found and len(found) == 2
@@ -82,22 +87,22 @@ def test_a_snapshot_comes_back_as_it_was(store: Store) -> None:
 
 def test_a_first_roster_is_written_once(store: Store) -> None:
     users = table("users", person(1), person(2))
-    store.write_difference(7, 1, compare({}, {"users": users}))
+    store.write_difference(7, 1, differences({}, {"users": users}))
     digest = table_digest(users)
     store.keep_as_snapshot(7, 1, "users", digest)
     store.keep_as_snapshot(7, 1, "users", digest)
     assert store.frames(7, {"users": {"digest": digest}})["users"].equals(users)
     assert store.snapshot_path(7, "users", digest).stat().st_nlink == 2
-    store.write_difference(7, 1, Difference())
+    store.write_difference(7, 1, ())
     assert store.frames(7, {"users": {"digest": digest}})["users"].equals(users)
 
 
 def test_a_difference_comes_back_as_it_was(store: Store, difference: Difference) -> None:
-    store.write_difference(7, 1, difference)
+    store.write_difference(7, 1, lazily(difference))
     found = store.difference(7, 1)
     assert found.tables == ("users",)
     assert found.load().tables["users"].equals(difference.tables["users"])
-    store.write_difference(7, 1, Difference())
+    store.write_difference(7, 1, ())
     assert store.difference(7, 1).tables == ()
 
 
@@ -105,7 +110,7 @@ def test_a_cell_that_was_empty_before_is_told_from_one_that_did_not_change(store
     """A column filled for the first time: otherwise an undo would not empty it again."""
     before, after = ({"users": table("users", person(1, email=email))} for email in ("", "new@x"))
     difference = compare(before, after)
-    store.write_difference(7, 1, difference)
+    store.write_difference(7, 1, lazily(difference))
     assert store.difference(7, 1).load().tables["users"].equals(difference.tables["users"])
 
 
@@ -116,7 +121,7 @@ def test_a_cell_that_was_empty_before_is_told_from_one_that_did_not_change(store
 def test_a_page_holds_what_fits_every_filter(
     store: Store, difference: Difference, kind: str, school: str, field: str, text: str
 ) -> None:
-    store.write_difference(7, 1, difference)
+    store.write_difference(7, 1, lazily(difference))
     expected = [
         row for row in difference.tables["users"].to_dicts()
         if kind in ("", row["kind"]) and school in ("", row["school"])
@@ -131,14 +136,14 @@ def test_a_page_holds_what_fits_every_filter(
 
 
 def test_a_page_by_grade_and_role(store: Store, difference: Difference) -> None:
-    store.write_difference(7, 1, difference)
+    store.write_difference(7, 1, lazily(difference))
     stored = store.difference(7, 1)
     assert stored.page("users", grade="09", role="student").total == 90
     assert stored.page("users", grade="10").rows == [] and stored.page("users", role="teacher").total == 0
 
 
 def test_text_is_text_and_no_pattern(store: Store, difference: Difference) -> None:
-    store.write_difference(7, 1, difference)
+    store.write_difference(7, 1, lazily(difference))
     assert store.difference(7, 1).page("users", text=".*").total == 0
     assert store.difference(7, 1).page("users", text="old@").total == 60
 
@@ -176,8 +181,8 @@ def test_what_nothing_names_is_swept_but_nothing_young(store: Store, difference:
     kept, _ = store.keep_original(7, io.BytesIO(b"kept"))
     gone, _ = store.keep_original(7, io.BytesIO(b"gone"))
     for sync in (1, 2):
-        store.write_difference(7, sync, difference)
-    store.write_snapshot_table(7, "users", table("users"), "a" * 64)
+        store.write_difference(7, sync, lazily(difference))
+    store.write_snapshot_table(7, "users", table("users").lazy(), "a" * 64)
     (store.sync_folder(7, 1) / ".left.part").touch()
     stay: dict[str, Any] = {"originals": {kept}, "snapshots": set(), "syncs": {1}}
     assert store.sweep(7, **stay, unused_since=time.time() - 3600) == 0
