@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import polars as pl
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from rosters.oneroster.spec import Column
+from rosters.validating import cells
 from rosters.validating.cells import newest_change
 from tests.rosters.test_rules import OLD, STUDENT, codes, judged, put
 from tests.rosters.validating.test_semantics import edited
@@ -139,3 +144,35 @@ def test_rule_OR_CSV_101_blanks_inside_a_list_of_references() -> None:
     assert "OR-CSV-101" in codes(judged(edited(put("classes", "termSourcedIds", f"{term[:4]} {term[4:]}"))))
     assert "OR-CSV-101" in codes(judged(edited(put("classes", "termSourcedIds", f"{term}\u00a0"))))
     assert "OR-CSV-101" not in codes(judged(edited(put("classes", "termSourcedIds", term))))
+
+
+_ODD = [
+    "",
+    " ",
+    "=1",
+    "-5%",
+    "-a",
+    "@x",
+    "\tx",
+    "x\t",
+    "NULL",
+    "a\u200bb",
+    "é",
+    "Garc\u00c3\u00ada",
+    "â€",
+    "x" * 300,
+    "1E+10",
+]
+
+
+@given(st.lists(st.sampled_from(_ODD) | st.text(max_size=5), max_size=4), st.booleans(), st.integers(0, 2999))
+def test_what_is_asked_of_words_and_of_suspects_is_what_is_asked_of_every_cell(
+    odd: list[str], repeating: bool, at: int
+) -> None:
+    usual = ["word"] * 3000 if repeating else [f"word{number}" for number in range(3000)]
+    frame = pl.DataFrame({"middleName": [*usual[:at], *odd, *usual[at:]], "other": ""})
+    tests = list(cells._of_text(Column("middleName", "string")))
+    asked = cells._any(frame, [test.bad if test.suspect is None else test.suspect for test in tests])
+    for test, fires in zip(tests, asked, strict=True):
+        truth = frame.select(test.bad.any()).item()
+        assert fires == truth if test.suspect is None else fires or not truth
