@@ -316,19 +316,15 @@ def _whole(before: int, counts: Mapping[str, int] = dict.fromkeys(KINDS, 0)) -> 
 
 
 def _lived(table: str, before: pl.LazyFrame, people: _People, dimension: str) -> pl.DataFrame:
-    """``key`` and how many records of the base stand there (``before``).
-
-    Counted by what the records say themselves before users are looked up: enrollments outnumber them by far.
-    """
-    place = _PLACES[table][DIMENSIONS.index(dimension)]
+    """``key`` and how many records of the base stand there (``before``). Users are looked up only where a record does
+    not say it itself: enrollments outnumber them by far."""
+    place, number = _PLACES[table][DIMENSIONS.index(dimension)], pl.len().cast(pl.Int64).alias("before")
     named = place.meta.root_names()
     if not named:
-        return before.select(pl.lit("").alias("key"), pl.len().cast(pl.Int64).alias("before")).head(1).collect()
-    own = set(named) <= set(NORMAL[table])
-    groups = before.group_by(named if own else _USER[table]).agg(pl.len().cast(pl.Int64).alias("before")).collect()
-    if not own:
-        groups = groups.join(people.places, left_on=_USER[table], right_on="of", how="left")
-    return groups.group_by(place.fill_null("").alias("key")).agg(pl.col("before").sum())
+        return before.select(pl.lit("").alias("key"), number).collect()
+    if not set(named) <= set(NORMAL[table]):
+        before = before.join(people.places.lazy(), left_on=_USER[table], right_on="of", how="left")
+    return before.group_by(place.fill_null("").alias("key")).agg(number).collect()
 
 
 def _by_key(lived: pl.DataFrame, rows: pl.LazyFrame, dimension: str) -> pl.DataFrame:
