@@ -126,7 +126,7 @@ def patched(base: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
 
 
 #: Rows of an accepted table that are in memory at once.
-_PIECE: Final = 1 << 18
+_PIECE: Final = 1 << 17
 
 
 def _compare_table(

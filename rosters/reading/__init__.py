@@ -365,7 +365,7 @@ def _share(names: list[str], table: Table) -> float:
 def _named_columns(cells: pl.DataFrame, header: headers.Header, table: Table) -> pl.DataFrame:
     """Every standard column in the standard's order (a missing one is empty), then ``metadata.*``, then `LINE`.
 
-    Takes `cells` apart column by column: nothing is copied.
+    Takes `cells` apart column by column: nothing is copied, and all columns without a cell are one in memory.
     """
     names = [*table.header, *(name for name in header.columns if name.startswith(headers.METADATA))]
     empty = pl.Series("", [""], dtype=pl.String).new_from_index(0, len(cells))
@@ -373,5 +373,7 @@ def _named_columns(cells: pl.DataFrame, header: headers.Header, table: Table) ->
     for name in names:
         position = header.columns.get(name)
         column = empty if position is None else cells.drop_in_place(f"c{position}")
+        if not column.str.len_bytes().max():
+            column = empty
         frame.insert_column(frame.width, column.alias(name))
     return frame.insert_column(frame.width, cells.drop_in_place(LINE))
