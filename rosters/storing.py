@@ -6,6 +6,7 @@ never changed. Originals and snapshots are found by their digest, within their d
     originals/<district>/<sha256>
     snapshots/<district>/<table>-<digest>.parquet
     syncs/<district>/<sync>/<table>.parquet    the difference
+    syncs/<district>/<sync>/unjudged/<table>.parquet    the same, before it was judged
     syncs/<district>/<sync>/places/places.parquet
     syncs/<district>/<sync>/conflicts/conflicts.parquet    of an undo
 """
@@ -37,6 +38,8 @@ _BLOCK: Final = 1 << 20
 #: as zstd for twice the disk (a page of one school out of 1.4 million rows: 8 ms against 19).
 _ROW_GROUP: Final = 65_536
 _COMPRESSION: Final = "lz4"
+
+_UNJUDGED: Final = "unjudged"
 
 #: First characters by which a spreadsheet takes a cell for a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -271,13 +274,28 @@ class Store:
     def write_difference(
         self, district_id: int, sync_id: int, tables: Iterable[tuple[str, pl.LazyFrame]]
     ) -> StoredDifference:
-        """Replace the stored difference of a sync (a rebuilt plan has another one), one table of `differences` after
-        the other."""
-        folder = self.sync_folder(district_id, sync_id)
+        """Replace the stored difference of a sync (a rebuilt plan has another one)."""
+        self.draft_difference(district_id, sync_id, tables)
+        return self.show_difference(district_id, sync_id)
+
+    def draft_difference(
+        self, district_id: int, sync_id: int, tables: Iterable[tuple[str, pl.LazyFrame]]
+    ) -> StoredDifference:
+        """Write down one table of `differences` after the other, where nobody looks before it was judged."""
+        folder = self.sync_folder(district_id, sync_id) / _UNJUDGED
         for old in folder.glob("*.parquet"):
             old.unlink()
         for table, rows in tables:
             _sink_parquet(rows, folder / f"{table}.parquet")
+        return StoredDifference(folder)
+
+    def show_difference(self, district_id: int, sync_id: int) -> StoredDifference:
+        """Put what was drafted in the place of the difference that was there."""
+        folder = self.sync_folder(district_id, sync_id)
+        for old in folder.glob("*.parquet"):
+            old.unlink()
+        for table in (folder / _UNJUDGED).glob("*.parquet"):
+            _publish(table, folder / table.name)
         return self.difference(district_id, sync_id)
 
     def difference(self, district_id: int, sync_id: int) -> StoredDifference:

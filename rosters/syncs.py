@@ -338,7 +338,7 @@ def _compared(sync: Sync, base: StoredFrames, target: dict[str, pl.DataFrame]) -
             if table in target:
                 target[table] = target[table].select(holding.LOOKED_AT.get(table, ("sourcedId",)))
 
-    return store().write_difference(sync.district_id, sync.pk, one_after_the_other()).load()
+    return store().draft_difference(sync.district_id, sync.pk, one_after_the_other()).load()
 
 
 def _finish_unchanged(work: _Work, delivered: Delivered) -> None:
@@ -461,11 +461,11 @@ def _finish_preparing(
     counts = difference.counts()
     with work.phase("storing"):
         plan, people = plan_digest(district.version, difference), explaining.people_affected(difference)
-        stored = store().difference(district.pk, sync.pk)
         if any(h.code == "WRONG_DISTRICT" for h in holds):
             # Another district's names are kept nowhere that somebody of this one may look.
             lines, findings = lines.filter(pl.col("dimension") == ""), findings.without_places()
-            stored = store().write_difference(district.pk, sync.pk, ())
+            store().draft_difference(district.pk, sync.pk, ())
+        stored = store().show_difference(district.pk, sync.pk)
         verdict = _verdict(sync, counts, holds, holding.nothing_lives(base))
         totals = {kind: sum(c[kind] for c in counts.values()) for kind in ("added", "updated", "removed")}
         values = {

@@ -6,6 +6,7 @@ import hashlib
 from typing import Any
 
 import polars as pl
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -192,6 +193,15 @@ def test_hashes_find_the_same_rows_as_cells_do() -> None:
     slow = base.join(target, on=on, how="anti"), target.join(base, on=on, how="anti")
     fast = diffing._left_over(base.lazy(), target)
     assert [as_set(f, "orgs") for f in fast] == [as_set(s, "orgs") for s in slow]
+
+
+def test_a_roster_in_pieces_differs_as_one_in_one_piece_does(monkeypatch: pytest.MonkeyPatch) -> None:
+    orgs = [{"sourcedId": str(number), "name": f"n{number}"} for number in range(23)]
+    base, target = table("orgs", *orgs), table("orgs", *orgs[:7], {"sourcedId": "9", "name": "x"}, *orgs[11:])
+    whole = compare({"orgs": base}, {"orgs": target}).tables["orgs"]
+    monkeypatch.setattr(diffing, "_PIECE", 2)
+    assert compare({"orgs": base}, {"orgs": target}).tables["orgs"].equals(whole)
+    assert diffing.counts_of(whole) == {"added": 0, "updated": 1, "removed": 3}
 
 
 def test_nothing_to_nothing_is_empty() -> None:
