@@ -314,6 +314,14 @@ def test_a_status_of_nobody_s_words_is_left_for_the_check_to_report(tmp_path: Pa
     assert "OR-CSV-086" in {f.code for f in checked.findings}
 
 
+def test_a_field_that_no_record_has_is_no_broken_header_for_a_product(tmp_path: Path) -> None:
+    bare = {name: value for name, value in org().items() if name not in ("identifier", "parent")}
+    checked = check(read_orgs(tmp_path, bare), options=CheckOptions(TODAY, products=("math", "literacy")))
+    codes = {f.code for f in checked.findings}
+    assert "OR-CSV-063" in codes
+    assert "PR-020" not in codes
+
+
 def test_a_collection_without_records_counts_as_not_sent(tmp_path: Path) -> None:
     pull = {"orgs": [org()], "demographics": [], "courses": [{**org("c"), "status": "tobedeleted"}]}
     delivered = read(pulled(tmp_path / "p.zip", pull))
