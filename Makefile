@@ -19,6 +19,10 @@ setup: $(INSTALLED)
 
 # The first Python that is new enough and can make an environment; `python3` is asked first.
 $(INSTALLED): requirements/dev.txt
+	@if [ -L .venv ]; then \
+		echo ".venv is a link to an environment that others may use. It is out of date; renew it where it belongs." >&2; \
+		exit 2; \
+	fi
 	@for python in $(PYTHON) python3 python3.13 python3.12 python3.11 python3.14; do \
 		if $$python -c 'import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' \
 			2>/dev/null; then found=$$python; break; fi; \
