@@ -148,9 +148,9 @@ class _Walk:
 
     def _collection(self, collection: str) -> Collected:
         begin = self.packer.mark()
-        for _ in range(_TRIES):
+        for number in range(1, _TRIES + 1):
             self.packer.back_to(begin)
-            collected, sound = self._tried(collection)
+            collected, sound = self._tried(collection, insist=number < _TRIES)
             if sound:
                 break
         else:
@@ -160,8 +160,10 @@ class _Walk:
             raise FetchError("API-EMPTY", f"{collection}.")
         return collected
 
-    def _tried(self, collection: str) -> tuple[Collected, bool]:
-        """The collection, and whether its pages add up."""
+    def _tried(self, collection: str, *, insist: bool) -> tuple[Collected, bool]:
+        """The collection, and whether its pages add up. `insist`: they also have to overlap where totals tell how many
+        records there are, for one that leaves while another comes changes no total; in vain with servers that have no
+        order, of which then only the number is asked."""
         ids = array("q")  # hashes: eight bytes a record, however long its sourcedId
         totals: list[int] = []
         seen: set[int] = set()
@@ -172,9 +174,9 @@ class _Walk:
         alone = False  # asked for the last record and more, the server had only that one
         first = 0
         while True:
-            # Where no total tells that a record was removed meanwhile, and that another one moved up and was passed
-            # over, each page has to begin with the record that the one before ended with.
-            back = int(overlap and bool(ids) and not totals)
+            # A record that is removed meanwhile lets another one move up and be passed over: so each page has to begin
+            # with the record that the one before ended with.
+            back = int(overlap and bool(ids) and (insist or not totals))
             known = len(ids)
             reached = known >= totals[-1] if totals else alone
             try:
@@ -192,12 +194,15 @@ class _Walk:
                 check_version(page, self.client.api.version)
             limit = page.limit
             hashes = [hash(one) for one in page.ids]
+            if back and totals and reached and hashes == [ids[-1]] and limit > 1:
+                break  # as many as it says, and from the last one on there is only that
             if back and (hashes == [ids[-1]] or hashes[:1] == [first]):
                 overlap = False  # the end, to be asked for once more; or offset is not obeyed, which shows then
                 alone = hashes == [ids[-1]] and limit > 1
                 continue
             if back and hashes[:1] != [ids[-1]]:
-                return Collected(written, pl.Series(ids, dtype=pl.Int64).n_unique(), None), False
+                rows = pl.Series(ids, dtype=pl.Int64).n_unique()
+                return Collected(written, rows, totals[-1] if totals else None), False
             first = hashes[0] if hashes else 0
             hashes = hashes[back:]
             if known and (not hashes or (reached and set(hashes) <= set(ids))):

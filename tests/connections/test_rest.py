@@ -112,13 +112,13 @@ def test_the_zip_says_first_what_it_is_and_holds_the_pages_byte_for_byte(tmp_pat
         assert [path.name for path in tmp_path.iterdir()] == ["pull.zip"]
 
 
-def test_twenty_pages_are_read_one_after_the_other_and_told_of(tmp_path: Path) -> None:
+def test_many_pages_are_read_one_after_the_other_and_told_of(tmp_path: Path) -> None:
     told: list[tuple[str, int, int | None]] = []
     with running(roster(200)) as sis:
         pulled = pull(replace(sis.api, page_size=10), tmp_path, progress=lambda *page: told.append(page))
-        assert pulled.collections["users"].pages == 20
+        assert pulled.collections["users"].pages == 23  # each begins with the last record of the one before
         assert contents(pulled)["users"] == sis.rows["users"]
-    assert [page for page in told if page[0] == "users"] == [("users", rows, 200) for rows in range(10, 210, 10)]
+    assert [page for page in told if page[0] == "users"] == [("users", n, 200) for n in [*range(10, 200, 9), 200]]
 
 
 def test_a_server_that_cuts_the_limit_without_a_word_still_gives_every_record(tmp_path: Path) -> None:
@@ -204,7 +204,7 @@ def test_the_end_is_asked_for_once_in_each_collection(tmp_path: Path) -> None:
         pull(replace(sis.api, page_size=10), tmp_path)
         for collection, rows in sis.rows.items():
             asked = [question.offset for question in sis.asked if question.collection == collection][1:]
-            assert asked == [*range(0, len(rows), 10), len(rows)]
+            assert asked == [0, *range(9, len(rows) - 1, 9), len(rows) - 1]
 
 
 @pytest.mark.parametrize(
@@ -257,9 +257,9 @@ def test_rows_that_move_once_are_read_again_until_they_add_up(tmp_path: Path) ->
     """While the second page was fetched somebody left: every later row moved up by one, and one was jumped over."""
 
     def moving(question: Question, reply: Reply) -> Reply:
-        if question.collection == "users" and question.offset == 10 and len(sis.rows["users"]) == 25:
+        if question.collection == "users" and question.offset == 9 and len(sis.rows["users"]) == 25:
             del sis.rows["users"][0]
-            page = sis.rows["users"][10:20]
+            page = sis.rows["users"][9:19]
             return as_json({"users": page}, X_Total_Count="24")
         return reply
 
@@ -267,6 +267,34 @@ def test_rows_that_move_once_are_read_again_until_they_add_up(tmp_path: Path) ->
         pulled = pull(replace(sis.api, page_size=10), tmp_path)
         assert contents(pulled) == sis.rows
         assert pulled.collections["users"].rows == 24
+
+
+def test_a_record_that_is_jumped_over_is_noticed_also_where_the_total_stays_right(tmp_path: Path) -> None:
+    """Somebody left and somebody else came between two pages: as many as before, and one who stays was not shown."""
+
+    def moving(question: Question, reply: Reply) -> Reply:
+        if question.collection == "users" and question.offset == 0 and question.limit == 10 and not came:
+            came.append({**sis.rows["users"][-1], "sourcedId": "zz-new"})
+            sis.rows["users"] = [*sis.rows["users"][1:], *came]  # too late for this page, in time for the next
+        return reply
+
+    came: list[dict[str, Any]] = []
+    with running(roster(25), moving) as sis:
+        pulled = pull(replace(sis.api, page_size=10), tmp_path)
+        assert contents(pulled) == sis.rows
+        assert (pulled.collections["users"].rows, pulled.collections["users"].total) == (25, 25)
+
+
+def test_where_a_server_has_no_order_its_total_decides(tmp_path: Path) -> None:
+    def shuffled(question: Question, reply: Reply) -> Reply:
+        if question.collection != "users" or question.limit == 1:
+            return reply
+        pages = {0: (0, 10), 9: (12, 22), 10: (10, 20), 20: (20, 25)}
+        first, last = pages.get(question.offset, (0, 0))
+        return as_json({"users": sis.rows["users"][first:last]}, X_Total_Count="25")
+
+    with running(roster(25), shuffled) as sis:
+        assert contents(pull(replace(sis.api, page_size=10), tmp_path)) == sis.rows
 
 
 def test_without_a_total_a_record_that_is_jumped_over_is_noticed(tmp_path: Path) -> None:
@@ -441,7 +469,7 @@ def test_a_server_that_gives_up_on_large_pages_is_asked_for_smaller_ones(tmp_pat
 
 def test_a_token_that_ends_in_the_middle_is_renewed_once(tmp_path: Path) -> None:
     def ending(question: Question, reply: Reply) -> Reply:
-        if question.collection == "users" and question.offset == 10 and sis.tokens == 1:
+        if question.collection == "users" and question.offset == 9 and sis.tokens == 1:
             return as_json({}, 401)
         return reply
 
