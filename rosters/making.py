@@ -18,6 +18,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
+from typing import BinaryIO
 
 import polars as pl
 
@@ -885,18 +886,25 @@ def _like(tables: Tables, changed: Tables) -> Tables:
 # ------------------------------------------------------------------------------------------------------------ files
 
 
-def write_zip(path: Path, tables: Mapping[str, pl.DataFrame], *, version: str = "1.1", level: int = 6) -> None:
+def write_zip(
+    to: Path | BinaryIO,
+    tables: Mapping[str, pl.DataFrame],
+    *,
+    version: str = "1.1",
+    level: int = 6,
+    system: tuple[str, str] = ("Made-up SIS", "made-up"),
+) -> None:
     """A delivery as a zip: these tables in full, the others absent, as the manifest says. The same tables give the same
-    bytes. `level`: how hard to compress, 0 to 9."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
-        _add(archive, "manifest.csv", _manifest(tables, version))
+    bytes. `level`: how hard to compress, 0 to 9. `system`: name and code of what the manifest calls its maker."""
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
+        _add(archive, "manifest.csv", _manifest(tables, version, system))
         for name, frame in tables.items():
             _add(archive, f"{name}.csv", frame)
 
 
-def _manifest(tables: Mapping[str, pl.DataFrame], version: str) -> pl.DataFrame:
+def _manifest(tables: Mapping[str, pl.DataFrame], version: str, system: tuple[str, str]) -> pl.DataFrame:
     said = {"manifest.version": "1.0", "oneroster.version": version}
-    said |= {"source.systemName": "Made-up SIS", "source.systemCode": "made-up"}
+    said |= {"source.systemName": system[0], "source.systemCode": system[1]}
     names = manifest_properties(VERSIONS[version])
     modes = {name: "bulk" if name.removeprefix("file.") in tables else "absent" for name in names}
     return pl.DataFrame({"propertyName": names, "value": [(modes | said)[name] for name in names]})

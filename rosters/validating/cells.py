@@ -41,7 +41,7 @@ _SPREADSHEET = r"^\d(?:\.\d+)?E\+\d+$"
 _TWO_YEARS = re.compile(r"([0-9]{4})\s*[-/]\s*([0-9]{4}|[0-9]{2})")
 
 #: The rule of each vocabulary, and of a column where the vocabulary serves several.
-_VOCABULARY_RULES = {
+OF_VOCABULARY = {
     "sessionType": "OR-CSV-130",
     "classType": "OR-CSV-131",
     "orgType": "OR-CSV-132",
@@ -140,7 +140,7 @@ def _heal(ctx: Context, table: Table) -> None:
         vocabulary = _vocabulary(ctx, column)
         if vocabulary is not None and column.kind in ("enum", "boolean") and not column.listed:
             _heal_case(ctx, table, column, vocabulary)
-            _read_as(ctx, table, column, _VOCABULARY_RULES.get(vocabulary.name, ""), vocabulary.legacy)
+            _read_as(ctx, table, column, OF_VOCABULARY.get(vocabulary.name, ""), vocabulary.legacy)
             if not column.required:  # the standard's own words for such a cell are "NULL/blank"
                 nothing = dict.fromkeys((word for word in _NULLS if word not in vocabulary.values), "")
                 _read_as(ctx, table, column, "OR-CSV-053", nothing)
@@ -323,7 +323,7 @@ def _of_vocabulary(ctx: Context, column: Column) -> Iterator[Test]:
     cell = pl.col(column.name)
     known = (cell == "") | cell.is_in(list(vocabulary.values))
     extended = cell.str.starts_with("ext:")
-    code = _VOCABULARY_RULES[vocabulary.name]
+    code = OF_VOCABULARY[vocabulary.name]
     if vocabulary.extensible:
         formed = cell.str.contains(r"^ext:[A-Za-z0-9._\-]+$")
         yield Test(code, column.name, ~known & ~extended)
@@ -466,7 +466,7 @@ def _lists(ctx: Context, table: Table) -> None:
             words = "|".join(vocabulary.values) + (r"|ext:[A-Za-z0-9._\-]+" if vocabulary.extensible else "")
             tests.append(
                 Test(
-                    _VOCABULARY_RULES["importance"],
+                    OF_VOCABULARY["importance"],
                     column.name,
                     (cell != "") & ~cell.str.contains(rf"^\s*(?:{words})(?:\s*,\s*(?:{words}))*\s*$"),
                 )

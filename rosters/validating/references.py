@@ -45,6 +45,11 @@ _FOLDED = r"[^\x21-\x40\x5b-\x7e]"
 _UNUSABLE = "The record it names could not be used."
 
 
+def of_reference(table: str, column: str) -> str:
+    """The rule of a reference that leads nowhere."""
+    return _CODES.get((table, column)) or _TABLE_CODES.get(table, "OR-CSV-183")
+
+
 def check_identity(ctx: Context, name: str) -> None:
     """160 to 162, 089: ids are unique; identical repeats are read once, conflicting ones not at all."""
     frame = ctx.frames[name]
@@ -196,7 +201,7 @@ def _judge(ctx: Context, reference: _Reference) -> None:
     dangling = reference.dangling(ctx)
     if not len(dangling):
         return
-    code = _CODES.get((name, column.name)) or _TABLE_CODES.get(name, "OR-CSV-183")
+    code = of_reference(name, column.name)
     nowhere = dangling.filter(dangling["to"].is_null())
     if len(nowhere):
         _near(ctx, name, column, nowhere)
