@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from connections.onboarding import credentials, entering, home
+from connections.onboarding import credentials, entering, home, specifications
 
 app_name = "onboarding"
 
@@ -17,4 +17,7 @@ urlpatterns = [
     path("connection/<uuid:uid>/", credentials.enter_settings, name="change_settings"),
     path("connection/<uuid:uid>/test/", credentials.test, name="test"),
     path("connection/<uuid:uid>/checkup/", credentials.checkup, name="checkup"),
+    path("templates/", specifications.overview, name="templates"),
+    path("templates/<slug:product>/<str:version>.zip", specifications.download, name="template-zip"),
+    path("templates/<slug:file>/", specifications.file_page, name="template-file"),
 ]
