@@ -82,8 +82,8 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A column as its page explains it. `values`: the words it may hold; `points_to`: the file whose rows it names;
-    `anchors`: further names that are explained here."""
+    """A column as its page explains it. `values`: the words it may hold; `points_to`: the file whose rows it names, and
+    `points_at` the address of its page; `anchors`: further names that are explained here."""
 
     file: str
     name: str
@@ -96,6 +96,7 @@ class Entry:
     asked: tuple[Asked, ...]
     rules: tuple[Rule, ...]
     points_to: str = ""
+    points_at: str = ""
     anchors: tuple[str, ...] = ()
 
     @property
@@ -128,9 +129,13 @@ def spec_link(file: str, column: str = "") -> str:
     if not version:
         return reverse("onboarding:templates")
     known = manifest_properties(VERSIONS[version]) if name == MANIFEST else VERSIONS[version].tables[name].header
-    address = reverse("onboarding:template-file", args=[name])
-    query = "" if version == version_of(name) else f"?version={version}"
-    return f"{address}{query}" + (f"#{column}" if column in known else "")
+    return page_of(version, name) + (f"#{column}" if column in known else "")
+
+
+def page_of(version: str, file: str) -> str:
+    """The address of a file's page; the version is said only where it is not the first that has the file."""
+    query = "" if version == version_of(file) else f"?version={version}"
+    return reverse("onboarding:template-file", args=[file]) + query
 
 
 # ------------------------------------------------------------------------------------------------------ explaining
@@ -160,6 +165,7 @@ def _of(version: str, table: Table, column: Column, shown: str) -> Entry:
         asked=_together(_asked(product, table.name, column) for product in _taking(version)),
         rules=of_column(version, table.name, column, _taking(version))[:_MOST_RULES],
         points_to=column.refers_to,
+        points_at=page_of(version, column.refers_to) if column.refers_to else "",
     )
 
 
@@ -259,13 +265,7 @@ def _asked_of_files(product: Product, files: tuple[str, ...]) -> Asked:
 def overview(request: HttpRequest, person: Person) -> HttpResponse:
     """Products, their files and columns; with ?q= the columns that the words are about."""
     asked = request.GET.get("q", "").strip()[:_LONGEST_SEARCH]
-    today = _today(person)
-    every = {(e.file, e.name): e for version in VERSIONS for f in _files(version) for e in entries(version, f, today)}
-    found = [
-        {"entry": entry, "link": spec_link(file, entry.anchors[0] if entry.anchors else name)}
-        for (file, name), entry in every.items()
-        if asked and entry.speaks_of(asked.lower().split())
-    ]
+    found = _about(asked.lower().split(), _today(person)) if asked else []
     return render(
         request,
         "onboarding/templates.html",
@@ -284,6 +284,21 @@ def overview(request: HttpRequest, person: Person) -> HttpResponse:
             ],
         },
     )
+
+
+def _about(words: list[str], today: date) -> list[dict[str, object]]:
+    """Every column that is about these words, once, as the first version that has it explains it."""
+    first = {
+        (entry.file, entry.name): entry
+        for version in reversed(list(VERSIONS))
+        for file in _files(version)
+        for entry in entries(version, file, today)
+    }
+    return [
+        {"entry": entry, "link": spec_link(file, entry.anchors[0] if entry.anchors else name)}
+        for (file, name), entry in first.items()
+        if entry.speaks_of(words)
+    ]
 
 
 @require_GET
@@ -305,7 +320,7 @@ def file_page(request: HttpRequest, person: Person, file: str) -> HttpResponse:
             "others": [other for other in VERSIONS if other != version and file in _files(other)],
             "entries": entries(version, file, _today(person)),
             "header": ",".join(table.header if table else _MANIFEST_HEADER),
-            "depends_on": [name for name in table.depends_on if name in FILES] if table else [],
+            "depends_on": [(name, page_of(version, name)) for name in table.depends_on] if table else [],
             "products": listed([product.name for product in _taking(version)]),
         },
     )
@@ -348,7 +363,6 @@ def _needed(product: Product) -> list[str]:
 def _listed(version: str, file: str) -> dict[str, object]:
     """A file in a list of files: its address and its columns with theirs."""
     table = VERSIONS[version].tables.get(file)
-    link = reverse("onboarding:template-file", args=[file])
-    link += "" if version == version_of(file) else f"?version={version}"
+    link = page_of(version, file)
     names = table.header if table else _MANIFEST_HEADER
     return {"name": file, "link": link, "about": FILES[file], "columns": [(name, f"{link}#{name}") for name in names]}

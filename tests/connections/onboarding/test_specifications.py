@@ -8,6 +8,7 @@ import zipfile
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
+from urllib.parse import urljoin
 
 import polars as pl
 import pytest
@@ -223,6 +224,26 @@ def test_a_link_of_a_finding_arrives_at_its_column(dana: Person, come_in: ComeIn
     browser = come_in(dana)
     for link in (spec_link("users.csv", "pronouns"), spec_link("roles.csv", "roleType"), spec_link("manifest.csv")):
         assert browser.get(link.partition("#")[0]).status_code == 200
+
+
+@pytest.mark.django_db
+def test_every_link_between_the_pages_arrives_and_keeps_the_version(dana: Person, come_in: ComeIn) -> None:
+    browser = come_in(dana)
+    seen, waiting = set[str](), {"/district/templates/"}
+    while waiting:
+        address = waiting.pop()
+        seen.add(address)
+        page = browser.get(address).content.decode()
+        ids = set(re.findall(r'id="([^"]+)"', page))
+        for link in re.findall(r'href="((?:/district/templates/)?[?#]?[^":]*)"', page):
+            at, _, anchor = urljoin(address, link).partition("#")
+            if not at.startswith("/district/templates/") or ".zip" in at:
+                continue
+            assert not (at == address and anchor) or anchor in ids or anchor == "content", (address, link)
+            waiting |= {at} - seen
+    assert {f"/district/templates/{table.name}/" for _, table in ROSTERING} < seen
+    roles = browser.get("/district/templates/roles/").content.decode()
+    assert 'href="/district/templates/users/?version=1.2"' in roles
 
 
 @pytest.mark.django_db
