@@ -192,6 +192,9 @@ def _taking(version: str) -> list[Product]:
 
 def _asked(product: Product, table: str, column: Column) -> Asked:
     """What a product asks of a column, in one sentence."""
+    if (table, column.name) == ("users", "role"):
+        loaded = f"Loads every {listed(list(product.loaded_roles))}; people in other roles are left out."
+        return Asked(product.name, loaded, _SURE[product.roles_basis])
     wanted = [each for each in product.requirements if (each.table, each.column) == (table, column.name)]
     if not wanted:
         return Asked(product.name)

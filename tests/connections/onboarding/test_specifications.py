@@ -253,6 +253,8 @@ def test_a_product_tells_what_it_asks_beyond_the_standard_and_why(dana: Person, 
     assert (
         "at least 4 characters for every student" in password and "at least 8 characters for every student" in password
     )
+    role = page[page.index('id="role"') : page.index('id="username"')]
+    assert "Loads every student, teacher and administrator" in role and "PR-016" in role and "our conclusion" in role
     username = page[page.index('id="username"') : page.index('id="userIds"')]
     assert "letters and digits only for every student" in username and "No two alike in one district" in username
     assert "product&#x27;s own template" in username and "PR-011" in username
