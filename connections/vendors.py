@@ -7,7 +7,8 @@ general fields serve them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Final, Literal
 
 Auth = Literal["oauth1", "oauth2", "bearer"]
@@ -19,7 +20,8 @@ class Vendor:
 
     `auth`: the kinds that it knows, the usual one first; empty where unknown. In `url` and `token_url` <words> stand
     for what differs between districts; the `example`s are invented. `page_size`: how many records to ask for at a time.
-    `help`: where the district finds what the form asks for. `quirks`: what staff should know.
+    `help`: where the district finds what the form asks for. `quirks`: what staff should know; `columns`: what of it
+    explains findings in the district's files, by column ("users.email") or table ("users").
     """
 
     name: str
@@ -36,6 +38,7 @@ class Vendor:
     page_size: int | None = None
     help: str = ""
     quirks: tuple[str, ...] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 _CLASSLINK_HABITS: Final = (
@@ -135,6 +138,7 @@ VENDORS: Final[dict[str, Vendor]] = {
             "Older credentials expire after up to 13 months.",
             "The vendor wants one whole pull a week, and what changed every night.",
         ),
+        columns={"users.role": "In OneRoster 1.1, a person with two roles is two users."},
     ),
     "skyward_sms": Vendor(
         "Skyward SMS 2.0",
@@ -173,6 +177,11 @@ VENDORS: Final[dict[str, Vendor]] = {
             "Tokens end after six hours.",
             "The vendor asks for few whole pulls, in the quiet hours, and for what changed in between.",
         ),
+        columns={
+            "classes.title": "Elementary classes have no title.",
+            "classes.sourcedId": "Identifiers of classes carry no year.",
+            "academicSessions.sourcedId": "Identifiers of terms carry no year.",
+        },
     ),
     "synergy": Vendor(
         "Synergy (Edupoint)",
@@ -199,6 +208,7 @@ VENDORS: Final[dict[str, Vendor]] = {
         token_url="https://<host>/genesis/token",
         token_example="https://genesis.springfield.example/genesis/token",
         quirks=("Staff may have no e-mail address.",),
+        columns={"users.email": "Staff may have no e-mail address."},
     ),
     "focus": Vendor(
         "Focus School Software",
@@ -207,6 +217,7 @@ VENDORS: Final[dict[str, Vendor]] = {
         versions=("1.1",),
         help="The district gives the Service URL; the API is described at its /api/docs.",
         quirks=("Administrators only come where their profiles were selected, and with their highest profile.",),
+        columns={"users.role": "Administrators only come where their profiles were selected."},
     ),
     "aspen": Vendor(
         "Aspen (Follett)",

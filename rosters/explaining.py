@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from rosters.diffing import Difference
+from rosters.frames import Checked, Delivered
 from rosters.oneroster.plain import NOUNS, listed
 
 #: The column that names the person to whom a record belongs.
@@ -65,3 +66,21 @@ def rejection(reasons: Sequence[str], *, live: bool) -> str:
     """Why a delivery was refused, and what that means for the roster."""
     first = reasons[0] if reasons else "It cannot be read."
     return f"{first} {'The roster stays as it was.' if live else 'Nothing was imported.'}"
+
+
+def checked_in_words(delivered: Delivered, checked: Checked) -> str:
+    """What a check found, and what an import would make of it, in two sentences."""
+    if not delivered.readable:
+        return "This cannot be read as a OneRoster delivery."
+    errors, warnings = checked.findings.count("fatal", "error"), checked.findings.count("warning")
+    words = f"OneRoster {delivered.version}: {_number(errors, 'error')}, {_number(warnings, 'warning')}."
+    if checked.rejections:
+        return f"{words} An import would refuse it: {checked.rejections[0][1]}"
+    sent = sum(len(table.frame) + len(table.unread) for table in delivered.tables.values())
+    unused = sent - sum(len(table.frame) for table in checked.tables.values())
+    left = f"leave out {_number(unused, 'row')}" if unused else "use every row"
+    return f"{words} An import would {left}."
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"

@@ -395,6 +395,15 @@ def formula_safe(value: Any) -> Any:
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 
+def formula_safe_frame(frame: pl.DataFrame) -> pl.DataFrame:
+    """`frame` with every text as `formula_safe` makes it."""
+    texts = [pl.col(name) for name, kind in frame.schema.items() if kind == pl.String]
+    risky = f"^[{re.escape(''.join(_FORMULA))}]"
+    return frame.with_columns(
+        pl.when(c.str.contains(risky)).then("'" + c).otherwise(c).alias(c.meta.output_name()) for c in texts
+    )
+
+
 def _csv(rows: Iterable[Iterable[Any]]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer).writerows([formula_safe(cell) for cell in row] for row in rows)

@@ -249,16 +249,7 @@ def _prepare_delivery(work: _Work) -> None:
         _finish_unchanged(work, delivered)
         return
     with work.phase("checking"):
-        today = work.now.astimezone(zoneinfo.ZoneInfo(district.time_zone)).date()
-        options = CheckOptions(
-            today=today,
-            products=tuple(district.products or ()),
-            mappings=district.mappings,
-            overrides=district.rule_overrides,
-            max_bad_share=holding.limit_of(district.hold_limits, "bad_share"),
-            max_bad_rows=int(holding.limit_of(district.hold_limits, "bad_rows")),
-        )
-        checked = validating.check(delivered, base=base, options=options, progress=work.tell)
+        checked = validating.check(delivered, base=base, options=_options(district, work.now), progress=work.tell)
     facts = _delivery_facts(delivered, checked)
     if checked.rejections:
         with work.phase("storing"), transaction.atomic():
@@ -404,6 +395,25 @@ def _same_as_live(sync: Sync) -> Sync | None:
     made = _made_live(sync.district, by_additions=sync.additions_only)
     same = made and made.delivery and sync.delivery and made.delivery.sha256 == sync.delivery.sha256
     return made if same else None
+
+
+def look(district: District, path: Path, *, now: datetime | None = None) -> tuple[Delivered, Checked]:
+    """Read and check what lies at `path` as a delivery of the district would be; nothing is kept, nothing follows."""
+    delivered = reading.read(path, encoding=district.encoding, overrides=district.rule_overrides)
+    options = _options(district, now or timezone.now())
+    return delivered, validating.check(delivered, base=_base_frames(district), options=options)
+
+
+def _options(district: District, now: datetime) -> CheckOptions:
+    """What the district's settings ask of a check."""
+    return CheckOptions(
+        today=now.astimezone(zoneinfo.ZoneInfo(district.time_zone)).date(),
+        products=tuple(district.products or ()),
+        mappings=district.mappings,
+        overrides=district.rule_overrides,
+        max_bad_share=holding.limit_of(district.hold_limits, "bad_share"),
+        max_bad_rows=int(holding.limit_of(district.hold_limits, "bad_rows")),
+    )
 
 
 def _base_frames(district: District) -> StoredFrames:
@@ -988,6 +998,7 @@ __all__ = [
     "apply",
     "approve",
     "decline",
+    "look",
     "prepare",
     "receive",
     "recover",

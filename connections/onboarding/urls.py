@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from connections.onboarding import credentials, entering, home, specifications
+from connections.onboarding import checking, credentials, entering, home, specifications
 
 app_name = "onboarding"
 
@@ -10,6 +10,7 @@ urlpatterns = [
     path("", home.home, name="home"),
     path("enter/", entering.enter, name="enter"),
     path("again/", entering.again, name="again"),
+    path("check/", checking.check, name="check"),
     path("leave/", entering.leave, name="leave"),
     path("connection/", credentials.ways, name="ways"),
     path("connection/new/sftp/", credentials.enter_settings, {"kind": "sftp"}, name="enter_sftp"),

@@ -13,8 +13,9 @@ from typing import Any, NoReturn, TextIO
 
 from django.core.management.base import BaseCommand, CommandParser
 
+from rosters.explaining import checked_in_words
 from rosters.findings import Finding, Findings
-from rosters.frames import Checked, CheckOptions, Delivered
+from rosters.frames import CheckOptions, Delivered
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.products import PRODUCTS
 from rosters.progress import Meter
@@ -64,7 +65,7 @@ class Command(BaseCommand):
             if options["json"] == "-":
                 self.stdout.write(json.dumps(result, indent=2))
             else:
-                self._tell(_verdict(result, delivered, checked), result["tables"], checked.findings)
+                self._tell(checked_in_words(delivered, checked), result["tables"], checked.findings)
         except BrokenPipeError:  # whoever reads has seen enough; Python must not try again when it ends
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(UNREADABLE if not delivered.readable else ERRORS if result["errors"] else NO_ERRORS)
@@ -80,8 +81,8 @@ class Command(BaseCommand):
         if as_json and as_json != "-":
             Path(as_json).write_text(json.dumps(result, indent=2, ensure_ascii=False), encoding="utf-8")
 
-    def _tell(self, verdict: str, tables: dict[str, int], findings: Findings) -> None:
-        self.stdout.write(verdict)
+    def _tell(self, sentence: str, tables: dict[str, int], findings: Findings) -> None:
+        self.stdout.write(sentence)
         for table, rows in tables.items():
             self.stdout.write(f"  {table:20} {rows:>10,} rows")
         for finding in findings:
@@ -108,23 +109,6 @@ def _as_json(delivered: Delivered, findings: Findings) -> dict[str, Any]:
         "warnings": findings.count("warning"),
         "findings": [finding.as_json() for finding in findings],
     }
-
-
-def _verdict(result: dict[str, Any], delivered: Delivered, checked: Checked) -> str:
-    if not result["readable"]:
-        return "This cannot be read as a OneRoster delivery."
-    found = f"{_number(result['errors'], 'error')}, {_number(result['warnings'], 'warning')}"
-    words = f"OneRoster {result['version']}: {found}."
-    if checked.rejections:
-        return f"{words} An import would refuse it: {checked.rejections[0][1]}"
-    sent = sum(len(table.frame) + len(table.unread) for table in delivered.tables.values())
-    unused = sent - sum(len(table.frame) for table in checked.tables.values())
-    left = f"leave out {_number(unused, 'row')}" if unused else "use every row"
-    return f"{words} An import would {left}."
-
-
-def _number(count: int, thing: str) -> str:
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
 
 
 def _write_csv(file: TextIO, findings: Findings) -> None:

@@ -1,0 +1,235 @@
+"""Check before sending: a set of files by the rules of a delivery, and nothing of it is kept.
+
+What comes lies in Django's temporary files until the answer is made, and then nowhere. So everything that can be had of
+a check is an answer to the files themselves: the page, the faulty rows, the corrected zip.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import tempfile
+import zipfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_http_methods
+
+from connections.onboarding import repairing
+from connections.onboarding.entering import for_people
+from connections.onboarding.models import Person
+from connections.vendors import VENDORS
+from rosters import syncs
+from rosters.explaining import checked_in_words
+from rosters.findings import Finding, Findings
+from rosters.frames import LINE, Checked, Delivered
+from rosters.models import District, Sync
+from rosters.oneroster import VERSIONS
+from rosters.reading.archive import Damaged, opened
+from rosters.reading.limits import MEGABYTE, Limits
+from rosters.storing import formula_safe_frame
+from rosters.words import Words
+
+logger = logging.getLogger(__name__)
+
+PLACES_SHOWN: Final = 10
+#: A set that is larger than this, unpacked, is not mended: that takes a multiple of it in memory.
+MENDED_UP_TO: Final = 512 * MEGABYTE
+#: The longest file name of the standard has 25 letters; a disk takes 255 bytes.
+_NAME: Final = 60
+
+_REFUSED = Words("refused", "Needs a corrected file", "", "district")
+_LOSES = Words("review", "Can be sent, with gaps", "", "district")
+_GOOD = Words("good", "Ready to send", "", "district")
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A finding as the page tells it. `hint`: what is known of the district's system; `link`: where its column is
+    explained; "" for none. `is_new`: the last delivery did not have it."""
+
+    finding: Finding
+    is_new: bool
+    hint: str
+    link: str
+
+    @property
+    def places(self) -> list[dict[str, Any]]:
+        return self.finding.places.head(PLACES_SHOWN).to_dicts()
+
+    @property
+    def more(self) -> int:
+        return max(len(self.finding.places) - PLACES_SHOWN, 0)
+
+
+@require_http_methods(["GET", "POST"])
+@for_people
+def check(request: HttpRequest, person: Person) -> HttpResponse:
+    """The page; and the answer to files, which is the page, their faulty rows or a corrected zip of them."""
+    if request.method == "GET":
+        return _shown(request)
+    sent = request.FILES.getlist("files")
+    if complaint := _complaint(sent):
+        return _shown(request, status=422, complaint=complaint)
+    try:
+        with _laid_out(sent) as path:
+            return _answer(request, person.district, path)
+    except (Exception, pl.exceptions.PanicException) as fault:  # its words may hold a value: only its name is told
+        if settings.RAISE_FAULTS:
+            raise
+        logger.error("a check before sending: %s", type(fault).__name__)
+    complaint = "We could not finish this check. The fault is ours: tell whoever looks after your district at our end."
+    return _shown(request, status=500, complaint=complaint)
+
+
+def _answer(request: HttpRequest, district: District, path: Path) -> HttpResponse:
+    if request.POST.get("answer") == "corrected":
+        files, changes = _mended(path)
+        return _zip("corrected.zip", files) if changes else _shown(request, complaint="There is nothing we can mend.")
+    delivered, checked = syncs.look(district, path)
+    if request.POST.get("answer") == "rows":
+        rows = faulty_rows(delivered, checked.findings)
+        return _zip("faulty-rows.zip", rows) if rows else _shown(request, complaint="No row has an error.")
+    return _shown(request, **_result(district, path, delivered, checked))
+
+
+def _complaint(sent: Sequence[Any]) -> str:
+    """Why these files cannot be checked, "" if they can."""
+    if not sent:
+        return "No file came with that. Choose a zip or your CSV files."
+    if sum(file.size or 0 for file in sent) > settings.UPLOAD_LIMIT:
+        return f"That is more than {settings.UPLOAD_LIMIT // 2**20} MB. Check that only the roster files are in it."
+    names = [_name(file) for file in sent]
+    twice = next((name for name in names if names.count(name) > 1), "")
+    return f"Two of the files are called {twice}. Choose the one that counts." if twice else ""
+
+
+def _name(file: Any) -> str:
+    return (file.name or "upload.zip")[-_NAME:]
+
+
+@contextmanager
+def _laid_out(sent: Sequence[Any]) -> Iterator[Path]:
+    """A path that is what was sent: the one file by its own name, or a folder of them. It is gone at the end."""
+    with tempfile.TemporaryDirectory(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="check-") as folder:
+        for file in sent:
+            (Path(folder) / _name(file)).symlink_to(file.temporary_file_path())
+        yield Path(folder) / _name(sent[0]) if len(sent) == 1 else Path(folder)
+
+
+# ------------------------------------------------------------------------------------------------------------- the page
+
+
+def _result(district: District, path: Path, delivered: Delivered, checked: Checked) -> dict[str, Any]:
+    findings = checked.findings
+    errors = findings.count("fatal", "error")
+    judged = Sync.objects.filter(district=district).judged().order_by("-received_at", "-pk").first()
+    known = set(judged.findings.values_list("code", "file", "column")) if judged else None
+    told = [_told(finding, known, district, delivered.version) for finding in findings]
+    faults = [each for each in told if each.finding.severity in ("fatal", "error")]
+    # A file that is read in the district's own encoding must come in it.
+    mends = not district.encoding and any(each.finding.code in repairing.MENDS for each in told)
+    return {
+        "words": _REFUSED if checked.rejections else _LOSES if errors else _GOOD,
+        "verdict": checked_in_words(delivered, checked),
+        "counts": [_count(name, delivered, checked) for name in delivered.tables],
+        "errors": errors,
+        "warnings": findings.count("warning"),
+        "findings": told,
+        "judged": judged,
+        "new_errors": sum(each.finding.count for each in faults if each.is_new),
+        "has_rows": any(each.finding.file and len(each.finding.places) for each in faults),
+        "changes": _mended(path)[1] if mends else [],
+    }
+
+
+def _count(name: str, delivered: Delivered, checked: Checked) -> dict[str, Any]:
+    """A file in numbers: its rows, those that an import would use, and its errors and warnings."""
+    table, used = delivered.tables[name], checked.tables.get(name)
+    of_it = [finding for finding in checked.findings if finding.file == f"{name}.csv"]
+    return {
+        "file": f"{name}.csv",
+        "rows": len(table.frame) + len(table.unread),
+        "used": len(used.frame) if used else 0,
+        "errors": sum(f.count for f in of_it if f.severity in ("fatal", "error")),
+        "warnings": sum(f.count for f in of_it if f.severity == "warning"),
+    }
+
+
+def _told(finding: Finding, known: set[Any] | None, district: District, version: str) -> Told:
+    is_new = known is not None and (finding.code, finding.file[:80], finding.column[:255]) not in known
+    table = VERSIONS[version].tables.get(finding.file.removesuffix(".csv")) if version else None
+    link = ""
+    if table and finding.column in table.header:
+        link = f"{reverse('onboarding:home')}templates/{table.name}/#{finding.column}"
+    return Told(finding, is_new, _hint(finding, district), link)
+
+
+def _hint(finding: Finding, district: District) -> str:
+    """What is known of the district's student information system that explains the finding."""
+    place = f"{finding.file.removesuffix('.csv')}.{finding.column}"
+    for key in district.connections.order_by("pk").values_list("vendor", flat=True):
+        vendor = VENDORS.get(key)
+        if vendor and place in vendor.columns:
+            return f"In {vendor.name}: {vendor.columns[place]}"
+    return ""
+
+
+def _shown(request: HttpRequest, *, status: int = 200, **context: Any) -> HttpResponse:
+    return render(request, "onboarding/check.html", context, status=status)
+
+
+# ------------------------------------------------------------------------------------------------------- to download
+
+
+def faulty_rows(delivered: Delivered, findings: Findings) -> dict[str, bytes]:
+    """The rows that have an error, for a spreadsheet: "users-faulty-rows.csv" to a CSV file with the row's line, why it
+    is faulty, and its cells. Of a row that could not be read there is only the line."""
+    whys: dict[str, list[pl.DataFrame]] = {}
+    for finding in findings:
+        if finding.severity in ("fatal", "error") and finding.file:
+            why = f"{finding.column}: {finding.message}" if finding.column else finding.message
+            at = finding.places.filter(pl.col(LINE) > 1)  # the first is the header, and no row
+            whys.setdefault(finding.file.removesuffix(".csv"), []).append(at.select(LINE, why=pl.lit(why)))
+    made: dict[str, bytes] = {}
+    for name, parts in whys.items():
+        why_of = pl.concat(parts).unique(maintain_order=True).group_by(LINE).agg(pl.col("why").str.join("; "))
+        if len(why_of):
+            table = delivered.tables.get(name)
+            rows = why_of.join(table.frame, on=LINE, how="left") if table else why_of
+            text = formula_safe_frame(rows.sort(LINE)).write_csv(include_bom=True)  # Excel knows UTF-8 by its mark
+            made[f"{name}-faulty-rows.csv"] = text.encode()
+    return made
+
+
+def _mended(path: Path) -> tuple[dict[str, bytes], list[str]]:
+    """The files at `path` with what can be mended mended, and what was changed; nothing of a set that is too large or
+    cannot be opened."""
+    findings = Findings()
+    with opened(path, Limits(unpacked=MENDED_UP_TO), findings) as members:
+        try:
+            files = {member.name: b"".join(member.pieces()) for member in members}
+        except Damaged:
+            return {}, []
+    mended, changes = repairing.repaired(files)
+    if any(finding.code == "OR-CSV-003" and finding.effect == "none" for finding in findings):
+        changes.insert(0, repairing.LIFTED)
+    return mended, changes
+
+
+def _zip(name: str, files: Mapping[str, bytes]) -> HttpResponse:
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+        for file, content in files.items():
+            archive.writestr(file, content)
+    answer = HttpResponse(packed.getvalue(), content_type="application/zip")
+    answer.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    return answer
