@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import tomllib
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -185,3 +186,31 @@ def test_a_terminal_that_cannot_show_a_letter_gets_its_code(tmp_path: Path) -> N
     assert done.returncode == 1
     assert r"'vr\xe4\xe4'" in done.stdout
     assert json.loads(run(path, "--json", "-", PYTHONIOENCODING="ascii").stdout)["errors"] == 1
+
+
+@pytest.mark.parametrize("values", [{}, {"role": "aide"}])
+def test_it_is_a_program_of_its_own_that_needs_no_portal_and_writes_nothing(
+    tmp_path: Path, values: dict[str, str]
+) -> None:
+    """As `pipx` starts it: no settings, no data folder, an empty home, a folder that nobody may write to."""
+    broken = {"enrollments": ("role", values["role"])} if values else {}
+    path = zipped(tmp_path / "roster.zip", district("1.1", **broken))
+    home, here = tmp_path / "home", tmp_path / "here"
+    home.mkdir()
+    here.mkdir()
+    here.chmod(0o555)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    module, _, function = project["scripts"]["check-roster"].partition(":")
+    kept = {"PATH": os.environ["PATH"], "HOME": str(home), "PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+    program = f"import sys; from {module} import {function}; sys.argv[0] = 'check-roster'; {function}()"
+    done = subprocess.run(
+        [sys.executable, "-c", program, str(path)], cwd=here, env=kept, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (1 if broken else 0, "")
+    assert ("OR-CSV-134" in done.stdout) == bool(broken)
+    assert not list(home.iterdir()) + list(here.iterdir())
+    helped = subprocess.run(
+        [sys.executable, "-c", program, "--help"], cwd=here, env=kept, capture_output=True, text=True, check=True
+    )
+    assert helped.stdout.startswith("usage: check-roster [-h]")
+    assert "--settings" not in helped.stdout

@@ -1,4 +1,4 @@
-"""`manage.py check_roster PATH`: the whole check on a laptop; no database, nothing stored."""
+"""`check-roster PATH`, also `manage.py check_roster PATH`: the whole check on a laptop; no database, nothing stored."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from datetime import date
 from pathlib import Path
 from typing import Any, NoReturn, TextIO
 
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandParser
 
 from rosters.explaining import checked_in_words
@@ -29,10 +30,13 @@ NO_ERRORS, ERRORS, UNREADABLE = 0, 1, 2
 class Command(BaseCommand):
     help = "Check a OneRoster zip, folder or CSV file. Exit code 0: no errors; 1: errors; 2: it cannot be read."
     requires_system_checks: list[str] = []
+    suppressed_base_arguments = {"--settings", "--pythonpath", "--traceback", "--verbosity"}
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
         # Django's own --version tells Django's version; here the word means OneRoster's.
-        return super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
+        parser = super().create_parser(prog_name, subcommand, conflict_handler="resolve", **kwargs)
+        parser.prog = parser.prog.strip()
+        return parser
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("path", type=Path, help="A zip, a folder of CSV files, or one CSV file.")
@@ -96,6 +100,12 @@ class Command(BaseCommand):
         for line, value in finding.places.head(3).iter_rows():
             self.stdout.write(f"    line {line}: {value!r}" if line is not None else f"    {value!r}")
         self.stdout.write(f"  What to do: {finding.next_step}")
+
+
+def main() -> None:
+    """`check-roster`, on a machine that has no portal: no settings are read, hence no database, key or folder."""
+    settings.configure()
+    Command().run_from_argv(["check-roster", "", *sys.argv[1:]])
 
 
 def _as_json(delivered: Delivered, findings: Findings) -> dict[str, Any]:
