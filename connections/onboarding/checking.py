@@ -41,8 +41,8 @@ from rosters.words import Words
 logger = logging.getLogger(__name__)
 
 PLACES_SHOWN: Final = 10
-#: A set that is larger than this, unpacked, is not mended: that takes a multiple of it in memory.
-MENDED_UP_TO: Final = 512 * MEGABYTE
+#: A set that is larger than this, unpacked, is not mended: that takes several times as much memory.
+MENDED_UP_TO: Final = 256 * MEGABYTE
 #: The longest file name of the standard has 25 letters; a disk takes 255 bytes.
 _NAME: Final = 60
 

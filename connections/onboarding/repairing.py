@@ -11,7 +11,7 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Any, Final
 
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.spec import Table
@@ -27,6 +27,8 @@ _MANIFEST: Final = "manifest.csv"
 _FILES: Final = {
     table.file.lower(): table.file for version in VERSIONS.values() for table in version.tables.values()
 } | {_MANIFEST: _MANIFEST}
+#: true or false in other letters than small ones.
+_SHOUTED: Final = re.compile(r"\b(?!true\b|false\b)(?i:true|false)\b")
 #: Longer marks first: that of UTF-32 begins like that of UTF-16.
 _MARKS: Final = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -34,6 +36,10 @@ _MARKS: Final = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+
+
+class _Ragged(Exception):
+    """A row has more or fewer cells than the header: nobody knows which cell is which."""
 
 
 def repaired(files: Mapping[str, bytes]) -> tuple[dict[str, bytes], list[str]]:
@@ -88,9 +94,9 @@ def _decoded(name: str, content: bytes, changes: list[str]) -> str | None:
 
 def _spelled(text: str, table: Table, changes: list[str]) -> str:
     """The same rows with the header and its order, and true and false, as the standard has them."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    lines = csv.reader(io.StringIO(text, newline=""), strict=True)
     try:
-        found = next(reader, [])
+        found = next(lines, [])
         header = [_column(cell, table) for cell in found]
         known = [name for name in table.header if name in header]
         if not known or len(set(header)) < len(header):
@@ -100,23 +106,30 @@ def _spelled(text: str, table: Table, changes: list[str]) -> str:
         out = io.StringIO(newline="")
         writer = csv.writer(out, lineterminator="\r\n" if "\r\n" in text else "\n")
         writer.writerow([header[i] for i in order])
-        lowered = 0
-        for row in reader:
-            if not row:
-                writer.writerow(row)
-                continue
-            if len(row) != len(header):  # nobody knows which cell is which
-                return text
-            for i in flags:
-                if row[i] != row[i].lower() and row[i].lower() in ("true", "false"):
-                    row[i] = row[i].lower()
-                    lowered += 1
-            writer.writerow([row[i] for i in order])
-    except csv.Error:
+        lowered, rows = 0, text.find("\n") + 1
+        if rows and lines.line_num == 1 and order == sorted(order) and not (flags and _SHOUTED.search(text)):
+            out.write(text[rows:])  # most files: their rows need no reading
+        else:
+            lowered = _rows(lines, writer, order, flags)
+    except (csv.Error, _Ragged):
         return text
     said = list(_said(table.file, found, header, order, lowered))
     changes += said
     return out.getvalue() if said else text
+
+
+def _rows(lines: Iterator[list[str]], writer: Any, order: list[int], flags: list[int]) -> int:
+    """Write every row in this order; returns how many of its flags were put into small letters."""
+    lowered = 0
+    for row in lines:
+        if row and len(row) != len(order):
+            raise _Ragged
+        for i in flags if row else ():
+            if row[i] != row[i].lower() and row[i].lower() in ("true", "false"):
+                row[i] = row[i].lower()
+                lowered += 1
+        writer.writerow([row[i] for i in order] if row else row)
+    return lowered
 
 
 def _column(cell: str, table: Table) -> str:

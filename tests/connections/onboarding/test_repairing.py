@@ -85,8 +85,14 @@ def test_true_and_false_of_a_spreadsheet_become_small_and_nothing_else_does() ->
 
 @pytest.mark.parametrize("row", ["too,few", 'a "quote, in, the, middle', '"never closed'])
 def test_a_file_of_which_a_row_is_broken_keeps_its_rows(row: str) -> None:
-    content = (ORGS.replace("sourcedId", "SOURCEDID", 1) + row + "\r\n").encode()
+    turned = ORGS.replace("sourcedId,status", "status,sourcedId", 1)
+    content = (turned + row + "\r\n").encode()
     assert mended("orgs.csv", content) == (content, [])
+
+
+def test_a_header_alone_is_mended_above_rows_of_any_kind() -> None:
+    content, _ = mended("orgs.csv", (ORGS.replace("sourcedId", "SOURCEDID", 1) + "too,few\r\n").encode())
+    assert content == (ORGS + "too,few\r\n").encode()
 
 
 def test_columns_of_one_name_are_left_alone() -> None:
