@@ -9,6 +9,7 @@ from django_q.tasks import async_task
 
 from connections import attempts
 from connections.models import Attempt, Checkup
+from connections.onboarding import sending
 from rosters import tasks
 
 
@@ -25,9 +26,10 @@ def check(*, checkup_id: int) -> None:
 
 
 def minute() -> None:
-    """Start what is due. Runs every minute."""
+    """Start what is due, sweep what was abandoned. Runs every minute."""
     for attempt_id in attempts.minute():
         async_task("connections.tasks.pull", attempt_id=attempt_id)
+    sending.sweep()
 
 
 def enqueue_pull(attempt: Attempt) -> None:

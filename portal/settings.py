@@ -208,7 +208,7 @@ PORTAL_FORMER_ENCRYPTION_KEYS = env.list("PORTAL_FORMER_ENCRYPTION_KEYS", defaul
 #: How long an applied sync can be undone.
 UNDO_DAYS = env.int("UNDO_DAYS", default=90)
 #: Largest file that a browser may upload, in bytes.
-UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=500 * 1024 * 1024)
+UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=1024 * 1024 * 1024)
 #: Where our own SFTP server keeps what districts drop: a folder each, named by site code (docs/sftp-server.md).
 PORTAL_DROP_DIR = Path(env.str("PORTAL_DROP_DIR", default=str(PORTAL_DATA_DIR / "drop"))).resolve()
 #: Seconds between two looks at a file on an SFTP server: one that grows meanwhile is still being written.

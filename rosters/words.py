@@ -111,6 +111,7 @@ ACTION_WORDS: dict[str, str] = {
     "connection.late": "an expected delivery did not come",
     "person.invited": "sent a person of the district a link",
     "person.entered": "a person of the district came in",
+    "person.sent": "a person of the district sent a file",
     "person.withdrawn": "withdrew the access of a person of the district",
     "staff.permissions": "changed what a member of staff may do",
     "group.permissions": "changed what a group may do",

@@ -1,9 +1,10 @@
-"""The people of a district, and the passes that let them in."""
+"""The people of a district, the passes that let them in, and what they send."""
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+import uuid
 from datetime import date, datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
-from rosters.models import District
+from rosters.models import Delivery, District, Sync
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -26,6 +27,8 @@ ASKED_FOR: Final = timedelta(hours=1)
 SESSION_FOR: Final = timedelta(days=30)
 #: So often "last seen" is written down.
 SEEN_EVERY: Final = timedelta(minutes=10)
+#: The signs of a receipt's number: none that is taken for another when it is read out.
+_SIGNS: Final = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 
 
 class Person(models.Model):
@@ -145,6 +148,83 @@ class Pass(models.Model):
 
     def revoke(self, now: datetime) -> None:
         Pass.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=now)
+
+
+class Upload(models.Model):
+    """What a person sends through the browser: `files` one after another as one stream of bytes, of which `received`
+    lie in `connections.onboarding.sending`'s folder. It is open until all are here; then it is kept, with a delivery, a
+    sync and the number of its receipt, or given up. `mark` names the same files when they are chosen again."""
+
+    class Status(models.TextChoices):
+        OPEN = "open", "on its way"
+        KEPT = "kept", "received"
+        GIVEN_UP = "given_up", "given up"
+
+    uid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    district = models.ForeignKey(District, on_delete=models.PROTECT, related_name="uploads")
+    person = models.ForeignKey(Person, on_delete=models.PROTECT, related_name="uploads")
+    name = models.CharField(max_length=255, help_text="Of the delivery that it becomes.")
+    files = models.JSONField(help_text="Name and bytes of each file, in the order in which they are sent.")
+    mark = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField(help_text="Bytes, as announced.")
+    received = models.PositiveBigIntegerField(default=0, help_text="Bytes that are here.")
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.OPEN)
+    number = models.CharField(max_length=9, null=True, unique=True, help_text="Of the receipt.")
+    started_at = models.DateTimeField(default=timezone.now)
+    last_at = models.DateTimeField(default=timezone.now)
+    delivery = models.OneToOneField(Delivery, null=True, on_delete=models.PROTECT, related_name="upload")
+    sync = models.OneToOneField(Sync, null=True, on_delete=models.PROTECT, related_name="upload")
+
+    class Meta:
+        indexes = [models.Index(fields=["status", "last_at"])]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["person", "mark"], condition=Q(status="open"), name="upload_open_once_for_a_person"
+            ),
+            models.CheckConstraint(
+                name="upload_no_more_than_announced", condition=Q(size__gt=0, received__lte=F("size"))
+            ),
+            models.CheckConstraint(
+                name="upload_kept_with_all_that_belongs",
+                condition=Q(
+                    status="kept",
+                    received=F("size"),
+                    number__isnull=False,
+                    delivery__isnull=False,
+                    sync__isnull=False,
+                )
+                | ~Q(status="kept") & Q(number=None, delivery=None, sync=None),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"upload {self.pk}"
+
+    @property
+    def percent(self) -> int:
+        return int(100 * self.received / self.size)
+
+    def grow(self, now: datetime, to: int) -> None:
+        """So many bytes are here; the caller holds the row."""
+        self.received, self.last_at = to, now
+        self.save(update_fields=["received", "last_at"])
+
+    def keep(self, now: datetime, sync: Sync) -> None:
+        """All is here and safe; from now on it may be called received. The caller holds the row."""
+        assert sync.delivery is not None
+        self.status, self.received, self.last_at = self.Status.KEPT, self.size, now
+        self.delivery, self.sync, self.number = sync.delivery, sync, _number()
+        self.save()
+
+    def give_up(self) -> bool:
+        """Wait no longer for the rest; False if it is kept or given up already."""
+        return bool(Upload.objects.filter(pk=self.pk, status=self.Status.OPEN).update(status=self.Status.GIVEN_UP))
+
+
+def _number() -> str:
+    """Eight signs in two groups: 8.5e11 numbers, so none comes twice by chance, and none tells how many there are."""
+    signs = "".join(secrets.choice(_SIGNS) for _ in range(8))
+    return f"{signs[:4]}-{signs[4:]}"
 
 
 def _hash(secret: str) -> str:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from connections.onboarding import checking, credentials, entering, home, specifications
+from connections.onboarding import checking, credentials, entering, home, receipts, sending, specifications
 
 app_name = "onboarding"
 
@@ -21,4 +21,11 @@ urlpatterns = [
     path("templates/", specifications.overview, name="templates"),
     path("templates/<slug:product>/<str:version>.zip", specifications.download, name="template-zip"),
     path("templates/<slug:file>/", specifications.file_page, name="template-file"),
+    path("send/", sending.send, name="send"),
+    path("send/begin/", sending.begun, name="begin"),
+    path("send/<uuid:uid>/<int:offset>/", sending.piece, name="piece"),
+    path("sent/", receipts.history, name="history"),
+    path("sent/<slug:key>/", receipts.receipt, name="receipt"),
+    path("sent/<slug:key>/file/", receipts.original, name="original"),
+    path("sent/<slug:key>/findings/", receipts.findings, name="findings"),
 ]

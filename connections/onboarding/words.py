@@ -1,11 +1,14 @@
-"""What the district is told of a delivery: the sign and the word that staff see, and a next step of its own."""
+"""What the district is told of a delivery: the sign and the word that staff see, and a next step of its own; how far it
+has come, and by which way."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from rosters.models import Sync
-from rosters.words import SYNC_WORDS, Words
+from rosters.models import Delivery, Sync
+from rosters.words import PHASE_WORDS, SYNC_WORDS, Words
+
+S = Sync.Status
 
 _LOOKED_OVER = "Nothing to do: somebody at our end looks it over before it goes live."
 
@@ -24,3 +27,67 @@ def outcome(sync: Sync) -> Words:
     """What became of a delivery, for the people who sent it."""
     words = SYNC_WORDS[sync.status]
     return replace(words, next_step=_STEPS.get(sync.status, words.next_step))
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A part of a delivery's way to the live roster. `state`: ok, now, failed, warning; skipped where it has not come
+    so far."""
+
+    state: str
+    words: str
+
+
+def road(sync: Sync, *, taken_back: bool = False) -> list[Stage]:
+    """How far a delivery has come, from received to live."""
+    return [Stage("ok", "Received, and safe with us."), _checked(sync), _looked_at(sync), _live(sync, taken_back)]
+
+
+def _checked(sync: Sync) -> Stage:
+    if sync.status in (S.RECEIVED, S.PREPARING):
+        return Stage("now", f"{PHASE_WORDS.get(sync.phase) if sync.phase else 'Waits to be checked'}.")
+    if sync.status == S.REJECTED:
+        return Stage("failed", "Checked: it cannot be used as it is.")
+    if sync.status == S.FAILED:
+        return Stage("failed", "We could not finish with it. The fault is ours.")
+    if sync.status == S.SUPERSEDED and not sync.plan_digest:
+        return Stage("skipped", "Not checked: a newer file came.")
+    errors, warnings = (_count(n, word) for n, word in ((sync.errors, "error"), (sync.warnings, "warning")))
+    return Stage("warning" if sync.errors else "ok", f"Checked: {errors}, {warnings}.")
+
+
+def _count(number: int, word: str) -> str:
+    return f"{number:,} {word}{'' if number == 1 else 's'}" if number else f"no {word}s"
+
+
+def _looked_at(sync: Sync) -> Stage:
+    if sync.status in (S.READY, S.AWAITING_REVIEW):
+        return Stage("now", "Waits for somebody at our end to look at it.")
+    if sync.status == S.DECLINED:
+        return Stage("failed", "Looked at by somebody at our end, and not let through.")
+    if sync.status == S.UNCHANGED:
+        return Stage("ok", "Nothing to look at: it says what is live already.")
+    if sync.decided_automatically:
+        return Stage("ok", "Nothing unusual in it, so nobody had to look at it.")
+    if sync.decided_at:
+        return Stage("ok", "Looked at by somebody at our end, and let through.")
+    return Stage("skipped", "Looked at by somebody at our end.")
+
+
+def _live(sync: Sync, taken_back: bool) -> Stage:
+    if taken_back:
+        return Stage("warning", "It was live; we have taken it back since.")
+    if sync.status in (S.APPROVED, S.APPLYING):
+        return Stage("now", "Going live.")
+    live = sync.status in (S.APPLIED, S.UNCHANGED)
+    return Stage("ok" if live else "skipped", "Live." if live else "Live in the products.")
+
+
+def way_in(delivery: Delivery | None, sender: str = "") -> str:
+    """By which way a delivery came, and from whom."""
+    origin = delivery.origin if delivery else ""
+    if origin == Delivery.Origin.DISTRICT:
+        return f"sent by {sender}" if sender else "sent by you"
+    return {Delivery.Origin.SFTP: "by SFTP", Delivery.Origin.REST: "by the API"}.get(
+        Delivery.Origin(origin), "by our staff"
+    )

@@ -17,7 +17,7 @@ class Limits:
     of one physical line, `page` in bytes of one page.
     """
 
-    packed: int = 500 * MEGABYTE
+    packed: int = 1024 * MEGABYTE
     unpacked: int = 4096 * MEGABYTE
     ratio: int = 100
     ratio_from: int = MEGABYTE

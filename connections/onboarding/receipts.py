@@ -1,0 +1,117 @@
+"""What became of each delivery of a district, by whatever way it came: a receipt, followed to its end, and the history.
+
+A delivery is found by its uid if it was sent through the browser, else by the moment it was received: both say nothing
+of other districts. What belongs to another district is not there.
+"""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime
+from typing import Final
+
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_GET
+
+from connections.onboarding.entering import for_people
+from connections.onboarding.models import Person, Upload
+from connections.onboarding.words import outcome, road, way_in
+from rosters import syncs
+from rosters.models import Sync
+from rosters.oneroster.normal import TABLES
+
+A_PAGE: Final = 20
+FINDINGS_SHOWN: Final = 200
+_MOMENT: Final = "%Y%m%dT%H%M%S%f"
+
+
+@require_GET
+@for_people
+def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
+    """The receipt; what htmx asks for again is its inner part, which asks no more once the sync has come to rest."""
+    sync = _sync(person, key)
+    upload = _upload(sync)
+    tables = sync.target_tables or (sync.base.tables if sync.base and sync.status == Sync.Status.UNCHANGED else {})
+    context = {
+        "sync": sync,
+        "key": key,
+        "upload": upload,
+        "delivery": sync.delivery,
+        "way": way_in(sync.delivery, upload.person.name if upload else ""),
+        "words": outcome(sync),
+        "road": road(sync, taken_back=sync.undone_by.filter(status=Sync.Status.APPLIED).exists()),
+        "running": sync.status in Sync.RUNNING,
+        "rows": [(table, tables[table]["rows"]) for table in TABLES if table in tables],
+        "findings": [] if sync.status in Sync.RUNNING else list(sync.findings.all()[:FINDINGS_SHOWN]),
+        "owner": person.district.owner,
+    }
+    template = "onboarding/_receipt.html" if "HX-Request" in request.headers else "onboarding/receipt.html"
+    return render(request, template, context)
+
+
+@require_GET
+@for_people
+def history(request: HttpRequest, person: Person) -> HttpResponse:
+    page = Paginator(_all(person), A_PAGE).get_page(request.GET.get("page"))
+    rows = []
+    for sync in page.object_list:
+        upload = _upload(sync)
+        sender = upload.person.name if upload else ""
+        rows.append({"sync": sync, "key": key_of(sync), "words": outcome(sync), "way": way_in(sync.delivery, sender)})
+    return render(request, "onboarding/history.html", {"page": page, "rows": rows})
+
+
+@require_GET
+@for_people
+def original(request: HttpRequest, person: Person, key: str) -> FileResponse:
+    """The file as it was sent, byte for byte."""
+    sync = _sync(person, key)
+    assert sync.delivery is not None
+    stored = syncs.store().original(sync.district_id, sync.delivery.sha256)
+    if not stored.exists():
+        raise Http404
+    return FileResponse(stored.open("rb"), as_attachment=True, filename=sync.delivery.name)
+
+
+@require_GET
+@for_people
+def findings(request: HttpRequest, person: Person, key: str) -> StreamingHttpResponse:
+    """Every place of every finding as CSV; no cell of it is taken for a formula."""
+    sync = _sync(person, key)
+    rows = list(sync.findings.values("position", "code", "severity", "file", "column", "message", "next_step"))
+    lines = syncs.store().places_csv(sync.district_id, sync.pk, rows)
+    answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
+    answer["Content-Disposition"] = f'attachment; filename="findings-{sync.received_at:%Y-%m-%d-%H%M}.csv"'
+    return answer
+
+
+def key_of(sync: Sync) -> str:
+    """How an address names a delivery."""
+    upload = _upload(sync)
+    return str(upload.uid) if upload else sync.received_at.astimezone(UTC).strftime(_MOMENT)
+
+
+def _all(person: Person) -> QuerySet[Sync]:
+    """The deliveries of the person's district, newest first."""
+    found = Sync.objects.filter(district=person.district, delivery__isnull=False)
+    return found.select_related("delivery", "base", "upload__person").order_by("-received_at", "-pk")
+
+
+def _sync(person: Person, key: str) -> Sync:
+    try:
+        if len(key) == 36:
+            sync = _all(person).filter(upload__uid=uuid.UUID(key)).first()
+        else:
+            sync = _all(person).filter(received_at=datetime.strptime(key, _MOMENT).replace(tzinfo=UTC)).first()
+    except ValueError:
+        raise Http404 from None
+    if sync is None:
+        raise Http404
+    return sync
+
+
+def _upload(sync: Sync) -> Upload | None:
+    return getattr(sync, "upload", None)

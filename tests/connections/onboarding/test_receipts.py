@@ -1,0 +1,167 @@
+"""What a district is told of each delivery, to its end; and that nobody else is."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.test import Client
+
+from connections.onboarding.models import Person
+from rosters import making, syncs
+from rosters.models import District, Sync
+from tests.queue import work_off
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+pytestmark = [pytest.mark.django_db, pytest.mark.usefixtures("data_dir")]
+
+ComeIn = Callable[[Person], Client]
+
+
+@pytest.fixture
+def zipped(tmp_path: Path, tables: making.Tables) -> bytes:
+    making.write_zip(tmp_path / "monday.zip", tables)
+    return (tmp_path / "monday.zip").read_bytes()
+
+
+def sent(client: Client, name: str, content: bytes) -> str:
+    """Send a file by the form; the address of its receipt."""
+    answer = client.post("/district/send/", {"files": [SimpleUploadedFile(name, content)]})
+    assert answer.status_code == 302
+    return str(answer.headers["Location"])
+
+
+def told(client: Client, at: str) -> str:
+    return client.get(at).content.decode()
+
+
+class TestAReceipt:
+    def test_it_follows_a_delivery_until_it_is_live_and_then_stops(
+        self, sam: Person, dana: Person, come_in: ComeIn, zipped: bytes, alice: Staff
+    ) -> None:
+        client = come_in(sam)
+        at = sent(client, "monday.zip", zipped)
+        page = told(client, at)
+        assert all(word in page for word in ("On its way", "Waits to be checked", "sent by Sam Okafor", "every 2s"))
+        again = client.get(at, headers={"HX-Request": "true"}).content.decode()
+        assert "every 2s" in again
+        assert "<h1>" not in again
+        work_off()
+        page = told(come_in(dana), at)  # a colleague sees it too
+        assert "Waits for somebody at our end" in page
+        assert "every 2s" not in page
+        assert "People" in page
+        sync = Sync.objects.get()
+        syncs.approve(sync, by=alice, plan_digest=sync.plan_digest)
+        assert "Going live." in told(client, at)
+        syncs.apply(sync.pk)
+        assert "Looked at by somebody at our end, and let through." in told(client, at)
+        assert '<div>Live.<span class="visually-hidden">' in told(client, at)
+        undo = syncs.prepare(syncs.undo(Sync.objects.get(), by=alice).pk)
+        assert undo is not None
+        syncs.approve(undo, by=alice, plan_digest=undo.plan_digest)
+        syncs.apply(undo.pk)
+        assert "we have taken it back since" in told(client, at)
+
+    def test_a_refused_file_says_its_first_cause_and_whom_to_ask(
+        self, sam: Person, come_in: ComeIn, zipped: bytes, alice: Staff
+    ) -> None:
+        District.objects.update(owner=alice)
+        client = come_in(sam)
+        at = sent(client, "monday.zip", zipped[: len(zipped) // 2])
+        work_off()
+        page = told(client, at)
+        assert "Needs a corrected file" in page
+        assert Sync.objects.get().verdict in page
+        assert "alice@portal.test" in page
+        assert "OR-CSV-" in page
+
+    def test_a_declined_one_says_why(self, sam: Person, come_in: ComeIn, zipped: bytes, alice: Staff) -> None:
+        client = come_in(sam)
+        at = sent(client, "monday.zip", zipped)
+        work_off()
+        syncs.decline(Sync.objects.get(), by=alice, reason="The summer school is missing.")
+        assert "The summer school is missing." in told(client, at)
+
+    def test_the_file_and_the_findings_can_be_taken_home(
+        self, sam: Person, come_in: ComeIn, tables: making.Tables, tmp_path: Path
+    ) -> None:
+        formula = pl.lit("=cmd|' /C calc'!A1").alias("role")
+        making.write_zip(tmp_path / "twice.zip", {**tables, "users": tables["users"].with_columns(formula)})
+        content = (tmp_path / "twice.zip").read_bytes()
+        client = come_in(sam)
+        at = sent(client, "twice.zip", content)
+        work_off()
+        answer = client.get(f"{at}file/")
+        assert b"".join(answer.streaming_content) == content  # type: ignore[attr-defined]
+        assert 'filename="twice.zip"' in answer.headers["Content-Disposition"]
+        lines = b"".join(client.get(f"{at}findings/").streaming_content).decode()  # type: ignore[attr-defined]
+        rows = list(csv.reader(io.StringIO(lines.lstrip("\ufeff"))))
+        assert any("cmd|" in cell for row in rows for cell in row)
+        assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
+
+
+class TestTheHistory:
+    def test_it_holds_what_came_by_any_way_twenty_a_page_newest_first(
+        self, sam: Person, cedar: District, come_in: ComeIn, zipped: bytes
+    ) -> None:
+        client = come_in(sam)
+        assert "Nothing has come yet" in told(client, "/district/sent/")
+        for number in range(20):
+            origin = ("sftp", "rest", "staff", "command")[number % 4]
+            syncs.receive(cedar, io.BytesIO(b"%d" % number), origin=origin, name=f"{number}.zip")
+        at = sent(client, "monday.zip", zipped)
+        page = told(client, "/district/sent/")
+        assert page.index("monday.zip") < page.index("19.zip")
+        assert at in page
+        assert all(way in page for way in ("by SFTP", "by the API", "by our staff", "sent by Sam Okafor"))
+        assert "0.zip</td>" not in page.replace("10.zip", "")
+        last = told(client, "/district/sent/?page=2")
+        assert "0.zip" in last
+        key = last.partition('<a href="/district/sent/2')[2].partition("/")[0]
+        assert "by SFTP" in told(client, f"/district/sent/2{key}/")
+
+
+class TestAnotherDistrict:
+    def test_its_people_find_nothing_at_any_address(
+        self, sam: Person, maple: District, cedar: District, come_in: ComeIn, zipped: bytes
+    ) -> None:
+        client = come_in(sam)
+        at = sent(client, "monday.zip", zipped)
+        fetched = syncs.receive(cedar, io.BytesIO(zipped), origin="sftp", name="tuesday.zip")
+        begun = client.post(
+            "/district/send/begin/",
+            {"files": [{"name": "a.zip", "size": 9, "modified": 1, "head": ""}]},
+            content_type="application/json",
+        ).json()
+        by_moment = f"/district/sent/{fetched.received_at:%Y%m%dT%H%M%S%f}/"
+        addresses = [f"{each}{rest}" for each in (at, by_moment) for rest in ("", "file/", "findings/")]
+        other = come_in(maple.people.create(name="Mo Lind", email="mo@maple.test", role="owner"))
+        for address in addresses:
+            answer = client.get(address)
+            assert answer.status_code == 200, address
+            b"".join(getattr(answer, "streaming_content", ()))  # a file that is not read to its end stays open
+            assert other.get(address).status_code == 404, address
+            assert Client().get(address).headers["Location"] == "/district/enter/"
+        assert other.put(begun["next"], b"x").status_code == 404
+        assert "tuesday.zip" not in told(other, "/district/sent/") + told(other, "/district/send/")
+        assert "a.zip" not in told(other, "/district/send/")
+
+    def test_an_open_upload_has_no_receipt_and_nonsense_is_not_found(self, sam: Person, come_in: ComeIn) -> None:
+        client = come_in(sam)
+        begun = client.post(
+            "/district/send/begin/",
+            {"files": [{"name": "a.zip", "size": 9, "modified": 1, "head": ""}]},
+            content_type="application/json",
+        ).json()
+        uid = begun["next"].split("/")[3]
+        for key in (uid, "1", "x" * 36, "20261340T000000000000", "20261124T000000000000"):
+            assert client.get(f"/district/sent/{key}/").status_code == 404
