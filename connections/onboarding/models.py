@@ -6,14 +6,18 @@ import hashlib
 import secrets
 import uuid
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from connections.onboarding.slots import Hours, read_ranges
 from rosters.models import Delivery, District, Sync
 
 if TYPE_CHECKING:
@@ -229,3 +233,82 @@ def _number() -> str:
 
 def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Availability(models.Model):
+    """When a member of staff takes calls, by their own clock. `weekly` and `exceptions` are as `slots` reads them.
+    Whoever books locks this row first, so that two bookings with the same person follow one another."""
+
+    staff = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="availability")
+    time_zone = models.CharField(max_length=64, default="America/Chicago")
+    weekly = models.JSONField(default=dict, blank=True)
+    exceptions = models.JSONField(default=dict, blank=True)
+    minutes = models.PositiveSmallIntegerField(default=30, validators=[MinValueValidator(10), MaxValueValidator(180)])
+    buffer = models.PositiveSmallIntegerField(default=15, validators=[MaxValueValidator(120)])
+
+    class Meta:
+        verbose_name_plural = "availabilities"
+        constraints = [models.CheckConstraint(name="availability_has_a_length", condition=Q(minutes__gt=0))]
+
+    def __str__(self) -> str:
+        return f"hours of {self.staff}"
+
+    def clean(self) -> None:
+        try:
+            self.hours()
+        except (ValueError, AttributeError, OSError, LookupError) as error:
+            raise ValidationError("These hours cannot be read: look at the zone, the days and the ranges.") from error
+
+    def hours(self) -> Hours:
+        """Raises ValueError or LookupError where the zone, a day or a range cannot be read."""
+        weekly: dict[str, Any] = self.weekly
+        exceptions: dict[str, Any] = self.exceptions
+        return Hours(
+            zone=ZoneInfo(self.time_zone),
+            weekly={int(day): read_ranges(ranges) for day, ranges in weekly.items()},
+            exceptions={date.fromisoformat(day): read_ranges(ranges) for day, ranges in exceptions.items()},
+            length=timedelta(minutes=self.minutes),
+            buffer=timedelta(minutes=self.buffer),
+        )
+
+
+class Call(models.Model):
+    """The first talk with a district. `uid` and `sequence` name it in calendars: each change raises the sequence."""
+
+    class Status(models.TextChoices):
+        BOOKED = "booked", "booked"
+        CANCELLED = "cancelled", "cancelled"
+        HELD = "held", "held"
+
+    district = models.ForeignKey(District, on_delete=models.CASCADE, related_name="calls")
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="calls")
+    staff = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="calls")
+    starts_at = models.DateTimeField()
+    ends_at = models.DateTimeField()
+    uid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    sequence = models.PositiveIntegerField(default=0, editable=False)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.BOOKED)
+    phone = models.CharField(max_length=40, blank=True)
+    topic = models.CharField("what you would like to talk about", max_length=500, blank=True)
+    booked_at = models.DateTimeField(default=timezone.now, editable=False)
+    notes = models.TextField(blank=True)
+    decisions = models.TextField(blank=True)
+    launch_on = models.DateField(null=True, blank=True)
+    schedule_words = models.CharField("agreed schedule", max_length=300, blank=True)
+    outcome_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    outcome_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        ordering = ["-starts_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["staff", "starts_at"], name="call_once_at_a_time", condition=Q(status="booked")
+            ),
+            models.UniqueConstraint(fields=["district"], name="call_booked_once", condition=Q(status="booked")),
+            models.CheckConstraint(name="call_ends_after_it_starts", condition=Q(ends_at__gt=F("starts_at"))),
+        ]
+
+    def __str__(self) -> str:
+        return f"call {self.pk}"

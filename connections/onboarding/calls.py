@@ -1,0 +1,181 @@
+"""The discovery call, by the district's hand: a free slot is booked, moved or cancelled.
+
+A booking locks the hours of the member of staff, looks again whether the slot is free, and only then writes; the
+constraints of `Call` hold the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from itertools import groupby
+from typing import Any, Final
+
+from django import forms
+from django.db import IntegrityError, transaction
+from django.db.models import F
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods, require_POST
+
+from connections.onboarding.entering import audit, for_people
+from connections.onboarding.models import Availability, Call, Person
+from connections.onboarding.slots import free_slots
+from rosters.models import District
+
+#: Nobody is called sooner than this after the booking.
+LEAD: Final = timedelta(hours=24)
+#: So far ahead can be booked.
+AHEAD: Final = timedelta(weeks=3)
+
+
+class SlotTaken(Exception):
+    """The slot is not free, or not any more; or the call is not there any more. Show the page anew."""
+
+
+def call_of(district: District) -> Call | None:
+    """The district's latest call that is booked or was held."""
+    return district.calls.exclude(status=Call.Status.CANCELLED).select_related("staff").first()
+
+
+def availability_for(district: District) -> Availability | None:
+    """The hours of the district's owner, or of anybody who has some."""
+    found = Availability.objects.select_related("staff").filter(staff__is_active=True).order_by("pk")
+    return found.filter(staff=district.owner_id).first() or found.first()
+
+
+def free(availability: Availability, now: datetime, *, beside: Call | None = None) -> list[datetime]:
+    """The free slots of the next weeks, in UTC. What `beside` takes counts as free: it is the call to be moved."""
+    taken = Call.objects.filter(staff=availability.staff_id, status=Call.Status.BOOKED, ends_at__gt=now)
+    if beside is not None:
+        taken = taken.exclude(pk=beside.pk)
+    spans = list(taken.values_list("starts_at", "ends_at"))
+    found = free_slots(availability.hours(), spans, now + LEAD, now + AHEAD)
+    return [start for start in found if beside is None or start != beside.starts_at]
+
+
+def book(person: Person, start: datetime, now: datetime, *, phone: str = "", topic: str = "") -> Call:
+    """Book the slot for the person's district, or move its call there. Raises SlotTaken."""
+    return _alone(lambda: _booked(person, start, now, phone, topic))
+
+
+def _booked(person: Person, start: datetime, now: datetime, phone: str, topic: str) -> Call:
+    call = _coming(person.district, now)
+    hours = _locked(person.district, call)
+    if hours is None or start not in free(hours, now, beside=call):
+        raise SlotTaken
+    end = start + timedelta(minutes=hours.minutes)
+    if call is None:
+        call = Call.objects.create(
+            district=person.district,
+            person=person,
+            staff=hours.staff,
+            starts_at=start,
+            ends_at=end,
+            phone=phone,
+            topic=topic,
+            booked_at=now,
+        )
+        audit("call.booked", person, now, call=call.pk)
+        return call
+    still = Call.objects.filter(pk=call.pk, status=Call.Status.BOOKED)
+    changed = still.update(starts_at=start, ends_at=end, phone=phone, topic=topic, sequence=F("sequence") + 1)
+    if not changed:
+        raise SlotTaken
+    audit("call.moved", person, now, call=call.pk)
+    call.refresh_from_db()
+    return call
+
+
+def cancel(person: Person, now: datetime) -> bool:
+    """Cancel the call that comes; False if there is none."""
+    with transaction.atomic():
+        call = _coming(person.district, now)
+        if call is None:
+            return False
+        still = Call.objects.filter(pk=call.pk, status=Call.Status.BOOKED)
+        if not still.update(status=Call.Status.CANCELLED, sequence=F("sequence") + 1):
+            return False
+        audit("call.cancelled", person, now, call=call.pk)
+    return True
+
+
+def _alone(work: Callable[[], Call]) -> Call:
+    try:
+        with transaction.atomic():
+            return work()
+    except IntegrityError as error:
+        raise SlotTaken from error
+
+
+def _coming(district: District, now: datetime) -> Call | None:
+    return district.calls.filter(status=Call.Status.BOOKED, starts_at__gt=now).select_related("staff").first()
+
+
+def _hours_of(district: District, call: Call | None) -> Availability | None:
+    """Those of whom the call is booked with: a move does not change who calls."""
+    if call is None:
+        return availability_for(district)
+    return Availability.objects.select_related("staff").filter(staff=call.staff_id).first()
+
+
+def _locked(district: District, call: Call | None) -> Availability | None:
+    found = _hours_of(district, call)
+    if found is None:
+        return None
+    return Availability.objects.select_for_update(of=("self",)).select_related("staff").filter(pk=found.pk).first()
+
+
+class CallForm(forms.Form):
+    slot = forms.DateTimeField(error_messages={"required": "Choose one of the times."})
+    phone = forms.CharField(max_length=40, label="Phone number to call")
+    topic = forms.CharField(
+        max_length=500, required=False, label="What you would like to talk about", widget=forms.Textarea({"rows": 3})
+    )
+
+
+@require_http_methods(["GET", "POST"])
+@for_people
+def page(request: HttpRequest, person: Person) -> HttpResponse:
+    """The call that is booked, and the free slots by day, by the district's clock and by ours."""
+    now = timezone.now()
+    form = CallForm(request.POST or None, initial=_known(_coming(person.district, now)))
+    if request.method == "POST" and form.is_valid():
+        chosen = form.cleaned_data
+        try:
+            book(person, chosen["slot"].astimezone(UTC), now, phone=chosen["phone"], topic=chosen["topic"])
+        except SlotTaken:
+            form.add_error("slot", "This time is not free any more. Choose another one; nothing was changed.")
+        else:
+            return HttpResponseRedirect(reverse("onboarding:call"))
+    call = _coming(person.district, now)
+    hours = _hours_of(person.district, call)
+    context = {"form": form, "call": call, "hours": hours, "days": _days(person.district, hours, call, now)}
+    return render(request, "onboarding/call.html", context, status=422 if form.errors else 200)
+
+
+@require_POST
+@for_people
+def cancel_call(request: HttpRequest, person: Person) -> HttpResponse:
+    cancel(person, timezone.now())
+    return HttpResponseRedirect(reverse("onboarding:call"))
+
+
+def _known(call: Call | None) -> dict[str, str]:
+    return {"phone": call.phone, "topic": call.topic} if call else {}
+
+
+def _days(
+    district: District, hours: Availability | None, call: Call | None, now: datetime
+) -> list[tuple[date, list[dict[str, Any]]]]:
+    """The free slots by the district's days; each with its value, by the district's clock and by that of our staff."""
+    if hours is None:
+        return []
+    zone = hours.hours().zone
+    slots = [
+        {"value": start.isoformat(), "here": start.astimezone(district.zone), "ours": start.astimezone(zone)}
+        for start in free(hours, now, beside=call)
+    ]
+    return [(day, list(group)) for day, group in groupby(slots, key=lambda slot: slot["here"].date())]  # type: ignore[attr-defined]
