@@ -20,6 +20,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
+from connections.onboarding import invitations
 from connections.onboarding.entering import audit, for_people
 from connections.onboarding.models import Availability, Call, Person
 from connections.onboarding.slots import free_slots
@@ -58,7 +59,9 @@ def free(availability: Availability, now: datetime, *, beside: Call | None = Non
 
 def book(person: Person, start: datetime, now: datetime, *, phone: str = "", topic: str = "") -> Call:
     """Book the slot for the person's district, or move its call there. Raises SlotTaken."""
-    return _alone(lambda: _booked(person, start, now, phone, topic))
+    call = _alone(lambda: _booked(person, start, now, phone, topic))
+    _tell(call, now)
+    return call
 
 
 def _booked(person: Person, start: datetime, now: datetime, phone: str, topic: str) -> Call:
@@ -99,7 +102,14 @@ def cancel(person: Person, now: datetime) -> bool:
         if not still.update(status=Call.Status.CANCELLED, sequence=F("sequence") + 1):
             return False
         audit("call.cancelled", person, now, call=call.pk)
+    call.refresh_from_db()
+    _tell(call, now)
     return True
+
+
+def _tell(call: Call, now: datetime) -> None:
+    hours = _hours_of(call.district, call)
+    invitations.tell(call, now, hours.hours().zone if hours else call.district.zone)
 
 
 def _alone(work: Callable[[], Call]) -> Call:

@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 import pytest
+from django.core import mail
 from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from connections.onboarding import calls
+from connections.onboarding import calls, invitations
 from connections.onboarding.models import Availability, Call, Person
 from rosters.models import AuditEvent, District
 
@@ -124,3 +125,33 @@ def test_of_many_clicks_at_once_one_gets_the_slot(hours: Availability) -> None:
         thread.join()
     assert sorted(outcomes) == ["booked", *["taken"] * 5]
     assert Call.objects.filter(status="booked").count() == 1
+
+
+def test_both_are_told_with_one_event_that_is_changed_and_cancelled(dana: Person, hours: Availability) -> None:
+    hours.staff.email = "rita@portal.test"
+    hours.staff.save()
+    now = timezone.now()
+    mail.outbox.clear()
+    start, later = calls.free(hours, now)[:2]
+    call = calls.book(dana, start, now)
+    calls.book(dana, later, now)
+    assert calls.cancel(dana, now)
+    assert [one.to[0] for one in mail.outbox] == ["dana@cedar.test", "rita@portal.test"] * 3
+    files = [str(one.alternatives[0][0]) for one in mail.outbox[::2]]  # type: ignore[union-attr]
+    for number, (file, method) in enumerate(zip(files, ["REQUEST", "REQUEST", "CANCEL"], strict=True)):
+        assert f"UID:{call.uid}\r\nSEQUENCE:{number}\r\n" in file
+        assert f"METHOD:{method}\r\n" in file
+    assert f"DTSTART:{later:%Y%m%dT%H%M%SZ}" in files[1]
+    assert "(America/Chicago)" in mail.outbox[0].body
+    assert "(America/New_York)" in mail.outbox[0].body
+
+
+def test_the_calendar_file_is_folded_and_escaped(dana: Person, hours: Availability) -> None:
+    now = timezone.now()
+    call = calls.book(dana, first_free(hours), now, topic="Käse; a, b\\c\r\nBEGIN:VEVENT " + "ü" * 90)
+    file = invitations.calendar(call, now)
+    lines = file.split("\r\n")
+    assert all(len(line.encode()) <= 75 for line in lines)
+    assert "\n" not in file.replace("\r\n", "") and lines.count("BEGIN:VEVENT") == 1
+    whole = file.replace("\r\n ", "")
+    assert "DESCRIPTION:Käse\\; a\\, b\\\\c\\nBEGIN:VEVENT " + "ü" * 90 in whole
