@@ -5,10 +5,10 @@ from typing import Any
 from django.apps import AppConfig
 from django.db.models.signals import post_migrate
 
-#: What each group of `rosters.staff` may do with a district's people, beside what the one before it may.
+#: What each group of `rosters.staff` may do with a district's people and with calls, beside what the one before it may.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "viewer": ("view_person",),
-    "reviewer": (),
+    "viewer": ("view_person", "view_availability"),
+    "reviewer": ("add_availability", "change_availability"),
     "manager": ("add_person", "change_person"),
 }
 

@@ -241,8 +241,12 @@ class Availability(models.Model):
 
     staff = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="availability")
     time_zone = models.CharField(max_length=64, default="America/Chicago")
-    weekly = models.JSONField(default=dict, blank=True)
-    exceptions = models.JSONField(default=dict, blank=True)
+    weekly = models.JSONField(
+        default=dict, blank=True, help_text='Ranges for each weekday, 0 is Monday: {"0": [["09:00", "12:00"]]}'
+    )
+    exceptions = models.JSONField(
+        default=dict, blank=True, help_text='Days that differ; without a range, a day off: {"2026-12-24": []}'
+    )
     minutes = models.PositiveSmallIntegerField(default=30, validators=[MinValueValidator(10), MaxValueValidator(180)])
     buffer = models.PositiveSmallIntegerField(default=15, validators=[MaxValueValidator(120)])
 

@@ -22,8 +22,8 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('time_zone', models.CharField(default='America/Chicago', max_length=64)),
-                ('weekly', models.JSONField(blank=True, default=dict)),
-                ('exceptions', models.JSONField(blank=True, default=dict)),
+                ('weekly', models.JSONField(blank=True, default=dict, help_text='Ranges for each weekday, 0 is Monday: {"0": [["09:00", "12:00"]]}')),
+                ('exceptions', models.JSONField(blank=True, default=dict, help_text='Days that differ; without a range, a day off: {"2026-12-24": []}')),
                 ('minutes', models.PositiveSmallIntegerField(default=30, validators=[django.core.validators.MinValueValidator(10), django.core.validators.MaxValueValidator(180)])),
                 ('buffer', models.PositiveSmallIntegerField(default=15, validators=[django.core.validators.MaxValueValidator(120)])),
                 ('staff', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='availability', to=settings.AUTH_USER_MODEL)),

@@ -155,3 +155,17 @@ def test_the_calendar_file_is_folded_and_escaped(dana: Person, hours: Availabili
     assert "\n" not in file.replace("\r\n", "") and lines.count("BEGIN:VEVENT") == 1
     whole = file.replace("\r\n ", "")
     assert "DESCRIPTION:Käse\\; a\\, b\\\\c\\nBEGIN:VEVENT " + "ü" * 90 in whole
+
+
+def test_staff_keep_their_own_hours_and_nobody_elses(rita: Staff, alice: Staff) -> None:
+    others = Availability.objects.create(staff=alice)
+    client = Client()
+    client.force_login(rita)
+    list_page = "/admin/onboarding/availability/"
+    sent = {"time_zone": "America/Denver", "exceptions": "{}", "minutes": "30", "buffer": "10"}
+    refused = client.post(f"{list_page}add/", {**sent, "weekly": '{"0": [["12:00", "09:00"]]}'})
+    assert "These hours cannot be read" in refused.content.decode()
+    assert client.post(f"{list_page}add/", {**sent, "weekly": '{"0": [["09:00", "12:00"]]}'}).status_code == 302
+    assert Availability.objects.get(staff=rita).minutes == 30
+    assert client.get(f"{list_page}add/").status_code == 403
+    assert client.post(f"{list_page}{others.pk}/change/", {**sent, "weekly": "{}"}).status_code == 403
