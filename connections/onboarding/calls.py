@@ -59,6 +59,7 @@ def free(availability: Availability, now: datetime, *, beside: Call | None = Non
 
 def book(person: Person, start: datetime, now: datetime, *, phone: str = "", topic: str = "") -> Call:
     """Book the slot for the person's district, or move its call there. Raises SlotTaken."""
+    person.district.calls.filter(status=Call.Status.BOOKED, ends_at__lt=now).update(status=Call.Status.HELD)
     call = _alone(lambda: _booked(person, start, now, phone, topic))
     _tell(call, now)
     return call

@@ -8,12 +8,15 @@ from typing import Any
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from connections.models import Connection, latest_attempts
+from connections.onboarding.calls import call_of
 from connections.onboarding.entering import for_people
 from connections.onboarding.models import Person
+from connections.onboarding.receipts import key_of
 from connections.onboarding.words import outcome
 from connections.schedules import sentence
 from connections.words import connection_words
@@ -43,7 +46,7 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
     syncs = list(
         Sync.objects.filter(district=district, undoes=None).select_related("delivery").order_by("-received_at")[:SHOWN]
     )
-    way = steps(district, connections, syncs)
+    way = steps(district, connections, syncs, answers_for_it=person.answers_for_it)
     standing = _standing(district, connections, syncs)
     return render(
         request,
@@ -53,30 +56,48 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
             "sentence": _sentence(district, connections, standing),
             "steps": way,
             "next": next((step for step in way if not step.done), None),
-            "rows": [{"sync": sync, "words": outcome(sync)} for sync in syncs],
+            "rows": [{"sync": sync, "key": key_of(sync), "words": outcome(sync)} for sync in syncs],
             "expected": _expected(connections),
             "owner": district.owner,
         },
     )
 
 
-def steps(district: District, connections: list[Connection], syncs: list[Sync]) -> list[Step]:
+def steps(
+    district: District, connections: list[Connection], syncs: list[Sync], *, answers_for_it: bool = False
+) -> list[Step]:
     """From the first call to launch, in order; worked out from what is there, nothing is ticked off by hand."""
     fine = any(sync.delivery and not sync.errors and sync.status not in Sync.RUNNING for sync in syncs)
     arrives = any(one.state == Connection.State.ACTIVE for one in connections)
+    live = district.version > 0
+    call = call_of(district)
+    talked = live or (call is not None and call.ends_at < timezone.now())
+    ways = reverse("onboarding:ways") if answers_for_it else ""
     return [
         Step(
-            "A file of yours was checked and has no errors.",
-            fine or district.version > 0,
-            "Export a file from your system and check it here.",
+            f"We talk on {_day(district, call.starts_at)}." if call and not talked else "We have talked.",
+            talked or call is not None,
+            "Book the first call",
             "district",
+            reverse("onboarding:call"),
         ),
-        Step("A roster of yours is live.", district.version > 0, "Send your first file.", "district"),
+        Step(
+            "A file of yours was checked and has no errors.",
+            fine or live,
+            "Check a file",
+            "district",
+            reverse("onboarding:check"),
+        ),
+        Step(
+            "A roster of yours was sent.", bool(syncs), "Send your first file", "district", reverse("onboarding:send")
+        ),
+        Step("A roster of yours is live.", live, "We look it over before it goes live.", "staff"),
         Step(
             "Your roster arrives by itself at agreed times.",
             arrives,
-            "We set up SFTP or the API of your system together.",
-            "staff",
+            "Enter how we reach your system" if ways else "We set up SFTP or the API of your system together.",
+            "district" if ways else "staff",
+            ways,
         ),
     ]
 

@@ -11,7 +11,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('onboarding', '0001_the_people_of_a_district'),
+        ('onboarding', '0002_what_they_send'),
         ('rosters', '0006_a_sync_may_only_add'),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
