@@ -118,11 +118,18 @@ def _name(file: Any) -> str:
 
 @contextmanager
 def _laid_out(sent: Sequence[Any]) -> Iterator[Path]:
-    """A path that is what was sent: the one file by its own name, or a folder of them. It is gone at the end."""
+    """A path that is what was sent: the one file by its own name; loose files as the zip that they would be sent as,
+    for a zip needs a manifest and a folder does not. It is gone at the end."""
     with tempfile.TemporaryDirectory(dir=settings.FILE_UPLOAD_TEMP_DIR, prefix="check-") as folder:
-        for file in sent:
-            (Path(folder) / _name(file)).symlink_to(file.temporary_file_path())
-        yield Path(folder) / _name(sent[0]) if len(sent) == 1 else Path(folder)
+        if len(sent) == 1:
+            path = Path(folder) / _name(sent[0])
+            path.symlink_to(sent[0].temporary_file_path())
+        else:
+            path = Path(folder) / "files.zip"
+            with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                for file in sent:
+                    archive.write(file.temporary_file_path(), _name(file))
+        yield path
 
 
 # ------------------------------------------------------------------------------------------------------------- the page
