@@ -73,14 +73,16 @@ def steps(
     call = call_of(district)
     talked = live or (call is not None and call.ends_at < timezone.now())
     ways = reverse("onboarding:ways") if answers_for_it else ""
-    return [
+    first = [
         Step(
             f"We talk on {_day(district, call.starts_at)}." if call and not talked else "We have talked.",
             talked or call is not None,
             "Book the first call",
             "district",
             reverse("onboarding:call"),
-        ),
+        )
+    ]
+    return (first if call or not live else []) + [
         Step(
             "A file of yours was checked and has no errors.",
             fine or live,

@@ -1,4 +1,5 @@
-"""`manage.py make_demo_connections`: a working SFTP connection and a working API connection for the made-up districts.
+"""`manage.py make_demo_connections`: a working SFTP connection and a working API connection for the made-up districts,
+and hours in which their people can book a call.
 
 They lead to `manage.py demo_servers` on this machine. That is a private address, so each has an allowance for it, which
 one colleague entered and another confirmed, as a district's server in its own network would need it.
@@ -20,6 +21,7 @@ from connections.demo.days import today
 from connections.demo.doors import HOST, Accounts
 from connections.demo.sftp_server import host_key
 from connections.models import Allowance, Connection
+from connections.onboarding.models import Availability
 from rosters.models import AuditEvent, District
 
 WEEKDAYS = [0, 1, 2, 3, 4]
@@ -65,6 +67,8 @@ class Command(BaseCommand):
         api.keep_secret("secret", accounts.secret)
         for connection in (sftp, api):
             _take_into_service(connection, now, maria=people["maria"], tom=people["tom"])
+        hours = {str(day): [["09:00", "12:00"], ["13:00", "16:00"]] for day in WEEKDAYS}
+        Availability.objects.get_or_create(staff=people["maria"], defaults={"weekly": hours})
         accounts.leading(str(sftp.uid), str(api.uid)).save(folder)
         self.stdout.write("Made two connections; `manage.py demo_servers` is what they lead to.")
 
