@@ -113,9 +113,9 @@ def for_people(
         person = person_of(request)
         if person is None:
             return HttpResponseRedirect(reverse("onboarding:enter"))
-        timezone.activate(person.district.zone)
         request.person = person  # type: ignore[attr-defined]  # for the frame of the pages
-        answer = view(request, person, *args, **kwargs)
+        with timezone.override(person.district.zone):
+            answer = view(request, person, *args, **kwargs)
         add_never_cache_headers(answer)
         return answer
 

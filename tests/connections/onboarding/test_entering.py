@@ -134,6 +134,13 @@ class TestASession:
         with time_machine.travel("2026-08-16T06:00:00Z"):
             assert client.get("/district/").status_code == 302
 
+    def test_the_clock_of_the_district_is_that_of_its_pages_and_of_nothing_after_them(
+        self, dana: Person, come_in: ComeIn
+    ) -> None:
+        before = timezone.get_current_timezone_name()
+        assert come_in(dana).get("/district/").status_code == 200
+        assert timezone.get_current_timezone_name() == before
+
     def test_staff_who_are_logged_in_are_nobody_here(self, alice: Staff) -> None:
         client = Client()
         client.force_login(alice)
