@@ -1,0 +1,65 @@
+"""The district's other pages fit every width and shut nobody out: the door, home, the call, credentials; and a call is
+booked and moved with the keyboard alone."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.browser.test_templates import come_in, link
+from tests.browser.test_the_tour import faults_of, tab_to
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+    from playwright.sync_api import Browser, Page
+    from pytest_django.live_server_helper import LiveServer
+
+__all__ = ["link"]
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def hours(alice: Staff) -> None:
+    """Alice takes calls every day from nine to five."""
+    from connections.onboarding.models import Availability
+
+    Availability.objects.create(staff=alice, weekly={str(day): [["09:00", "17:00"]] for day in range(7)})
+
+
+def test_a_call_is_booked_and_moved_with_the_keyboard_alone(page: Page, link: str, hours: None) -> None:
+    come_in(page, link)
+    tab_to(page, "A Call")
+    page.keyboard.press("Enter")
+    page.wait_for_selector("h2:has-text('Choose a time')")
+    for heading in ("Move it", "Move it"):
+        page.locator("input[type=radio]").first.focus()
+        page.keyboard.press("ArrowDown")
+        tab_to(page, "INPUT phone")
+        page.keyboard.press("Control+A")
+        page.keyboard.type("555 0100")
+        page.keyboard.press("Enter")
+        page.wait_for_selector(f"h2:has-text('{heading}')")
+    assert page.is_visible("text=We call 555 0100")
+
+
+@pytest.mark.looks
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_they_fit_and_have_no_accessibility_fault(
+    browser: Browser, page: Page, link: str, live_server: LiveServer, hours: None, width: int, scheme: str
+) -> None:
+    come_in(page, link)
+    context = browser.new_context(
+        viewport={"width": width, "height": 900},
+        color_scheme="dark" if scheme == "dark" else "light",
+        storage_state=page.context.storage_state(),
+    )
+    seen = context.new_page()
+    complaints: list[str] = []
+    seen.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    found = []
+    for path in ("", "enter/", "call/", "connection/", "connection/new/sftp/", "connection/new/rest/"):
+        seen.goto(f"{live_server.url}/district/{path}")
+        found += faults_of(seen, width, complaints)
+    context.close()
+    assert found == []
