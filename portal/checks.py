@@ -148,6 +148,20 @@ def debug(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckM
 
 
 @register(TAG)
+def portal_url(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """portal.W002: links in mails lead to the portal."""
+    if not settings.PORTAL_PRODUCTION or settings.PORTAL_URL.startswith("https://"):
+        return []
+    return [
+        Caution(
+            f"Links in mails begin with {settings.PORTAL_URL}, where nobody at a district finds the portal.",
+            hint="Set PORTAL_URL to the address under which people reach it, for example https://rosters.example.org.",
+            id="portal.W002",
+        )
+    ]
+
+
+@register(TAG)
 def database(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """portal.W001: production stands on a database that many can write to."""
     if settings.DATABASES["default"]["ENGINE"] != "django.db.backends.sqlite3" or not settings.PORTAL_PRODUCTION:

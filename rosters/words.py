@@ -113,6 +113,9 @@ ACTION_WORDS: dict[str, str] = {
     "person.entered": "a person of the district came in",
     "person.sent": "a person of the district sent a file",
     "person.withdrawn": "withdrew the access of a person of the district",
+    "call.booked": "a person of the district booked a call",
+    "call.moved": "a person of the district moved a call",
+    "call.cancelled": "a person of the district cancelled a call",
     "staff.permissions": "changed what a member of staff may do",
     "group.permissions": "changed what a group may do",
 }

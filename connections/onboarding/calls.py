@@ -59,13 +59,13 @@ def free(availability: Availability, now: datetime, *, beside: Call | None = Non
 
 def book(person: Person, start: datetime, now: datetime, *, phone: str = "", topic: str = "") -> Call:
     """Book the slot for the person's district, or move its call there. Raises SlotTaken."""
-    person.district.calls.filter(status=Call.Status.BOOKED, ends_at__lt=now).update(status=Call.Status.HELD)
     call = _alone(lambda: _booked(person, start, now, phone, topic))
     _tell(call, now)
     return call
 
 
 def _booked(person: Person, start: datetime, now: datetime, phone: str, topic: str) -> Call:
+    Call.end_past(person.district, now)
     call = _coming(person.district, now)
     hours = _locked(person.district, call)
     if hours is None or start not in free(hours, now, beside=call):

@@ -12,7 +12,6 @@ import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,19 +19,18 @@ import polars as pl
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from connections.onboarding import repairing
 from connections.onboarding.entering import for_people
+from connections.onboarding.findings import checked as as_read
+from connections.onboarding.findings import systems_of
 from connections.onboarding.models import Person
-from connections.vendors import VENDORS
 from rosters import syncs
 from rosters.explaining import checked_in_words
 from rosters.findings import Finding, Findings
 from rosters.frames import LINE, Checked, Delivered
 from rosters.models import District, Sync
-from rosters.oneroster import VERSIONS
 from rosters.reading.archive import Damaged, opened
 from rosters.reading.limits import MEGABYTE, Limits
 from rosters.storing import formula_safe_frame
@@ -40,7 +38,6 @@ from rosters.words import Words
 
 logger = logging.getLogger(__name__)
 
-PLACES_SHOWN: Final = 10
 #: A set that is larger than this, unpacked, is not mended: that takes several times as much memory.
 MENDED_UP_TO: Final = 256 * MEGABYTE
 #: The longest file name of the standard has 25 letters; a disk takes 255 bytes.
@@ -49,25 +46,6 @@ _NAME: Final = 60
 _REFUSED = Words("refused", "Needs a corrected file", "", "district")
 _LOSES = Words("review", "Can be sent, with gaps", "", "district")
 _GOOD = Words("good", "Ready to send", "", "district")
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """A finding as the page tells it. `hint`: what is known of the district's system; `link`: where its column is
-    explained; "" for none. `is_new`: the last delivery did not have it."""
-
-    finding: Finding
-    is_new: bool
-    hint: str
-    link: str
-
-    @property
-    def places(self) -> list[dict[str, Any]]:
-        return self.finding.places.head(PLACES_SHOWN).to_dicts()
-
-    @property
-    def more(self) -> int:
-        return max(len(self.finding.places) - PLACES_SHOWN, 0)
 
 
 @require_http_methods(["GET", "POST"])
@@ -140,7 +118,11 @@ def _result(district: District, path: Path, delivered: Delivered, checked: Check
     errors = findings.count("fatal", "error")
     judged = Sync.objects.filter(district=district).judged().order_by("-received_at", "-pk").first()
     known = set(judged.findings.values_list("code", "file", "column")) if judged else None
-    told = [_told(finding, known, district, delivered.version) for finding in findings]
+    systems = systems_of(district)
+    told = [
+        as_read(finding, delivered.version, systems, is_new=known is not None and _key(finding) not in known)
+        for finding in findings
+    ]
     faults = [each for each in told if each.finding.severity in ("fatal", "error")]
     # A file that is read in the district's own encoding must come in it.
     mends = not district.encoding and any(each.finding.code in repairing.MENDS for each in told)
@@ -171,23 +153,9 @@ def _count(name: str, delivered: Delivered, checked: Checked) -> dict[str, Any]:
     }
 
 
-def _told(finding: Finding, known: set[Any] | None, district: District, version: str) -> Told:
-    is_new = known is not None and (finding.code, finding.file[:80], finding.column[:255]) not in known
-    table = VERSIONS[version].tables.get(finding.file.removesuffix(".csv")) if version else None
-    link = ""
-    if table and finding.column in table.header:
-        link = f"{reverse('onboarding:home')}templates/{table.name}/#{finding.column}"
-    return Told(finding, is_new, _hint(finding, district), link)
-
-
-def _hint(finding: Finding, district: District) -> str:
-    """What is known of the district's student information system that explains the finding."""
-    place = f"{finding.file.removesuffix('.csv')}.{finding.column}"
-    for key in district.connections.order_by("pk").values_list("vendor", flat=True):
-        vendor = VENDORS.get(key)
-        if vendor and place in vendor.columns:
-            return f"In {vendor.name}: {vendor.columns[place]}"
-    return ""
+def _key(finding: Finding) -> tuple[str, str, str]:
+    """What tells findings of two deliveries apart, as they are kept."""
+    return finding.code, finding.file[:80], finding.column[:255]
 
 
 def _shown(request: HttpRequest, *, status: int = 200, **context: Any) -> HttpResponse:

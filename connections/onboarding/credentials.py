@@ -46,6 +46,8 @@ class OwnForm(ConnectionForm):
         super().__init__(*args, **kwargs)
         for name in list(self.fields):
             if name not in FIELDS[self.kind] and name not in SECRETS:
+                if self.instance.pk is None and name in self.initial:  # what is known of its system
+                    setattr(self.instance, name, self.initial[name])
                 del self.fields[name]
         for name, words in {
             "username": "The account that you made for us.",

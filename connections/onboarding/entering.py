@@ -26,7 +26,7 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
 
 from connections.onboarding.models import ASKED_FOR, INVITED_FOR, SESSION_FOR, Pass, Person
-from rosters.models import AuditEvent
+from rosters.models import AuditEvent, Sync
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -95,12 +95,8 @@ def _sent(link: Pass, secret: str) -> str:
 
 def person_of(request: HttpRequest) -> Person | None:
     """Who is let in by this browser's session, if anybody."""
-    now = timezone.now()
-    found = Pass.good(request.COOKIES.get(COOKIE, ""), Pass.Purpose.SESSION, now)
-    if found is None:
-        return None
-    found.person.seen(now)
-    return found.person
+    found = Pass.good(request.COOKIES.get(COOKIE, ""), Pass.Purpose.SESSION, timezone.now())
+    return found.person if found else None
 
 
 def for_people(
@@ -196,13 +192,19 @@ def _door(request: HttpRequest, *, status: int = 200, refused: bool = False, **c
     return answer
 
 
-def audit(action: str, person: Person, now: datetime, *, by: Staff | None = None, **after: Any) -> None:
-    """An audit row of what was done to a person, or by one (`by` None); never a name."""
+def audit(
+    action: str, person: Person, now: datetime, *, by: Staff | None = None, sync: Sync | None = None, **after: Any
+) -> None:
+    """An audit row of what was done to a person, or by one (`by` None), who was here then; never a name. Only deeds
+    write: a look must not wait for an import that has the only write lock of SQLite."""
+    if by is None:
+        Person.objects.filter(pk=person.pk).update(last_seen_at=now)
     AuditEvent.objects.create(
         at=now,
         by=by,
         action=action,
         district=person.district,
+        sync=sync,
         subject=f"person {person.pk}",
         after={"role": person.role, **after},
     )

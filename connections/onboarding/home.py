@@ -44,7 +44,9 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
     district = person.district
     connections = list(district.connections.order_by("pk"))
     syncs = list(
-        Sync.objects.filter(district=district, undoes=None).select_related("delivery").order_by("-received_at")[:SHOWN]
+        Sync.objects.filter(district=district, undoes=None)
+        .select_related("delivery", "upload")
+        .order_by("-received_at")[:SHOWN]
     )
     way = steps(district, connections, syncs, answers_for_it=person.answers_for_it)
     standing = _standing(district, connections, syncs)
@@ -123,7 +125,8 @@ def _sentence(district: District, connections: list[Connection], standing: Words
         since = f"Nothing was received since {_day(district, last)}" if last else "Nothing was received yet"
         return f"{since}, though a delivery was expected. Does your export still run?"
     if standing.sign == "plug":
-        return f"We cannot fetch your roster: {standing.next_step}"
+        step = "Whoever answers for your district sees under Connection what is wrong, step by step."
+        return f"We cannot fetch your roster. {step}"
     if standing.sign == "setup":
         return "We are getting ready together. The next step stands below."
     return f"{standing.word}. {standing.next_step}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from email.utils import parseaddr
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -51,7 +52,7 @@ def calendar(call: Call, now: datetime) -> str:
         f"STATUS:{'CANCELLED' if cancelled else 'CONFIRMED'}",
         f"SUMMARY:{_escaped('Call about the rosters of ' + call.district.name)}",
         f"DESCRIPTION:{_escaped(call.topic)}",
-        f"ORGANIZER:mailto:{call.staff.email or settings.DEFAULT_FROM_EMAIL}",
+        f"ORGANIZER:mailto:{call.staff.email or parseaddr(settings.DEFAULT_FROM_EMAIL)[1]}",
         f"ATTENDEE;ROLE=REQ-PARTICIPANT:mailto:{call.person.email}",
         "END:VEVENT",
         "END:VCALENDAR",

@@ -29,8 +29,6 @@ INVITED_FOR: Final = timedelta(days=14)
 ASKED_FOR: Final = timedelta(hours=1)
 #: How long a browser stays let in.
 SESSION_FOR: Final = timedelta(days=30)
-#: So often "last seen" is written down.
-SEEN_EVERY: Final = timedelta(minutes=10)
 #: The signs of a receipt's number: none that is taken for another when it is read out.
 _SIGNS: Final = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 
@@ -86,11 +84,6 @@ class Person(models.Model):
         self.passes.filter(revoked_at=None).update(revoked_at=now)
         self.refresh_from_db()
         return bool(ended)
-
-    def seen(self, now: datetime) -> None:
-        Person.objects.filter(Q(last_seen_at=None) | Q(last_seen_at__lt=now - SEEN_EVERY), pk=self.pk).update(
-            last_seen_at=now
-        )
 
 
 class Pass(models.Model):
@@ -316,3 +309,10 @@ class Call(models.Model):
 
     def __str__(self) -> str:
         return f"call {self.pk}"
+
+    @classmethod
+    def end_past(cls, district: District, now: datetime) -> None:
+        """What was booked and has begun was held, as far as anybody knows: it stands in the way of no other call."""
+        cls.objects.filter(district=district, status=cls.Status.BOOKED, starts_at__lte=now).update(
+            status=cls.Status.HELD
+        )

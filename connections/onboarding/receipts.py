@@ -17,6 +17,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_GET
 
 from connections.onboarding.entering import for_people
+from connections.onboarding.findings import sent, systems_of
 from connections.onboarding.models import Person, Upload
 from connections.onboarding.words import outcome, road, way_in
 from rosters import syncs
@@ -34,6 +35,7 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
     """The receipt; what htmx asks for again is its inner part, which asks no more once the sync has come to rest."""
     sync = _sync(person, key)
     upload = _upload(sync)
+    systems = systems_of(person.district)
     tables = sync.target_tables or (sync.base.tables if sync.base and sync.status == Sync.Status.UNCHANGED else {})
     context = {
         "sync": sync,
@@ -45,7 +47,9 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         "road": road(sync, taken_back=sync.undone_by.filter(status=Sync.Status.APPLIED).exists()),
         "running": sync.status in Sync.RUNNING,
         "rows": [(table, tables[table]["rows"]) for table in TABLES if table in tables],
-        "findings": [] if sync.status in Sync.RUNNING else list(sync.findings.all()[:FINDINGS_SHOWN]),
+        "findings": []
+        if sync.status in Sync.RUNNING
+        else [sent(each, sync.oneroster_version, systems) for each in sync.findings.all()[:FINDINGS_SHOWN]],
         "owner": person.district.owner,
     }
     template = "onboarding/_receipt.html" if "HX-Request" in request.headers else "onboarding/receipt.html"

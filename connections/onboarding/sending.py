@@ -29,10 +29,10 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from connections.onboarding.entering import for_people
+from connections.onboarding.entering import audit, for_people
 from connections.onboarding.models import Person, Upload
 from rosters import syncs, tasks
-from rosters.models import AuditEvent, Delivery
+from rosters.models import Delivery
 
 #: Bytes of the largest piece; it is held in memory until it is whole.
 PIECE: Final = 4 << 20
@@ -104,9 +104,7 @@ def _named(names: Sequence[str]) -> str:
         raise Refused("SEND-KIND")
     if len({name.lower() for name in names}) < len(names):
         raise Refused("SEND-NAMES")
-    if kinds == {".zip"}:
-        return names[0]
-    return f"{Path(names[0]).stem[:240]}.zip" if len(names) == 1 else f"{len(names)} CSV files.zip"
+    return names[0] if len(names) == 1 else f"{len(names)} CSV files.zip"
 
 
 def append(pk: int, offset: int, piece: bytes, now: datetime) -> Upload:
@@ -141,29 +139,35 @@ def here(upload: Upload) -> int:
 def keep(upload: Upload, now: datetime) -> Upload:
     """Make a delivery of an upload that is all here. The delivery, its sync, the task that prepares it and the receipt
     are one transaction; asked twice, it happens once."""
+    try:
+        upload = _kept(upload, now)
+    except OSError:
+        upload.refresh_from_db()
+        if upload.status != Upload.Status.KEPT:  # else another tab was faster, and has taken it off the disk
+            raise
+    _path(upload).unlink(missing_ok=True)
+    return upload
+
+
+def _kept(upload: Upload, now: datetime) -> Upload:
     with _as_one_file(upload) as path, transaction.atomic():
-        upload = Upload.objects.select_for_update().select_related("district", "person").get(pk=upload.pk)
+        upload = Upload.objects.select_for_update().select_related("district", "person__district").get(pk=upload.pk)
         if upload.status == Upload.Status.OPEN:
             sync = syncs.receive(upload.district, path, origin=Delivery.Origin.DISTRICT, name=upload.name, now=now)
             tasks.enqueue_prepare(sync)
             upload.keep(now, sync)
-            AuditEvent.objects.create(
-                at=now,
-                action="person.sent",
-                district=upload.district,
-                sync=sync,
-                subject=f"person {upload.person_id}",
-                after={"receipt": upload.number},
-            )
-    _path(upload).unlink(missing_ok=True)
+            audit("person.sent", upload.person, now, sync=sync, receipt=upload.number)
     return upload
 
 
 @contextmanager
 def _as_one_file(upload: Upload) -> Iterator[Path]:
-    """The zip as it came; loose files are packed into one."""
+    """A single file as it came; several are packed into one zip. Raises OSError where not all of it is on the disk: a
+    part of a loose file would look whole in there."""
     path = _path(upload)
-    if len(upload.files) == 1 and upload.files[0][0].lower().endswith(".zip"):
+    if path.stat().st_size != upload.size:
+        raise OSError("not all of it is here")
+    if len(upload.files) == 1:
         yield path
         return
     packed = path.with_name(f"{path.name}-{uuid.uuid4().hex}.zip")

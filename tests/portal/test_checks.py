@@ -90,6 +90,12 @@ def test_portal_w001_production_on_sqlite_is_worth_a_word(
     assert ids(checks.database(None)) == expected
 
 
+@pytest.mark.parametrize(("url", "expected"), [("https://x.org", []), ("http://localhost:8000", ["portal.W002"])])
+def test_portal_w002_links_in_mails_lead_to_the_portal(production: Settings, url: str, expected: list[str]) -> None:
+    production.PORTAL_URL = url
+    assert ids(checks.portal_url(None)) == expected
+
+
 def test_a_local_run_needs_nothing_set(settings: Settings) -> None:
     checks.refuse_to_open_if_wrong()
 

@@ -14,15 +14,6 @@ document.addEventListener("DOMContentLoaded", () => {
     result.replaceChildren(...parts);
     document.getElementById("verdict")?.focus();
   };
-  for (const kind of ["dragover", "dragenter"]) {
-    form.addEventListener(kind, (event) => { event.preventDefault(); form.classList.add("over"); });
-  }
-  form.addEventListener("dragleave", () => form.classList.remove("over"));
-  form.addEventListener("drop", (event) => {
-    event.preventDefault();
-    form.classList.remove("over");
-    if (event.dataTransfer.files.length) { field.files = event.dataTransfer.files; result.replaceChildren(); }
-  });
   field.addEventListener("change", () => result.replaceChildren());
   form.addEventListener("submit", (event) => {
     if (event.submitter && event.submitter !== button) { return; }  // the answer is a file

@@ -1,7 +1,7 @@
 // Times are told in the reader's zone: the pages learn it from this cookie.
 document.cookie = `zone=${encodeURIComponent(Intl.DateTimeFormat().resolvedOptions().timeZone)}; path=/; max-age=31536000; samesite=lax`;
 
-// A file dropped on the upload card is put into its field; the button then names it. Everything works without this.
+// The button names the file that was chosen or dropped, and a bar shows how far it is. Everything works without this.
 document.addEventListener("DOMContentLoaded", () => {
   for (const form of document.querySelectorAll("form.upload")) {
     const field = form.querySelector("input[type=file]");
@@ -12,15 +12,6 @@ document.addEventListener("DOMContentLoaded", () => {
       button.disabled = !field.files.length;
       button.textContent = field.files.length ? `Upload ${field.files[0].name}` : label;
     };
-    for (const kind of ["dragover", "dragenter"]) {
-      form.addEventListener(kind, (event) => { event.preventDefault(); form.classList.add("over"); });
-    }
-    form.addEventListener("dragleave", () => form.classList.remove("over"));
-    form.addEventListener("drop", (event) => {
-      event.preventDefault();
-      form.classList.remove("over");
-      if (event.dataTransfer.files.length) { field.files = event.dataTransfer.files; named(); }
-    });
     field.addEventListener("change", named);
     form.addEventListener("submit", (event) => {
       event.preventDefault();

@@ -11,16 +11,6 @@ document.addEventListener("DOMContentLoaded", () => {
   const smallest = Math.min(largest, 256 * 1024);
   for (const shown of form.querySelectorAll("[data-with-script]")) { shown.hidden = false; }
 
-  for (const kind of ["dragover", "dragenter"]) {
-    form.addEventListener(kind, (event) => { event.preventDefault(); form.classList.add("over"); });
-  }
-  form.addEventListener("dragleave", () => form.classList.remove("over"));
-  form.addEventListener("drop", (event) => {
-    event.preventDefault();
-    form.classList.remove("over");
-    if (event.dataTransfer.files.length) { field.files = event.dataTransfer.files; }
-  });
-
   class Over extends Error {}
 
   // Plain HTTP that is not of this machine has no hashes: then the bytes travel without one.

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from connections.models import Checkup, Connection
 from connections.onboarding.models import Person
+from connections.vendors import VENDORS
 from rosters.models import AuditEvent, District
 
 if TYPE_CHECKING:
@@ -114,6 +115,15 @@ def test_staff_put_it_into_service_not_the_district(dana: Person, come_in: ComeI
     assert client.post(f"/admin/connections/connection/{connection.pk}/start/").status_code == 302  # to the login
     connection.refresh_from_db()
     assert connection.state == "setup"
+
+
+def test_what_is_known_of_its_system_is_set_where_the_district_is_not_asked(dana: Person, come_in: ComeIn) -> None:
+    key, vendor = next((key, each) for key, each in VENDORS.items() if each.credentials_in == "body")
+    fields = {**API, "vendor": key, "auth": "oauth2", "token_url": "https://sis.example.org/token", "scope": ""}
+    assert come_in(dana).post(f"/district/connection/new/rest/?vendor={key}", fields).status_code == 302
+    connection = Connection.objects.get()
+    assert (connection.vendor, connection.credentials_in) == (key, "body")
+    assert connection.page_size == (vendor.page_size or 1000)
 
 
 def test_a_vendor_brings_its_words(dana: Person, come_in: ComeIn) -> None:

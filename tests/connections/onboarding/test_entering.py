@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 import time_machine
 from django.core import mail
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from connections.onboarding import entering
@@ -140,6 +142,15 @@ class TestASession:
         before = timezone.get_current_timezone_name()
         assert come_in(dana).get("/district/").status_code == 200
         assert timezone.get_current_timezone_name() == before
+
+    def test_looking_writes_nothing_so_that_no_import_makes_it_wait(self, dana: Person, come_in: ComeIn) -> None:
+        client = come_in(dana)
+        for page in ("", "check/", "send/", "sent/", "call/", "connection/", "templates/"):
+            with CaptureQueriesContext(connection) as caught:
+                assert client.get(f"/district/{page}").status_code == 200
+            assert {query["sql"].split()[0] for query in caught.captured_queries} <= {"SELECT"}, page
+        dana.refresh_from_db()
+        assert dana.last_seen_at is not None
 
     def test_staff_who_are_logged_in_are_nobody_here(self, alice: Staff) -> None:
         client = Client()

@@ -84,6 +84,38 @@ class TestInPieces:
         assert Sync.objects.get().status == "awaiting_review"
         assert upload.number in client.get(told["receipt"]).content.decode()
 
+    def test_a_part_of_it_is_not_taken_for_the_whole(self, sam: Person, come_in: ComeIn, folder: Path) -> None:
+        """The disk lost the end: a loose file that is cut off at the end of a line would look whole in the zip."""
+        client = come_in(sam)
+        put(client, announced(client, ("users.csv", 9), ("orgs.csv", 7))["next"], b"u\n1\n2\n3\n4"[:9])
+        upload = Upload.objects.get()
+        Upload.objects.update(received=16)
+        upload.refresh_from_db()
+        with pytest.raises(OSError, match="not all"):
+            sending.keep(upload, timezone.now())
+        assert not Delivery.objects.exists()
+
+    def test_of_two_tabs_that_bring_the_last_piece_both_get_the_receipt(
+        self, sam: Person, come_in: ComeIn, zipped: bytes
+    ) -> None:
+        client = come_in(sam)
+        at = announced(client, ("monday.zip", len(zipped)))["next"]
+        slower = Upload.objects.get()
+        assert put(client, at, zipped)[1]["receipt"]
+        assert sending.keep(slower, timezone.now()).number == Upload.objects.get().number
+        assert Delivery.objects.count() == 1
+
+    def test_one_csv_file_stays_what_it_is(self, sam: Person, come_in: ComeIn) -> None:
+        """As it is checked: a file that comes alone needs no manifest."""
+        client = come_in(sam)
+        content = b"sourcedId,status,dateLastModified,name,type,identifier,parentSourcedId\no-1,,,Cedar,district,,\n"
+        put(client, announced(client, ("orgs.csv", len(content)))["next"], content)
+        assert work_off() == 1
+        delivery = Delivery.objects.get()
+        assert (delivery.name, delivery.sha256) == ("orgs.csv", hashlib.sha256(content).hexdigest())
+        codes = set(Sync.objects.get().findings.values_list("code", flat=True))
+        assert "OR-CSV-009" not in codes
+
     def test_the_same_files_go_on_where_they_stopped_and_others_begin_anew(self, sam: Person, come_in: ComeIn) -> None:
         client, other_tab = come_in(sam), come_in(sam)
         put(client, announced(client, ("monday.zip", 1000))["next"], b"x" * 300)
