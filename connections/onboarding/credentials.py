@@ -50,9 +50,13 @@ class OwnForm(ConnectionForm):
                     setattr(self.instance, name, self.initial[name])
                 del self.fields[name]
         for name, words in {
+            "port": "22, unless your server listens elsewhere.",
             "username": "The account that you made for us.",
             "path": "Where the newest export lies: a folder, a file, or a pattern such as exports/*.zip.",
             "private_key": "Better: leave it empty, and we send you the public half of a key pair of ours.",
+            "vendor": "Its own words then stand at the fields of this page.",
+            "scope": "Only if your system names some, with blanks between them.",
+            "signature": "SHA-256, unless your system is an old one.",
         }.items():
             if name in self.fields:
                 self.fields[name].help_text = words

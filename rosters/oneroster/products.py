@@ -101,7 +101,9 @@ LITERACY = Product(
     ignored_roles=_IGNORED,
     roles_basis="inferred",
     extensions=("language",),
-    notes=("The audio language of a student has no column in OneRoster: a metadata column or a default is needed.",),
+    notes=(
+        "OneRoster has no column for a student's audio language: a metadata column or a default has to be agreed on.",
+    ),
 )
 
 MATH = Product(
@@ -125,7 +127,7 @@ MATH = Product(
     ignored_roles=_IGNORED,
     roles_basis="inferred",
     extensions=("language",),
-    notes=("Grades 9 to 12 have no counterpart: high school takes courses, so a decision per district is needed.",),
+    notes=("Math has no grades 9 to 12: high school students are placed by course, and how has to be agreed on.",),
 )
 
 PRODUCTS: Mapping[str, Product] = MappingProxyType({product.key: product for product in (LITERACY, MATH)})
