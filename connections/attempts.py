@@ -128,7 +128,7 @@ def _still_wanted(attempt: Attempt, now: datetime) -> bool:
     timetable = attempt.connection.timetable()
     if timetable is None:
         return True
-    today = fetching.local_date(attempt.connection.district, now)
+    today = attempt.connection.district.local_date(now)
     if attempt.why != Attempt.Why.NOW and any(today in each for each in timetable.blackouts):
         attempt.mark_called_off(now, "Its turn came on a day without runs.")
         return False
@@ -292,7 +292,7 @@ def _end_pauses(now: datetime) -> None:
     paused = Connection.objects.filter(state=Connection.State.PAUSED, paused_until__isnull=False)
     for connection in paused.filter(paused_until__lte=now.date() + timedelta(days=1)).select_related("district"):
         with _alone(connection):
-            today = fetching.local_date(connection.district, now)
+            today = connection.district.local_date(now)
             if connection.paused_until and connection.paused_until > today:
                 continue
             # Not from now on: the first run of that day may stand at midnight.

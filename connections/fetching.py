@@ -10,10 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
-from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.utils import timezone
@@ -115,10 +114,6 @@ def make_key_pair(connection: Connection) -> None:
     connection.save(update_fields=["sealed", "public_key"])
 
 
-def local_date(district: District, moment: datetime) -> date:
-    return moment.astimezone(ZoneInfo(district.time_zone)).date()
-
-
 # ----------------------------------------------------------------------------------------------------------------- SFTP
 
 
@@ -136,7 +131,7 @@ def _server(connection: Connection) -> sftp.Server:
 
 
 def _allowed(connection: Connection) -> Any:
-    return connection.allowed_networks(local_date(connection.district, timezone.now()))
+    return connection.allowed_networks(connection.district.local_date(timezone.now()))
 
 
 def _formats(connection: Connection) -> tuple[Literal["zip", "csv"], ...]:
@@ -413,7 +408,7 @@ def _fit(district: District, delivered: Delivered, product: str) -> Step:
     """Whether a delivery can be imported as it is, and has what one product needs."""
     started = time.perf_counter()
     options = CheckOptions(
-        today=local_date(district, timezone.now()),
+        today=district.local_date(timezone.now()),
         products=(product,) if product else (),
         mappings=district.mappings,
         overrides=district.rule_overrides,

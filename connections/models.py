@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Iterable
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any, Final
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -205,10 +204,7 @@ class Connection(models.Model):
 
     def on_its_clock(self, moment: datetime) -> datetime:
         """On the district's clock; in UTC where its zone is not known, so that its page opens all the same."""
-        try:
-            return moment.astimezone(ZoneInfo(self.district.time_zone))
-        except (ZoneInfoNotFoundError, ValueError, OSError):
-            return moment.astimezone(UTC)
+        return moment.astimezone(self.district.zone)
 
     def due_after(self, now: datetime) -> datetime | None:
         """When the next run after `now` starts, its place in `SPREAD` included."""

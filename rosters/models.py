@@ -107,7 +107,7 @@ class District(models.Model):
         """The clock of the district; UTC where its time zone is none."""
         try:
             return ZoneInfo(self.time_zone)
-        except (ZoneInfoNotFoundError, ValueError):
+        except (ZoneInfoNotFoundError, ValueError, OSError):
             return ZoneInfo("UTC")
 
     def local_date(self, moment: datetime) -> date:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import logging
 import time
-import zoneinfo
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -407,7 +406,7 @@ def look(district: District, path: Path, *, now: datetime | None = None) -> tupl
 def _options(district: District, now: datetime) -> CheckOptions:
     """What the district's settings ask of a check."""
     return CheckOptions(
-        today=now.astimezone(zoneinfo.ZoneInfo(district.time_zone)).date(),
+        today=district.local_date(now),
         products=tuple(district.products or ()),
         mappings=district.mappings,
         overrides=district.rule_overrides,

@@ -18,7 +18,6 @@ from rosters import making
 from rosters.models import District, Sync
 from rosters.tasks import enqueue_prepare
 from tests.browser.test_the_tour import faults_of, log_in, tab_to
-from tests.conftest import unavailable
 from tests.connections import sis, sshd
 from tests.queue import work_off
 
@@ -51,14 +50,11 @@ def tables() -> making.Tables:
 @pytest.fixture
 def server(tmp_path: Path, tables: making.Tables) -> Iterator[sshd.Sshd]:
     """The district's SFTP server: a roster lies there, and nobody's key is known yet."""
-    if not sshd.SSHD.exists():
-        unavailable("OpenSSH server (sshd)")
-    running = sshd.start(tmp_path / "sshd")
-    (running.home / "authorized_keys").write_text("")
-    (running.data / "1001-Cedar").mkdir()
-    making.write_zip(running.data / "1001-Cedar" / "monday.zip", tables)
-    yield running
-    running.stop()
+    with sshd.served(tmp_path) as running:
+        (running.home / "authorized_keys").write_text("")
+        (running.data / "1001-Cedar").mkdir()
+        making.write_zip(running.data / "1001-Cedar" / "monday.zip", tables)
+        yield running
 
 
 @pytest.fixture

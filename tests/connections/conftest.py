@@ -15,7 +15,6 @@ import pytest
 from django.utils import timezone
 
 from rosters import making
-from tests.conftest import unavailable
 from tests.connections import sshd
 
 if TYPE_CHECKING:  # Django is not ready yet when this is loaded
@@ -33,11 +32,8 @@ def tables() -> making.Tables:
 
 @pytest.fixture(scope="session")
 def district(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Sshd]:
-    if not sshd.SSHD.exists():
-        unavailable("OpenSSH server (sshd)")
-    running = sshd.start(tmp_path_factory.mktemp("district") / "sshd")
-    yield running
-    running.stop()
+    with sshd.served(tmp_path_factory.mktemp("district")) as running:
+        yield running
 
 
 @pytest.fixture

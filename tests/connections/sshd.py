@@ -7,12 +7,15 @@ import os
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
 from connections.sftp import Server, new_key_pair
+from tests.conftest import unavailable
 
 SSHD = Path("/usr/sbin/sshd")
 LOOPBACK = (ip_network("127.0.0.0/8"),)
@@ -81,6 +84,16 @@ class Sshd:
     def stop(self) -> None:
         self.process.terminate()
         self.process.wait(10)
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[Sshd]:
+    """A running one; where the machine has no OpenSSH server, the test says so."""
+    if not SSHD.exists():
+        unavailable("OpenSSH server (sshd)")
+    running = start(folder / "sshd")
+    yield running
+    running.stop()
 
 
 def start(home: Path, *, host_key: tuple[str, ...] = ("ed25519",), more: str = "") -> Sshd:

@@ -19,7 +19,6 @@ from connections import attempts, fetching
 from connections.models import Allowance, Attempt, Connection
 from rosters import making
 from rosters.models import AuditEvent, Delivery, Sync
-from tests.conftest import unavailable
 from tests.connections import sshd
 from tests.connections.proxy import Proxy
 from tests.journeys.trip import Trip
@@ -34,11 +33,8 @@ SIZE, SLOW = 3 << 20, 300 << 10
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[sshd.Sshd]:
-    if not sshd.SSHD.exists():
-        unavailable("OpenSSH server (sshd)")
-    running = sshd.start(tmp_path_factory.mktemp("district") / "sshd")
-    yield running
-    running.stop()
+    with sshd.served(tmp_path_factory.mktemp("district")) as running:
+        yield running
 
 
 @pytest.fixture
