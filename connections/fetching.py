@@ -21,12 +21,12 @@ from connections import rest, sftp
 from connections.exceptions import FetchError
 from connections.launching import fit_name
 from connections.models import Connection
-from connections.sealing import SealBroken
 from connections.steps import Step
 from rosters import reading, validating
 from rosters.frames import CheckOptions, Delivered
 from rosters.models import Delivery, District, Sync
 from rosters.oneroster.products import PRODUCTS
+from rosters.sealing import SealBroken
 
 #: A delta pull asks for what changed since this long before the last pull: clocks differ, and long exports overlap.
 OVERLAP: Final = timedelta(days=1)

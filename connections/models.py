@@ -21,8 +21,8 @@ from django.utils import timezone
 
 from connections.addresses import Network, never
 from connections.schedules import Schedule, first_due, next_due
-from connections.sealing import is_current, seal, unseal
 from rosters.models import District, Sync
+from rosters.sealing import is_current, seal, unseal
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff

@@ -11,6 +11,7 @@ from connections import attempts
 from connections.models import Attempt, Checkup
 from connections.onboarding import sending
 from rosters import tasks
+from rosters.api import usage
 
 
 def pull(*, attempt_id: int) -> None:
@@ -30,6 +31,7 @@ def minute() -> None:
     for attempt_id in attempts.minute():
         async_task("connections.tasks.pull", attempt_id=attempt_id)
     sending.sweep()
+    usage.write_down()
 
 
 def enqueue_pull(attempt: Attempt) -> None:

@@ -41,6 +41,7 @@ INSTALLED_APPS = [
     "rest_framework",
     "csp",
     "rosters.apps.RostersConfig",
+    "rosters.api.apps.ApiConfig",
     "connections.apps.ConnectionsConfig",
     "connections.onboarding.apps.OnboardingConfig",
 ]
@@ -199,7 +200,7 @@ REST_FRAMEWORK = {
 
 #: Where people reach the portal, for links in mails; without a slash at its end.
 PORTAL_URL = env.str("PORTAL_URL", default=f"http://localhost:{PORT}").rstrip("/")
-#: Encrypts what is secret at rest: connections' credentials (`connections.sealing`). URL-safe base64 of 32 bytes.
+#: Encrypts what is secret at rest: connections' credentials (`rosters.sealing`). URL-safe base64 of 32 bytes.
 PORTAL_ENCRYPTION_KEY = env.str("PORTAL_ENCRYPTION_KEY", default="") or (
     "" if PORTAL_PRODUCTION else local_secret(PORTAL_DATA_DIR, "encryption-key")
 )

@@ -15,8 +15,8 @@ from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from connections.models import Allowance, Attempt, Connection
-from connections.sealing import SealBroken, seal, unseal
 from rosters.models import District
+from rosters.sealing import SealBroken, seal, unseal
 
 if TYPE_CHECKING:
     from pytest_django import Settings
@@ -74,7 +74,7 @@ class TestSecrets:
         old, settings.PORTAL_ENCRYPTION_KEY = settings.PORTAL_ENCRYPTION_KEY, _key()
         settings.PORTAL_FORMER_ENCRYPTION_KEYS = [old]
         call_command("rotate_encryption_key")
-        assert "1 connection" in capsys.readouterr().out
+        assert "1 set of secrets" in capsys.readouterr().out
         settings.PORTAL_FORMER_ENCRYPTION_KEYS = []
         assert Connection.objects.get(pk=sftp.pk).secret("password") == "correct horse"
 

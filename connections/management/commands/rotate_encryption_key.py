@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
 from connections.models import Connection
-from connections.sealing import SealBroken
+from rosters.api.models import ClientSecret
+from rosters.sealing import SealBroken
 
 
 class Command(BaseCommand):
@@ -22,11 +24,16 @@ class Command(BaseCommand):
         done = 0
         try:
             with transaction.atomic():
-                for connection in Connection.objects.select_for_update().order_by("pk"):
-                    if connection.seal_anew():
-                        connection.save(update_fields=["sealed"])
+                for owner in self.owners():
+                    if owner.seal_anew():
+                        owner.save(update_fields=["sealed"])
                         done += 1
         except SealBroken as broken:
-            self.stderr.write(f"{connection.uid}: {broken} Nothing was changed.")
+            self.stderr.write(f"{owner.uid}: {broken} Nothing was changed.")
             sys.exit(1)
-        self.stdout.write(f"Sealed the secrets of {done} connection{'s' if done != 1 else ''} anew.")
+        self.stdout.write(f"Sealed {done} set{'s' if done != 1 else ''} of secrets anew.")
+
+    def owners(self) -> Iterator[Connection | ClientSecret]:
+        """Whatever has secrets that can be opened."""
+        yield from Connection.objects.select_for_update().order_by("pk")
+        yield from ClientSecret.objects.select_for_update().exclude(sealed="").order_by("pk")
