@@ -21,7 +21,8 @@ class Vendor:
     `auth`: the kinds that it knows, the usual one first; empty where unknown. In `url` and `token_url` <words> stand
     for what differs between districts; the `example`s are invented. `page_size`: how many records to ask for at a time.
     `help`: where the district finds what the form asks for. `quirks`: what staff should know; `columns`: what of it
-    explains findings in the district's files, by column ("users.email") or table ("users").
+    explains findings in the district's files, by column ("users.email") or table ("users"). `marks`: beginnings of
+    columns that only its files have, in lower case.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Vendor:
     help: str = ""
     quirks: tuple[str, ...] = ()
     columns: Mapping[str, str] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
 
 
 _CLASSLINK_HABITS: Final = (
@@ -139,6 +141,7 @@ VENDORS: Final[dict[str, Vendor]] = {
             "The vendor wants one whole pull a week, and what changed every night.",
         ),
         columns={"users.role": "In OneRoster 1.1, a person with two roles is two users."},
+        marks=("metadata.ic.",),
     ),
     "skyward_sms": Vendor(
         "Skyward SMS 2.0",

@@ -116,6 +116,9 @@ ACTION_WORDS: dict[str, str] = {
     "call.booked": "a person of the district booked a call",
     "call.moved": "a person of the district moved a call",
     "call.cancelled": "a person of the district cancelled a call",
+    "call.moved_for": "moved the call with the district",
+    "call.cancelled_for": "cancelled the call with the district",
+    "call.recorded": "wrote down what came of a call",
     "staff.permissions": "changed what a member of staff may do",
     "group.permissions": "changed what a group may do",
 }

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
+from django.contrib import messages
 from django.db import IntegrityError, transaction
-from django.db.models import F
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
@@ -21,10 +21,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from connections.onboarding import invitations
+from connections.onboarding.brief import as_text, brief
 from connections.onboarding.entering import audit, for_people
 from connections.onboarding.models import Availability, Call, Person
 from connections.onboarding.slots import free_slots
 from rosters.models import District
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
 
 #: Nobody is called sooner than this after the booking.
 LEAD: Final = timedelta(hours=24)
@@ -34,11 +38,6 @@ AHEAD: Final = timedelta(weeks=3)
 
 class SlotTaken(Exception):
     """The slot is not free, or not any more; or the call is not there any more. Show the page anew."""
-
-
-def call_of(district: District) -> Call | None:
-    """The district's latest call that is booked or was held."""
-    return district.calls.exclude(status=Call.Status.CANCELLED).select_related("staff").first()
 
 
 def availability_for(district: District) -> Availability | None:
@@ -84,12 +83,9 @@ def _booked(person: Person, start: datetime, now: datetime, phone: str, topic: s
         )
         audit("call.booked", person, now, call=call.pk)
         return call
-    still = Call.objects.filter(pk=call.pk, status=Call.Status.BOOKED)
-    changed = still.update(starts_at=start, ends_at=end, phone=phone, topic=topic, sequence=F("sequence") + 1)
-    if not changed:
+    if not call.move(start, end, phone=phone, topic=topic):
         raise SlotTaken
     audit("call.moved", person, now, call=call.pk)
-    call.refresh_from_db()
     return call
 
 
@@ -97,20 +93,52 @@ def cancel(person: Person, now: datetime) -> bool:
     """Cancel the call that comes; False if there is none."""
     with transaction.atomic():
         call = _coming(person.district, now)
-        if call is None:
-            return False
-        still = Call.objects.filter(pk=call.pk, status=Call.Status.BOOKED)
-        if not still.update(status=Call.Status.CANCELLED, sequence=F("sequence") + 1):
+        if call is None or not call.cancel():
             return False
         audit("call.cancelled", person, now, call=call.pk)
-    call.refresh_from_db()
     _tell(call, now)
+    return True
+
+
+def move_for(call: Call, start: datetime, now: datetime, *, by: Staff) -> None:
+    """Staff has a booked call at another free time. Raises SlotTaken."""
+
+    def moved() -> Call:
+        hours = _locked(call.district, call)
+        if hours is None or start not in free(hours, now, beside=call):
+            raise SlotTaken
+        if not call.move(start, start + timedelta(minutes=hours.minutes)):
+            raise SlotTaken
+        audit("call.moved_for", call.person, now, by=by, call=call.pk)
+        return call
+
+    _tell(_alone(moved), now)
+
+
+def cancel_for(call: Call, now: datetime, *, by: Staff) -> bool:
+    """Staff calls off a booked call; False if it is not booked any more."""
+    with transaction.atomic():
+        if not call.cancel():
+            return False
+        audit("call.cancelled_for", call.person, now, by=by, call=call.pk)
+    _tell(call, now)
+    return True
+
+
+def record(call: Call, now: datetime, outcome: dict[str, Any], *, by: Staff, missed: bool) -> bool:
+    """Staff writes down what came of a call: notes, decisions, launch_on, schedule_words. False if it was cancelled."""
+    with transaction.atomic():
+        if not call.record(now, by, outcome, missed=missed):
+            return False
+        said = sorted(name for name, value in outcome.items() if value)
+        audit("call.recorded", call.person, now, by=by, call=call.pk, missed=missed, said=said)
     return True
 
 
 def _tell(call: Call, now: datetime) -> None:
     hours = _hours_of(call.district, call)
-    invitations.tell(call, now, hours.hours().zone if hours else call.district.zone)
+    known = "" if call.status == Call.Status.CANCELLED else as_text(brief(call.district, now))
+    invitations.tell(call, now, hours.hours().zone if hours else call.district.zone, brief=known)
 
 
 def _alone(work: Callable[[], Call]) -> Call:
@@ -155,30 +183,43 @@ def page(request: HttpRequest, person: Person) -> HttpResponse:
     form = CallForm(request.POST or None, initial=_known(_coming(person.district, now)))
     if request.method == "POST" and form.is_valid():
         chosen = form.cleaned_data
+        moved = _coming(person.district, now) is not None
         try:
-            book(person, chosen["slot"].astimezone(UTC), now, phone=chosen["phone"], topic=chosen["topic"])
+            booked = book(person, chosen["slot"].astimezone(UTC), now, phone=chosen["phone"], topic=chosen["topic"])
         except SlotTaken:
             form.add_error("slot", "This time is not free any more. Choose another one; nothing was changed.")
         else:
+            messages.success(request, _said("moved to" if moved else "booked for", booked))
             return HttpResponseRedirect(reverse("onboarding:call"))
     call = _coming(person.district, now)
     hours = _hours_of(person.district, call)
-    context = {"form": form, "call": call, "hours": hours, "days": _days(person.district, hours, call, now)}
+    context = {"form": form, "call": call, "hours": hours, "days": days(person.district, hours, call, now)}
     return render(request, "onboarding/call.html", context, status=422 if form.errors else 200)
 
 
 @require_POST
 @for_people
 def cancel_call(request: HttpRequest, person: Person) -> HttpResponse:
-    cancel(person, timezone.now())
+    if cancel(person, timezone.now()):
+        messages.success(request, "The call is cancelled; you and we have a mail that takes it out of the calendar.")
+    else:
+        messages.info(request, "There was no call to cancel.")
     return HttpResponseRedirect(reverse("onboarding:call"))
+
+
+def _said(what: str, call: Call) -> str:
+    when = call.starts_at.astimezone(call.district.zone)
+    day = f"{when:%A}, {when.day} {when:%B}, {when:%-I:%M %p %Z}"
+    return (
+        f"The call is {what} {day}. You and we have a mail with it for the calendar. It can be moved or cancelled here."
+    )
 
 
 def _known(call: Call | None) -> dict[str, str]:
     return {"phone": call.phone, "topic": call.topic} if call else {}
 
 
-def _days(
+def days(
     district: District, hours: Availability | None, call: Call | None, now: datetime
 ) -> list[tuple[date, list[dict[str, Any]]]]:
     """The free slots by the district's days; each with its value, by the district's clock and by that of our staff."""

@@ -13,9 +13,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from connections.models import Connection, latest_attempts
-from connections.onboarding.calls import call_of
 from connections.onboarding.entering import for_people
-from connections.onboarding.models import Person
+from connections.onboarding.models import Call, Person
 from connections.onboarding.receipts import key_of
 from connections.onboarding.words import outcome
 from connections.schedules import sentence
@@ -61,6 +60,7 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
             "rows": [{"sync": sync, "key": key_of(sync), "words": outcome(sync)} for sync in syncs],
             "expected": _expected(connections),
             "owner": district.owner,
+            "agreed": agreed(district),
         },
     )
 
@@ -72,7 +72,7 @@ def steps(
     fine = any(sync.delivery and not sync.errors and sync.status not in Sync.RUNNING for sync in syncs)
     arrives = any(one.state == Connection.State.ACTIVE for one in connections)
     live = district.version > 0
-    call = call_of(district)
+    call = Call.latest_of(district)
     talked = live or (call is not None and call.ends_at < timezone.now())
     ways = reverse("onboarding:ways") if answers_for_it else ""
     first = [
@@ -103,7 +103,24 @@ def steps(
             "district" if ways else "staff",
             ways,
         ),
+        *_launch(district, live),
     ]
+
+
+def _launch(district: District, live: bool) -> list[Step]:
+    """The day on which the products open, if one was agreed."""
+    call = agreed(district)
+    if call is None or call.launch_on is None:
+        return []
+    day = f"{call.launch_on:%A}, {call.launch_on.day} {call.launch_on:%B %Y}"
+    done = live and call.launch_on <= district.local_date(timezone.now())
+    return [Step(f"Launch on {day}.", done, f"We launch on {day}.", "staff")]
+
+
+def agreed(district: District) -> Call | None:
+    """The latest call of which somebody wrote down what was agreed for the district to see."""
+    held = Call.objects.filter(district=district, status=Call.Status.HELD, outcome_at__isnull=False)
+    return held.exclude(decisions="", schedule_words="", launch_on=None).first()
 
 
 def _standing(district: District, connections: list[Connection], syncs: list[Sync]) -> Words:

@@ -17,8 +17,9 @@ from connections.onboarding.models import Call
 _FOLD: Final = 75
 
 
-def tell(call: Call, now: datetime, zone: ZoneInfo) -> None:
-    """Mail both sides what became of the call; `zone` is that of our staff. A mail that fails undoes no booking."""
+def tell(call: Call, now: datetime, zone: ZoneInfo, *, brief: str = "") -> None:
+    """Mail both sides what became of the call; `zone` is that of our staff, who also get the `brief`. A mail that fails
+    undoes no booking."""
     file = calendar(call, now)
     method = "CANCEL" if call.status == Call.Status.CANCELLED else "REQUEST"
     subject = f"{'Cancelled: ' if method == 'CANCEL' else ''}Call about the rosters of {call.district.name}"
@@ -29,8 +30,11 @@ def tell(call: Call, now: datetime, zone: ZoneInfo) -> None:
         "theirs": call.starts_at.astimezone(call.district.zone),
         "ours": call.starts_at.astimezone(zone),
     }
-    for address in filter(None, (call.person.email, call.staff.email)):
-        message = EmailMultiAlternatives(subject, render_to_string("emails/call.txt", context), None, [address])
+    for address, more in ((call.person.email, ""), (call.staff.email, brief)):
+        if not address:
+            continue
+        text = render_to_string("emails/call.txt", {**context, "brief": more})
+        message = EmailMultiAlternatives(subject, text, None, [address])
         message.attach_alternative(file, f"text/calendar; method={method}")
         message.send(fail_silently=True)
 
@@ -52,12 +56,22 @@ def calendar(call: Call, now: datetime) -> str:
         f"STATUS:{'CANCELLED' if cancelled else 'CONFIRMED'}",
         f"SUMMARY:{_escaped('Call about the rosters of ' + call.district.name)}",
         f"DESCRIPTION:{_escaped(call.topic)}",
-        f"ORGANIZER:mailto:{call.staff.email or parseaddr(settings.DEFAULT_FROM_EMAIL)[1]}",
-        f"ATTENDEE;ROLE=REQ-PARTICIPANT:mailto:{call.person.email}",
+        f"ORGANIZER;CN={_quoted(call.staff.get_full_name() or call.staff.get_username())}:mailto:{_organizer(call)}",
+        f"ATTENDEE;CN={_quoted(call.person.name)};ROLE=REQ-PARTICIPANT;PARTSTAT=NEEDS-ACTION;RSVP=TRUE"
+        f":mailto:{call.person.email}",
         "END:VEVENT",
         "END:VCALENDAR",
     ]
     return "".join(_folded(line) + "\r\n" for line in lines)
+
+
+def _organizer(call: Call) -> str:
+    return call.staff.email or parseaddr(settings.DEFAULT_FROM_EMAIL)[1]
+
+
+def _quoted(name: str) -> str:
+    """A parameter's value, RFC 5545, 3.2: in quotes, without quotes and control signs of its own."""
+    return '"' + "".join(sign for sign in name if sign.isprintable() and sign != '"') + '"'
 
 
 def _stamp(moment: datetime) -> str:

@@ -276,6 +276,7 @@ class Call(models.Model):
         BOOKED = "booked", "booked"
         CANCELLED = "cancelled", "cancelled"
         HELD = "held", "held"
+        MISSED = "missed", "nobody came"
 
     district = models.ForeignKey(District, on_delete=models.CASCADE, related_name="calls")
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="calls")
@@ -288,10 +289,15 @@ class Call(models.Model):
     phone = models.CharField(max_length=40, blank=True)
     topic = models.CharField("what you would like to talk about", max_length=500, blank=True)
     booked_at = models.DateTimeField(default=timezone.now, editable=False)
-    notes = models.TextField(blank=True)
-    decisions = models.TextField(blank=True)
-    launch_on = models.DateField(null=True, blank=True)
-    schedule_words = models.CharField("agreed schedule", max_length=300, blank=True)
+    notes = models.TextField("our notes", blank=True, help_text="For us alone: the district never sees them.")
+    decisions = models.TextField("what was decided", blank=True, help_text="The district sees this on its home page.")
+    launch_on = models.DateField("launch", null=True, blank=True, help_text="The district sees this on its home page.")
+    schedule_words = models.CharField(
+        "agreed schedule",
+        max_length=300,
+        blank=True,
+        help_text="In words, such as “every school day at 2:00 AM”. The district sees this on its home page.",
+    )
     outcome_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.SET_NULL, related_name="+"
     )
@@ -309,6 +315,48 @@ class Call(models.Model):
 
     def __str__(self) -> str:
         return f"call {self.pk}"
+
+    @property
+    def wants_outcome(self) -> bool:
+        """It is over, and nobody has said what came of it."""
+        return self.status != self.Status.CANCELLED and self.outcome_at is None and self.ends_at <= timezone.now()
+
+    @classmethod
+    def latest_of(cls, district: District) -> Call | None:
+        """The district's latest call that is booked or was held."""
+        counts = cls.objects.filter(district=district).exclude(status__in=[cls.Status.CANCELLED, cls.Status.MISSED])
+        return counts.select_related("staff").first()
+
+    @classmethod
+    def without_outcome(cls, now: datetime) -> models.QuerySet[Call]:
+        """Those that are over and of which nobody has said what came of them."""
+        return cls.objects.exclude(status=cls.Status.CANCELLED).filter(ends_at__lte=now, outcome_at=None)
+
+    def move(self, start: datetime, end: datetime, **values: str) -> bool:
+        """Have it at another time; False if it is not booked any more. The caller holds the hours."""
+        changed = Call.objects.filter(pk=self.pk, status=self.Status.BOOKED).update(
+            starts_at=start, ends_at=end, sequence=F("sequence") + 1, **values
+        )
+        self.refresh_from_db()
+        return bool(changed)
+
+    def cancel(self) -> bool:
+        """Call it off; False if it is not booked any more."""
+        changed = Call.objects.filter(pk=self.pk, status=self.Status.BOOKED).update(
+            status=self.Status.CANCELLED, sequence=F("sequence") + 1
+        )
+        self.refresh_from_db()
+        return bool(changed)
+
+    def record(self, now: datetime, by: Staff, outcome: dict[str, Any], *, missed: bool = False) -> bool:
+        """Write down what came of it; False if it was cancelled. May be done again: the last word counts."""
+        changed = (
+            Call.objects.filter(pk=self.pk)
+            .exclude(status=self.Status.CANCELLED)
+            .update(status=self.Status.MISSED if missed else self.Status.HELD, outcome_by=by, outcome_at=now, **outcome)
+        )
+        self.refresh_from_db()
+        return bool(changed)
 
     @classmethod
     def end_past(cls, district: District, now: datetime) -> None:

@@ -17,7 +17,7 @@ from django.utils.cache import add_never_cache_headers
 from django.views.decorators.http import require_POST
 
 from connections.onboarding import entering
-from connections.onboarding.models import Availability, Person
+from connections.onboarding.models import Person
 from rosters.admin.audit import ReadOnly
 from rosters.models import District
 from rosters.staff import acting
@@ -114,31 +114,6 @@ class PersonAdmin(ReadOnly):
         if not request.user.has_perm("onboarding.change_person"):
             raise PermissionDenied
         return get_object_or_404(Person.objects.select_related("district"), pk=pk)
-
-
-@admin.register(Availability)
-class AvailabilityAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
-    """When one takes calls oneself: everybody who may see hours sees all of them, and changes only their own."""
-
-    list_display = ("staff", "time_zone", "minutes", "buffer")
-    list_select_related = ("staff",)
-    fields = ("time_zone", "weekly", "exceptions", "minutes", "buffer")
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        has_some = Availability.objects.filter(staff=request.user.pk).exists()
-        return super().has_add_permission(request) and not has_some
-
-    def has_change_permission(self, request: HttpRequest, obj: Availability | None = None) -> bool:
-        own = obj is None or obj.staff_id == request.user.pk
-        return super().has_change_permission(request, obj) and own
-
-    def has_delete_permission(self, request: HttpRequest, obj: Availability | None = None) -> bool:
-        return False
-
-    def save_model(self, request: HttpRequest, obj: Availability, form: Any, change: bool) -> None:
-        if not change:
-            obj.staff = acting(request)
-        super().save_model(request, obj, form, change)
 
 
 def _back(person: Person) -> HttpResponseRedirect:
