@@ -12,6 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from connections.models import Checkup, Connection, latest_attempts
+from connections.onboarding.models import Call
 from connections.words import connection_words, setup_step
 from rosters.admin.districts import UP_TO_DATE, latest_syncs, receiving
 from rosters.models import District, Sync
@@ -23,6 +24,7 @@ WAITING_SHOWN = 25
 SILENT_AFTER = timedelta(days=3)
 TREND_DAYS = 30
 DOTS_SHOWN = 40
+CALLS_SHOWN = 5
 WAITS = (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)
 STUCK = (Sync.Status.REJECTED, Sync.Status.FAILED)
 
@@ -74,6 +76,7 @@ def desk(request: HttpRequest, now: datetime) -> dict[str, Any]:
         "silent": _silent(districts, now),
         "today": _today(syncs, midnight),
         **_ways_in(request, districts, now, midnight),
+        **_calls(request, districts, now),
         "trend": _trend(syncs, midnight),
         "outcomes": [(css, word) for css, word, _ in OUTCOMES],
         "districts_in_all": districts.count(),
@@ -193,6 +196,16 @@ def _ways_in(request: HttpRequest, districts: Any, now: datetime, midnight: date
         "rings": [{"x": _minutes(each.next_due_at) / 2, "connection": each} for each in rings if each.next_due_at],
         "runs_to_come": due.count(),
     }
+
+
+def _calls(request: HttpRequest, districts: Any, now: datetime) -> dict[str, Any]:
+    """The calls to come, and how many are over of which nobody has said what came of them."""
+    if not request.user.has_perm("onboarding.view_call"):
+        return {}
+    calls = Call.objects.filter(district__in=districts.values("pk")).select_related("district", "person", "staff")
+    coming = calls.filter(status=Call.Status.BOOKED, ends_at__gt=now).order_by("starts_at")
+    untold = Call.without_outcome(now).filter(district__in=districts.values("pk"))
+    return {"calls": list(coming[:CALLS_SHOWN]), "calls_untold": untold.count()}
 
 
 def _minutes(moment: datetime) -> int:

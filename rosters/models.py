@@ -236,6 +236,7 @@ class Sync(models.Model):
     oneroster_version = models.CharField(max_length=10, blank=True, default="")
     modes = models.JSONField(default=dict, help_text="Table to bulk or delta; absent tables are left out.")
     headers = models.JSONField(default=dict, help_text="Table to its header row.")
+    file_rows = models.JSONField(default=dict, help_text="Table to how many rows its file has, also those not used.")
     last_modified = models.CharField(
         max_length=40, blank=True, default="", help_text="The newest dateLastModified of the delivery, as it came."
     )

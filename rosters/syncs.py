@@ -229,6 +229,7 @@ def _prepare_delivery(work: _Work) -> None:
             if sync.additions_only
             else "The same file as the one that is live, byte for byte.",
             left_out=made.left_out,
+            file_rows=made.file_rows,
             seconds=work.seconds,
             **_base_facts(district),
         )
@@ -339,6 +340,7 @@ def _finish_unchanged(work: _Work, delivered: Delivered) -> None:
         "oneroster_version": delivered.version,
         "modes": {name: table.mode for name, table in delivered.tables.items()},
         "headers": {name: list(table.header) for name, table in delivered.tables.items()},
+        "file_rows": _file_rows(delivered),
         "errors": made.errors if made else 0,
         "warnings": made.warnings if made else 0,
     }
@@ -429,10 +431,15 @@ def _delivery_facts(delivered: Delivered, checked: Checked) -> dict[str, Any]:
         "oneroster_version": delivered.version,
         "modes": {name: table.mode for name, table in tables.items()},
         "headers": {name: list(table.header) for name, table in tables.items()},
+        "file_rows": _file_rows(delivered),
         "errors": checked.findings.count("fatal", "error"),
         "warnings": checked.findings.count("warning"),
         "quarantined": sum(len(t.quarantined) + t.nameless for t in checked.tables.values()),
     }
+
+
+def _file_rows(delivered: Delivered) -> dict[str, int]:
+    return {name: len(table.frame) + len(table.unread) for name, table in delivered.tables.items()}
 
 
 def _finish_preparing(

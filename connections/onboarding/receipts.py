@@ -22,7 +22,6 @@ from connections.onboarding.models import Person, Upload
 from connections.onboarding.words import outcome, road, way_in
 from rosters import syncs
 from rosters.models import Sync
-from rosters.oneroster.normal import TABLES
 
 A_PAGE: Final = 20
 FINDINGS_SHOWN: Final = 200
@@ -32,11 +31,11 @@ _MOMENT: Final = "%Y%m%dT%H%M%S%f"
 @require_GET
 @for_people
 def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
-    """The receipt; what htmx asks for again is its inner part, which asks no more once the sync has come to rest."""
+    """The receipt; what htmx asks for again is its inner part, which asks less often
+    while somebody looks it over, and no more once it has come to rest."""
     sync = _sync(person, key)
     upload = _upload(sync)
     systems = systems_of(person.district)
-    tables = sync.target_tables or (sync.base.tables if sync.base and sync.status == Sync.Status.UNCHANGED else {})
     context = {
         "sync": sync,
         "key": key,
@@ -46,7 +45,8 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         "words": outcome(sync),
         "road": road(sync, taken_back=sync.undone_by.filter(status=Sync.Status.APPLIED).exists()),
         "running": sync.status in Sync.RUNNING,
-        "rows": [(table, tables[table]["rows"]) for table in TABLES if table in tables],
+        "looked_over": sync.status in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW),
+        "rows": [(f"{table}.csv", rows) for table, rows in sync.file_rows.items()],
         "findings": []
         if sync.status in Sync.RUNNING
         else [sent(each, sync.oneroster_version, systems) for each in sync.findings.all()[:FINDINGS_SHOWN]],

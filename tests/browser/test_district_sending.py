@@ -141,7 +141,7 @@ def test_every_page_of_sending_fits_and_has_no_accessibility_fault(
         page.wait_for_url("**/district/sent/*/")
         faults += faults_of(page, width, complaints)
         work_off()
-        page.wait_for_selector("#receipt:not([hx-get])")
+        page.wait_for_selector("#receipt:not([hx-trigger='every 2s'])")
         faults += faults_of(page, width, complaints)
     page.goto(f"{live_server.url}/district/sent/")
     faults += faults_of(page, width, complaints)

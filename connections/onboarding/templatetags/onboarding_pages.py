@@ -25,5 +25,6 @@ def people_of(context: dict[str, Any], district: District) -> dict[str, Any]:
         "may_see": may_see,
         "may_add": user.has_perm("onboarding.add_person"),
         "may_change": user.has_perm("onboarding.change_person"),
+        "calls": district.calls.select_related("person", "staff")[:3] if user.has_perm("onboarding.view_call") else [],
         "csrf_token": context.get("csrf_token"),
     }

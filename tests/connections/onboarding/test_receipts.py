@@ -58,7 +58,7 @@ class TestAReceipt:
         page = told(come_in(dana), at)  # a colleague sees it too
         assert "Waits for somebody at our end" in page
         assert "every 2s" not in page
-        assert "People" in page
+        assert "users.csv" in page and "every 5s" in page
         sync = Sync.objects.get()
         syncs.approve(sync, by=alice, plan_digest=sync.plan_digest)
         assert "Going live." in told(client, at)
