@@ -179,7 +179,6 @@ class CallAdmin(ReadOnly):
             "title": f"Call with {call.district}",
             "call": call,
             "words": call_words(call),
-            "theirs": call.starts_at.astimezone(call.district.zone),
             "topics": brief(call.district, now),
             "form": form or OutcomeForm(instance=call),
             "booked": booked,

@@ -269,6 +269,8 @@ def test_staff_see_who_is_called_when_by_both_clocks(booked: Call, vera: Staff) 
     assert "Cedar Grove" in listed and "Booked" in listed and " C" in listed
     page = client.get(f"{CALLS}{booked.pk}/change/").content.decode()
     assert "555 0100" in page and "Where to begin" in page and "What we know" in page
+    theirs = booked.starts_at.astimezone(booked.district.zone)
+    assert f"{theirs:%A}, {theirs:%-I:%M %p %Z} at the district" in page
     assert "Cancel the call" not in page, "a viewer only looks"
     for deed in ("outcome", "move", "cancel"):
         assert client.post(f"{CALLS}{booked.pk}/{deed}/").status_code == 403
