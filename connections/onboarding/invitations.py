@@ -4,17 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from email.utils import parseaddr
-from typing import Final
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
+from icalendar import Calendar, Event, vCalAddress
 
 from connections.onboarding.models import Call
-
-#: Octets of a line before it is folded, RFC 5545, 3.1.
-_FOLD: Final = 75
 
 
 def tell(call: Call, now: datetime, zone: ZoneInfo, *, brief: str = "") -> None:
@@ -42,57 +39,34 @@ def tell(call: Call, now: datetime, zone: ZoneInfo, *, brief: str = "") -> None:
 def calendar(call: Call, now: datetime) -> str:
     """The calendar file: CRLF at each end of a line, lines folded, times in UTC."""
     cancelled = call.status == Call.Status.CANCELLED
-    lines = [
-        "BEGIN:VCALENDAR",
-        "VERSION:2.0",
-        "PRODID:-//Roster portal//Calls//EN",
-        f"METHOD:{'CANCEL' if cancelled else 'REQUEST'}",
-        "BEGIN:VEVENT",
-        f"UID:{call.uid}",
-        f"SEQUENCE:{call.sequence}",
-        f"DTSTAMP:{_stamp(now)}",
-        f"DTSTART:{_stamp(call.starts_at)}",
-        f"DTEND:{_stamp(call.ends_at)}",
-        f"STATUS:{'CANCELLED' if cancelled else 'CONFIRMED'}",
-        f"SUMMARY:{_escaped('Call about the rosters of ' + call.district.name)}",
-        f"DESCRIPTION:{_escaped(call.topic)}",
-        f"ORGANIZER;CN={_quoted(call.staff.get_full_name() or call.staff.get_username())}:mailto:{_organizer(call)}",
-        f"ATTENDEE;CN={_quoted(call.person.name)};ROLE=REQ-PARTICIPANT;PARTSTAT=NEEDS-ACTION;RSVP=TRUE"
-        f":mailto:{call.person.email}",
-        "END:VEVENT",
-        "END:VCALENDAR",
-    ]
-    return "".join(_folded(line) + "\r\n" for line in lines)
+    event = Event()
+    event.add("uid", str(call.uid))
+    event.add("sequence", call.sequence)
+    for name, moment in (("dtstamp", now), ("dtstart", call.starts_at), ("dtend", call.ends_at)):
+        event.add(name, moment.astimezone(UTC))
+    event.add("status", "CANCELLED" if cancelled else "CONFIRMED")
+    event.add("summary", f"Call about the rosters of {call.district.name}")
+    event.add("description", call.topic)
+    event.add("organizer", _address(_organizer(call), call.staff.get_full_name() or call.staff.get_username()))
+    asked = {"ROLE": "REQ-PARTICIPANT", "PARTSTAT": "NEEDS-ACTION", "RSVP": "TRUE"}
+    event.add("attendee", _address(call.person.email, call.person.name, **asked))
+    whole = Calendar()
+    whole.add("version", "2.0")
+    whole.add("prodid", "-//Roster portal//Calls//EN")
+    whole.add("method", "CANCEL" if cancelled else "REQUEST")
+    whole.add_component(event)
+    file: bytes = whole.to_ical()
+    return file.decode()
 
 
 def _organizer(call: Call) -> str:
     return call.staff.email or parseaddr(settings.DEFAULT_FROM_EMAIL)[1]
 
 
-def _quoted(name: str) -> str:
-    """A parameter's value, RFC 5545, 3.2: in quotes, without quotes and control signs of its own."""
-    return '"' + "".join(sign for sign in name if sign.isprintable() and sign != '"') + '"'
-
-
-def _stamp(moment: datetime) -> str:
-    return f"{moment.astimezone(UTC):%Y%m%dT%H%M%SZ}"
-
-
-def _escaped(text: str) -> str:
-    text = "\n".join(text.splitlines())
-    for sign in ("\\", ";", ","):
-        text = text.replace(sign, "\\" + sign)
-    return text.replace("\n", "\\n")
-
-
-def _folded(line: str) -> str:
-    """Broken before the octet that would be too many, and never inside a character."""
-    pieces, length = [""], 0
-    for sign in line:
-        size = len(sign.encode())
-        if length + size > _FOLD:
-            pieces.append("")
-            length = 1
-        pieces[-1] += sign
-        length += size
-    return "\r\n ".join(pieces)
+def _address(mail: str, name: str, **parameters: str) -> vCalAddress:
+    """A parameter's value has no quotes and control signs of its own (RFC 5545, section 3.2)."""
+    address = vCalAddress(f"mailto:{mail}")
+    shown = "".join(sign for sign in name if sign.isprintable() and sign != '"')
+    for parameter, value in {"CN": shown, **parameters}.items():
+        address.params[parameter] = value
+    return address
