@@ -20,7 +20,7 @@ from connections.vendors import VENDORS
 from connections.words import connection_words
 from rosters import syncs
 from rosters.findings import Findings
-from rosters.models import AcademicSession, District, Sync
+from rosters.models import AcademicSession, District, Finding, Sync
 from rosters.oneroster.products import PRODUCTS
 from rosters.reading.archive import Damaged
 from rosters.reading.manifest import properties_of
@@ -119,6 +119,7 @@ def _system(connections: list[Connection], latest: Sync | None) -> Iterator[Fact
         return
     said = _manifest_of(latest)
     name = said.get("source.systemName", "")
+    name = "" if name == "absent" else name  # what some programs write into every property they do not know
     guess, reason = guess_vendor(name, latest.headers)
     if guess:
         yield Fact("System", f"probably {VENDORS[guess].name}", reason)
@@ -200,7 +201,7 @@ def _terms(district: District, latest: Sync | None, now: datetime) -> Iterator[F
     first, last = min(one["startDate"] for one in years), max(one["endDate"] for one in years)
     yield Fact("School year", f"{first} to {last}", source)
     today = district.local_date(now).isoformat()
-    current = [one["title"] for one in sessions if one["startDate"] <= today <= one["endDate"]]
+    current = list(dict.fromkeys(one["title"] for one in sessions if one["startDate"] <= today <= one["endDate"]))
     yield Fact(
         "Covers today",
         ", ".join(current[:_TERMS_SHOWN]),
@@ -256,9 +257,18 @@ def _came(came: list[Sync], judged: list[Sync]) -> Iterator[Fact]:
         return
     first = judged[0]
     yield Fact("First file", f"{_count(first.errors, 'error')}, {_count(first.warnings, 'warning')}", "its check")
-    for finding in first.findings.exclude(severity="info")[:FINDINGS_SHOWN]:
-        where = " ".join(filter(None, (finding.file, finding.column)))
-        yield Fact(f"{finding.code}, {where}", f"{finding.count:,}: {finding.message} {finding.next_step}", "its check")
+    alike: dict[tuple[str, str], list[Finding]] = {}
+    for finding in first.findings.exclude(severity="info"):
+        alike.setdefault((finding.code, finding.message), []).append(finding)
+    for (code, message), group in list(alike.items())[:FINDINGS_SHOWN]:
+        times = sum(finding.count for finding in group)
+        yield Fact(f"{code}, {_places(group)}", f"{times:,}: {message} {group[0].next_step}", "its check")
+
+
+def _places(group: list[Finding]) -> str:
+    """Where findings that say the same are: the first place, and in how many more."""
+    first = " ".join(filter(None, (group[0].file, group[0].column)))
+    return first if len(group) == 1 else f"{first} and {len(group) - 1} more"
 
 
 def _count(number: int, word: str) -> str:
@@ -268,4 +278,8 @@ def _count(number: int, word: str) -> str:
 def _open_steps(district: District, connections: list[Connection], came: list[Sync]) -> Iterator[Fact]:
     for step in steps(district, connections, came):
         if not step.done:
-            yield Fact(step.next_step, "our move" if step.whose == "staff" else "the district's move", "its checklist")
+            yield Fact(
+                step.next_step.rstrip("."),
+                "our move" if step.whose == "staff" else "the district's move",
+                "its checklist",
+            )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from connections.onboarding import calls
 from connections.onboarding.brief import Fact, as_text, brief, guess_vendor
 from connections.onboarding.models import Availability, Person
 from rosters import making, syncs
-from rosters.models import District
+from rosters.models import District, Sync
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -51,7 +52,37 @@ def test_a_first_file_tells_its_system_its_size_its_terms_and_its_faults(
     assert found["Students"].known.isdecimal() and found["Teachers"].known.isdecimal()
     assert found["School year"].source == "the latest file" and found["Covers today"].known
     assert found["First file"].known.startswith("0 errors")
-    assert "Send your first file" not in found and "We look it over before it goes live." in found
+    assert "Send your first file" not in found and "We look it over before it goes live" in found
+
+
+def test_a_fault_in_every_file_is_one_line_and_leaves_room_for_the_others(cedar: District, data_dir: Path) -> None:
+    tables = ("users", "orgs", "classes")
+    found = [(table, "OR-CSV-081", "dateLastModified is filled.") for table in tables]
+    found.append(("users", "OR-CSV-106", "A yes/no cell holds something else."))
+    sync = syncs.receive(cedar, _a_zip(data_dir), origin="district", name="cedar.zip")
+    for position, (table, code, message) in enumerate(found):
+        sync.findings.create(
+            position=position,
+            code=code,
+            severity="error",
+            file=f"{table}.csv",
+            column="status",
+            count=1000,
+            message=message,
+            next_step="Mend it.",
+        )
+    Sync.objects.filter(pk=sync.pk).update(status="rejected", headers={"users": ["sourcedId"]})
+    said = facts(cedar)
+    assert said["OR-CSV-081, users.csv status and 2 more"].known == "3,000: dateLastModified is filled. Mend it."
+    assert "OR-CSV-106, users.csv status" in said
+    assert not said["System"].known, "a manifest that knows no name says `absent`"
+
+
+def _a_zip(folder: Path) -> Path:
+    path = folder / "cedar.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("manifest.csv", "propertyName,value\r\nsource.systemName,absent\r\n")
+    return path
 
 
 def test_credentials_are_present_or_missing_and_never_told(cedar: District) -> None:
