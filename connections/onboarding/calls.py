@@ -193,7 +193,9 @@ def page(request: HttpRequest, person: Person) -> HttpResponse:
             return HttpResponseRedirect(reverse("onboarding:call"))
     call = _coming(person.district, now)
     hours = _hours_of(person.district, call)
-    context = {"form": form, "call": call, "hours": hours, "days": days(person.district, hours, call, now)}
+    same = hours is not None and hours.time_zone == person.district.time_zone
+    shown = days(person.district, hours, call, now)
+    context = {"form": form, "call": call, "hours": hours, "days": shown, "same_clock": same}
     return render(request, "onboarding/call.html", context, status=422 if form.errors else 200)
 
 

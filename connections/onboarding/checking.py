@@ -6,9 +6,11 @@ a check is an answer to the files themselves: the page, the faulty rows, the cor
 
 from __future__ import annotations
 
+import fcntl
 import io
 import logging
 import tempfile
+import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -43,6 +45,12 @@ MENDED_UP_TO: Final = 256 * MEGABYTE
 #: The longest file name of the standard has 25 letters; a disk takes 255 bytes.
 _NAME: Final = 60
 
+#: So many sets are checked at once on one machine, as each takes a core and, when it is large, hundreds of megabytes;
+#: a further one waits so many seconds for its turn.
+AT_ONCE: Final = 2
+WAITS: Final = 45.0
+_BUSY: Final = "Several large sets are being checked just now. Nothing was stored; check again in a minute."
+
 _REFUSED = Words("refused", "Needs a corrected file", "", "district")
 _LOSES = Words("review", "Can be sent, with gaps", "", "district")
 _GOOD = Words("good", "Ready to send", "", "district")
@@ -58,14 +66,40 @@ def check(request: HttpRequest, person: Person) -> HttpResponse:
     if complaint := _complaint(sent):
         return _shown(request, status=422, complaint=complaint)
     try:
-        with _laid_out(sent) as path:
+        with _turn(), _laid_out(sent) as path:
             return _answer(request, person.district, path)
+    except NoTurn:
+        return _shown(request, status=503, complaint=_BUSY)
     except (Exception, pl.exceptions.PanicException) as fault:  # its words may hold a value: only its name is told
         if settings.RAISE_FAULTS:
             raise
         logger.error("a check before sending: %s", type(fault).__name__)
     complaint = "We could not finish this check. The fault is ours: tell whoever looks after your district at our end."
     return _shown(request, status=500, complaint=complaint)
+
+
+class NoTurn(Exception):
+    """As many checks are running as may, and none ended in time."""
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """One of the places of this machine, given back also by a process that dies: the lock on a file is the kernel's.
+    Raises NoTurn."""
+    folder = Path(settings.PORTAL_DATA_DIR) / "turns"
+    folder.mkdir(parents=True, exist_ok=True)
+    until = time.monotonic() + WAITS
+    while time.monotonic() < until:
+        for number in range(AT_ONCE):
+            with (folder / f"check-{number}").open("w") as place:
+                try:
+                    fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                yield
+                return
+        time.sleep(0.2)
+    raise NoTurn
 
 
 def _answer(request: HttpRequest, district: District, path: Path) -> HttpResponse:

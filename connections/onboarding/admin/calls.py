@@ -83,13 +83,17 @@ class OutcomeForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Call)
 class CallAdmin(ReadOnly):
-    list_display = ("starts_at", "theirs", "district", "person", "staff", "standing")
-    list_display_links = ("starts_at",)
+    list_display = ("begins", "standing", "district", "person", "staff", "theirs")
+    list_display_links = ("begins",)
     list_filter = (When, Whose, "staff")
     list_select_related = ("district", "person", "staff")
     search_fields = ("district__name", "district__site_code", "person__name")
     list_per_page = 50
     ordering = ("-starts_at",)
+
+    @admin.display(description="starts at", ordering="starts_at")
+    def begins(self, call: Call) -> str:
+        return f"{timezone.localtime(call.starts_at):%a %-d %b, %-I:%M %p %Z}"
 
     @admin.display(description="at the district")
     def theirs(self, call: Call) -> str:

@@ -19,6 +19,7 @@ from django.core.management import call_command
 from django.test import Client
 
 from connections.models import Connection
+from connections.onboarding import checking
 from connections.onboarding.models import Person
 from rosters import syncs
 from rosters.models import District
@@ -74,11 +75,11 @@ def broken(**cells: tuple[str, str]) -> dict[str, str]:
 
 
 def kept(folder: Path) -> dict[str, str]:
-    """Every file under a folder by the digest of its content; sessions and the like of a test have none."""
+    """Every file with a content under a folder, by the digest of that; the places of a check's turn have none."""
     return {
         str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in folder.rglob("*")
-        if path.is_file()
+        if path.is_file() and path.stat().st_size
     }
 
 
@@ -173,6 +174,15 @@ class TestThePage:
         answer = sent(client, ("orgs.csv", orgs))
         assert answer.status_code == 422
         assert "more than 0 MB" in words_of(answer)
+
+    def test_so_many_are_checked_at_once_and_the_next_waits_its_turn(
+        self, client: Client, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(checking, "WAITS", 1.0)
+        with checking._turn(), checking._turn():
+            busy = sent(client, ("roster.zip", packed(district())))
+        assert busy.status_code == 503 and "Nothing was stored" in words_of(busy)
+        assert sent(client, ("roster.zip", packed(district()))).status_code == 200
 
     def test_a_name_of_any_length_is_taken(self, client: Client) -> None:
         assert "Ready to send" in words_of(sent(client, ("ü" * 250 + ".zip", packed(district()))))
