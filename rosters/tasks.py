@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from django_q.tasks import async_task
 
-from rosters import syncs
+from rosters import serving, syncs
 from rosters.models import Sync
 
 
@@ -33,6 +33,8 @@ def apply(*, sync_id: int) -> None:
         enqueue_prepare(sync)
     elif sync is not None and sync.status == Sync.Status.APPROVED:
         enqueue_apply(sync)
+    elif sync is not None and sync.result is not None:  # made ready now, so that the first who asks does not wait
+        serving.roster(syncs.store(), sync.district, sync.result.version)
 
 
 def recover() -> None:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
+from rosters.api import provider
 from rosters.api.manners import unknown_address
 
 app_name = "api"
 
 #: Below `/d/<site code>/ims/oneroster/`.
 oneroster: list[URLPattern | URLResolver] = [
+    *provider.addresses("1.1"),
+    *provider.addresses("1.2"),
     path("<path:rest>", unknown_address),
 ]
 

@@ -1,0 +1,289 @@
+"""Records as the standard's REST writes them, in 1.1 and in 1.2, from the one normal form.
+
+Text is always there, "" where nothing is known; so are lists. References, dates and words of a vocabulary are left out
+where there is none, as "" is none of theirs. Booleans are the words "true" and "false". A password is never served:
+none is kept. (1.1 sections 4.x; 1.2 rostering information model, section 4.)
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+from urllib.parse import quote
+
+import polars as pl
+
+from rosters.api.filtering import Path
+from rosters.api.operations import ENTITIES, Entity
+from rosters.serving import MODIFIED, STATUS, ServedRoster
+
+_Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One field of a record. `kind`: "text", "word" (left out where empty), "list", "ref", "refs"; `to`: the kind of
+    record that a reference leads to."""
+
+    name: str
+    column: str
+    kind: str = "text"
+    to: str = ""
+
+
+def _text(*names: str) -> list[Field]:
+    return [Field(name, name) for name in names]
+
+
+def _words(*names: str) -> list[Field]:
+    return [Field(name, name, "word") for name in names]
+
+
+def _lists(*names: str) -> list[Field]:
+    return [Field(name, name, "list") for name in names]
+
+
+def _ref(name: str, to: str, column: str = "") -> Field:
+    return Field(name, column or f"{name}SourcedId", "ref", to)
+
+
+def _refs(name: str, to: str, column: str) -> Field:
+    return Field(name, column, "refs", to)
+
+
+_RACES: Final = (
+    "americanIndianOrAlaskaNative", "asian", "blackOrAfricanAmerican", "nativeHawaiianOrOtherPacificIslander", "white",
+    "demographicRaceTwoOrMoreRaces", "hispanicOrLatinoEthnicity",
+)  # fmt: skip
+_PERSON: Final = [
+    *_text("identifier", "email", "sms", "phone"),
+    _refs("agents", "user", "agentSourcedIds"),
+    *_lists("grades"),
+]
+
+#: What a record has beside sourcedId, status, dateLastModified and metadata, and beside what `_Page` adds.
+FIELDS: Final[Mapping[str, Mapping[str, list[Field]]]] = {
+    version: {
+        "academicSessions": [
+            *_text("title"), *_words("startDate", "endDate", "type"), _ref("parent", "academicSession"),
+            *_text("schoolYear"),
+        ],
+        "orgs": [*_text("name"), *_words("type"), *_text("identifier"), _ref("parent", "org")],
+        "courses": [
+            *_text("title"), _ref("schoolYear", "academicSession"), *_text("courseCode"), *_lists("grades", "subjects"),
+            _ref("org", "org"), *_lists("subjectCodes"),
+        ],
+        "classes": [
+            *_text("title", "classCode"), *_words("classType"), *_text("location"), *_lists("grades", "subjects"),
+            _ref("course", "course"), _ref("school", "org"), _refs("terms", "academicSession", "termSourcedIds"),
+            *_lists("subjectCodes", "periods"),
+        ],
+        "users": [
+            *_text("username"), *_words("enabledUser"), *_text("givenName", "familyName", "middleName"), *_PERSON,
+        ] if version == "1.1" else [
+            *_text("userMasterIdentifier", "username"), *_words("enabledUser"),
+            *_text("givenName", "familyName", "middleName"), Field("preferredFirstName", "preferredGivenName"),
+            *_text("preferredMiddleName"), Field("preferredLastName", "preferredFamilyName"), *_text("pronouns"),
+            _ref("primaryOrg", "org"), *_PERSON,
+        ],
+        "enrollments": [
+            _ref("user", "user"), _ref("class", "class"), _ref("school", "org"),
+            *_words("role", "primary", "beginDate", "endDate"),
+        ],
+        "demographics": [
+            *_words("birthDate", "sex", *_RACES),
+            *_text("countryOfBirthCode", "stateOfBirthAbbreviation", "cityOfBirth"),
+            *_words("publicSchoolResidenceStatus"),
+        ],
+    }
+    for version in ("1.1", "1.2")
+}  # fmt: skip
+
+#: What is made of other rows than the record's own.
+ADDED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
+    "1.1": {"academicSessions": ("children",), "orgs": ("children",), "users": ("role", "orgs", "userIds")},
+    "1.2": {
+        "academicSessions": ("children",), "orgs": ("children",), "users": ("roles", "userProfiles", "userIds"),
+    },
+}  # fmt: skip
+HEAD: Final = ("sourcedId", STATUS, MODIFIED, "metadata")
+
+#: Words of 1.2 that 1.1 has no word for, and what comes nearest without saying too much; words of one's own stay.
+ROLES_1_1: Final = {
+    "counselor": "aide",
+    "districtAdministrator": "administrator",
+    "principal": "administrator",
+    "siteAdministrator": "administrator",
+    "systemAdministrator": "administrator",
+}
+#: The one word of 1.1 that 1.2 has not.
+ROLES_1_2: Final = {"administrator": "siteAdministrator"}
+
+_PAIR: Final = re.compile(r"^\{([^:]*):(.*)\}$")
+
+
+def names_of(standard: str, table: str) -> frozenset[str]:
+    """The fields that a record of `table` can have."""
+    own = (field.name for field in FIELDS[standard][table])
+    return frozenset((*HEAD, *own, *ADDED[standard].get(table, ())))
+
+
+# ------------------------------------------------------------------------------------------------- where a field stands
+
+
+def paths(standard: str, table: str) -> Callable[[str], Path | None]:
+    """Where dotted fields of the records of `table` stand, to filter and sort by."""
+    known = {STATUS: Path(pl.col(STATUS)), MODIFIED: Path(pl.col(MODIFIED), is_moment=True)}
+    known["sourcedId"] = Path(pl.col("sourcedId"))
+    for field in FIELDS[standard][table]:
+        name = f"{field.name}.sourcedId" if field.kind in ("ref", "refs") else field.name
+        several = field.kind in ("list", "refs")
+        known[name] = Path(pl.col(field.column).str.split(",") if several else pl.col(field.column), several)
+    if table in ("orgs", "academicSessions"):
+        known["children.sourcedId"] = Path(pl.col("sourcedId"), through=(table, "parentSourcedId"))
+    if table == "users":
+        known |= _paths_of_users(standard)
+    return lambda name: known.get(name) or _metadata_path(name)
+
+
+def _paths_of_users(standard: str) -> dict[str, Path]:
+    def of_roles(cell: pl.Expr) -> Path:
+        return Path(cell, through=("roles", "userSourcedId"))
+
+    pairs = pl.col("userIds").str.split(",")
+    found = {
+        "userIds.type": Path(pairs.list.eval(pl.element().str.extract(r"^\{([^:]*):")), several=True),
+        "userIds.identifier": Path(pairs.list.eval(pl.element().str.extract(r"^\{[^:]*:(.*)\}$")), several=True),
+    }
+    role, org = pl.col("role"), of_roles(pl.col("orgSourcedId"))
+    if standard == "1.1":
+        return found | {"role": Path(role.replace(ROLES_1_1)), "orgs.sourcedId": org}
+    return found | {
+        "roles.role": of_roles(role.replace(ROLES_1_2)),
+        "roles.roleType": of_roles(pl.col("roleType")),
+        "roles.org.sourcedId": org,
+        "roles.beginDate": of_roles(pl.col("beginDate")),
+        "roles.endDate": of_roles(pl.col("endDate")),
+    }
+
+
+def _metadata_path(name: str) -> Path | None:
+    head, _, key = name.partition(".")
+    if head != "metadata" or not key:
+        return None
+    return Path(pl.col("metadata").replace("", "{}").str.json_path_match(f"$['{key}']").fill_null(""))
+
+
+# ------------------------------------------------------------------------------------------------------------ on a page
+
+
+class Writer:
+    """Writes the records of one table, page by page. `base`: the absolute address of the standard, with its "/"."""
+
+    def __init__(self, roster: ServedRoster, standard: str, entity: Entity, base: str, only: frozenset[str]) -> None:
+        self.roster, self.standard, self.table, self.base = roster, standard, entity.table, base
+        self.fields = [field for field in FIELDS[standard][self.table] if not only or field.name in only]
+        self.head = [name for name in HEAD if not only or name in only]
+        self.added = [name for name in ADDED[standard].get(self.table, ()) if not only or name in only]
+
+    def records(self, rows: pl.DataFrame) -> list[_Row]:
+        """The records of `rows` (as `rosters.serving.columns`), in their order."""
+        more = self._more(rows) if self.added else {}
+        return [self._record(row, more.get(row["sourcedId"], {})) for row in rows.to_dicts()]
+
+    def _record(self, row: _Row, more: _Row) -> _Row:
+        record: _Row = {}
+        for name in self.head:
+            if name == MODIFIED:
+                record[name] = f"{row[name]:%Y-%m-%dT%H:%M:%S}.{row[name].microsecond // 1000:03d}Z"
+            elif name != "metadata":
+                record[name] = row[name]
+            elif row[name]:
+                record[name] = json.loads(row[name])
+        for field in self.fields:
+            cell = row[field.column]
+            if field.kind == "text":
+                record[field.name] = cell
+            elif field.kind == "list":
+                record[field.name] = cell.split(",") if cell else []
+            elif field.kind == "refs":
+                record[field.name] = [self._ref(each, field.to) for each in cell.split(",")] if cell else []
+            elif cell:
+                record[field.name] = self._ref(cell, field.to) if field.kind == "ref" else cell
+        if "userIds" in self.added:
+            record["userIds"] = [_pair(each) for each in row["userIds"].split(",")] if row["userIds"] else []
+        if "role" in self.added:
+            record["role"] = ROLES_1_1.get(row["role"], row["role"])
+        return record | more
+
+    def _ref(self, sourced_id: str, to: str) -> dict[str, str]:
+        return {
+            "href": f"{self.base}{ENTITIES[to].many}/{quote(sourced_id, safe='')}",
+            "sourcedId": sourced_id,
+            "type": to,
+        }
+
+    # -- what stands in other rows
+
+    def _more(self, rows: pl.DataFrame) -> dict[str, _Row]:
+        """sourcedId to what a record has from other rows."""
+        if self.table != "users":
+            return self._children(rows)
+        found: dict[str, _Row] = {}
+        held = self._rows_of("roles", rows) if {"roles", "orgs"} & {*self.added} else {}
+        profiles = self._rows_of("userProfiles", rows) if "userProfiles" in self.added else {}
+        for key, home in rows.select("sourcedId", "primaryOrgSourcedId").iter_rows():
+            more: _Row = {}
+            own = sorted(
+                held.get(key, ()), key=lambda role: (role["orgSourcedId"] != home, role["roleType"] != "primary")
+            )
+            if "orgs" in self.added:
+                orgs = dict.fromkeys(filter(None, (home, *(role["orgSourcedId"] for role in own))))
+                more["orgs"] = [self._ref(org, "org") for org in orgs]
+            if "roles" in self.added:
+                more["roles"] = [self._role(role) for role in own]
+            if profiles.get(key):
+                more["userProfiles"] = [_profile(profile) for profile in profiles[key]]
+            found[key] = more
+        return found
+
+    def _rows_of(self, table: str, users: pl.DataFrame) -> dict[str, list[_Row]]:
+        """The rows of `table` that are part of these users: the living ones, and all of a user who left."""
+        rows = self.roster.scan(table).filter(pl.col("userSourcedId").is_in(users["sourcedId"].implode())).collect()
+        gone = users.filter(pl.col(STATUS) != "active")["sourcedId"]
+        rows = rows.filter((pl.col(STATUS) == "active") | pl.col("userSourcedId").is_in(gone.implode()))
+        found: dict[str, list[_Row]] = defaultdict(list)
+        for row in rows.iter_rows(named=True):
+            found[row["userSourcedId"]].append(row)
+        return found
+
+    def _role(self, row: _Row) -> _Row:
+        role = {"roleType": row["roleType"], "role": ROLES_1_2.get(row["role"], row["role"])}
+        role["org"] = self._ref(row["orgSourcedId"], "org")
+        if row["userProfileSourcedId"]:
+            role["userProfile"] = row["userProfileSourcedId"]
+        return role | {name: row[name] for name in ("beginDate", "endDate") if row[name]}
+
+    def _children(self, rows: pl.DataFrame) -> dict[str, _Row]:
+        to = "org" if self.table == "orgs" else "academicSession"
+        below = self.roster.living(self.table).filter(pl.col("parentSourcedId").is_in(rows["sourcedId"].implode()))
+        found: dict[str, list[dict[str, str]]] = {key: [] for key in rows["sourcedId"]}
+        for child, parent in below.select("sourcedId", "parentSourcedId").collect().iter_rows():
+            found[parent].append(self._ref(child, to))
+        return {key: {"children": children} for key, children in found.items()}
+
+
+def _pair(cell: str) -> dict[str, str]:
+    """ "{LDAP:jdoe}" of CSV."""
+    found = _PAIR.match(cell)
+    return {"type": found[1], "identifier": found[2]} if found else {"type": "", "identifier": cell}
+
+
+def _profile(row: _Row) -> _Row:
+    credentials = {"type": row["credentialType"], "username": row["username"]}
+    about = ("profileType", "vendorId", "applicationId", "description")
+    return {"profileId": row["sourcedId"], **{name: row[name] for name in about}, "credentials": [credentials]}

@@ -1,0 +1,173 @@
+"""Every version of a live roster as others read it: what lives, what was taken out, and when each record changed here.
+
+A version is a few Parquet files beside its snapshot, in the order of sourcedIds: the records of the snapshot, and those
+that were live before, as they were last, with ``status`` "tobedeleted". So a page, a poll and a look at the past cost
+no query of the live tables, what comes between two pages changes neither, and an import that is being written is in
+nobody's way. Everything is made from snapshots and stored differences, and can be made again:
+
+    served/<district>/<version>.json              {"users": 12}: the version that last changed each table
+    served/<district>/<table>-<that version>.parquet
+
+The same is in the live tables, which `verify_rosters` holds against the snapshot.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import polars as pl
+
+from rosters.models import District, Snapshot, Sync
+from rosters.oneroster.normal import NORMAL, TABLES
+from rosters.storing import Store
+
+STATUS: Final = "status"
+MODIFIED: Final = "dateLastModified"
+
+#: Records whose change is one of the user they are part of, as the standard's REST knows them (1.2, user).
+_PARTS: Final = ("roles", "userProfiles")
+#: Versions that are kept ready; older ones are made when somebody asks, and go again after a day.
+_KEPT: Final = 3
+_UNUSED_AFTER: Final = 24 * 3600.0
+_MOMENT: Final = pl.Datetime("us", "UTC")
+_ID: Final = pl.col("sourcedId")
+
+
+def columns(table: str) -> tuple[str, ...]:
+    """The columns of a served table: those of the normal form, then ``status``, then ``dateLastModified`` (UTC)."""
+    return (*NORMAL[table], STATUS, MODIFIED)
+
+
+@dataclass(frozen=True)
+class ServedRoster:
+    """One version of a district's roster. Its tables are scanned, never loaded whole."""
+
+    version: int
+    paths: Mapping[str, Path]
+
+    def scan(self, table: str) -> pl.LazyFrame:
+        """A table in the order of sourcedIds, `columns` wide; an empty cell is ""."""
+        if table not in self.paths:
+            schema: dict[str, Any] = {**dict.fromkeys((*NORMAL[table], STATUS), pl.String), MODIFIED: _MOMENT}
+            return pl.LazyFrame(schema=schema)
+        return pl.scan_parquet(self.paths[table], glob=False)
+
+    def living(self, table: str) -> pl.LazyFrame:
+        return self.scan(table).filter(pl.col(STATUS) == "active")
+
+
+def roster(store: Store, district: District, version: int) -> ServedRoster:
+    """The roster of `district` as it was in `version`, made now if it is not there. Version 0 has no records."""
+    if version == 0:
+        return ServedRoster(0, {})
+    index = _folder(store, district.pk) / f"{version}.json"
+    try:
+        changed = json.loads(index.read_bytes())
+    except FileNotFoundError:
+        changed = _make(store, district, version)
+    return ServedRoster(version, {name: _path(store, district.pk, name, at) for name, at in changed.items()})
+
+
+def version_at(district: District, moment: datetime) -> int:
+    """Which version was live then; 0 where none was yet."""
+    found = Snapshot.objects.filter(district=district, made_at__lte=moment).order_by("-version").first()
+    return found.version if found else 0
+
+
+def _folder(store: Store, district_id: int) -> Path:
+    return store.root / "served" / str(district_id)
+
+
+def _path(store: Store, district_id: int, table: str, version: int) -> Path:
+    return _folder(store, district_id) / f"{table}-{version}.parquet"
+
+
+# ------------------------------------------------------------------------------------------------------- making one
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """An applied sync: the version that it made, when, and which tables it changed."""
+
+    version: int
+    at: datetime
+    sync_id: int
+    tables: frozenset[str]
+
+
+def _make(store: Store, district: District, version: int) -> dict[str, int]:
+    snapshot = Snapshot.objects.get(district=district, version=version)
+    applied = Sync.objects.filter(district=district, result__version__lte=version).order_by("result__version")
+    steps = [
+        _Step(number, at, pk, frozenset(files))
+        for number, at, pk, files in applied.values_list("result__version", "result__made_at", "pk", "plan_files")
+    ]
+    changed: dict[str, int] = {}
+    for step in steps:
+        for table in step.tables:
+            changed[table] = step.version
+            if table in _PARTS:
+                changed["users"] = step.version
+    changed = {table: changed[table] for table in TABLES if table in changed}
+    for table, at in changed.items():
+        path = _path(store, district.pk, table, at)
+        if not path.exists():
+            upto = [step for step in steps if step.version <= at]
+            store.write_aside(_served(store, district.pk, table, snapshot.tables, upto), path)
+    store.write_text_aside(json.dumps(changed), _folder(store, district.pk) / f"{version}.json")
+    _forget(_folder(store, district.pk), version)
+    return changed
+
+
+def _served(
+    store: Store, district_id: int, table: str, tables: Mapping[str, Mapping[str, Any]], steps: list[_Step]
+) -> pl.LazyFrame:
+    """`table` after the last of `steps`, which is as it is in the snapshot with these `tables`."""
+    parts, gone = [], []
+    for step in steps:
+        difference = store.difference(district_id, step.sync_id)
+        at = step.at.astimezone(UTC)  # to the millisecond, as it is served: what was read can be compared with what is
+        when = pl.lit(at.replace(microsecond=at.microsecond // 1000 * 1000), _MOMENT).alias(MODIFIED)
+        if table in difference.tables:
+            rows = difference.scan(table)
+            parts.append(rows.select("sourcedId", when))
+            gone.append(rows.filter(pl.col("kind") == "removed").select(*NORMAL[table]))
+        if table == "users":
+            parts += [
+                difference.scan(part).select(pl.col(owner).alias("sourcedId"), when).drop_nulls("sourcedId")
+                for part in _PARTS
+                if part in difference.tables
+                for owner in ("userSourcedId", "was.userSourcedId")
+            ]
+    moments = pl.concat(parts).group_by("sourcedId").agg(pl.col(MODIFIED).max())
+    cells = store.frames(district_id, {table: tables[table]} if table in tables else {})
+    living = cells.scan(table) if table in tables else pl.LazyFrame(schema=dict.fromkeys(NORMAL[table], pl.String))
+    left = pl.concat(gone).with_row_index("nth").sort("nth", descending=True).unique("sourcedId", keep="first")
+    left = left.drop("nth").join(living.select("sourcedId"), on="sourcedId", how="anti")
+    whole = pl.concat(
+        [
+            living.with_columns(pl.lit("active").alias(STATUS)),
+            left.select(NORMAL[table]).with_columns(pl.lit("tobedeleted").alias(STATUS)),
+        ]
+    )
+    return whole.join(moments, on="sourcedId", how="left").sort("sourcedId").select(columns(table))
+
+
+def _forget(folder: Path, version: int) -> None:
+    """Remove what nobody has looked at for a day, but never the newest versions."""
+    before = time.time() - _UNUSED_AFTER
+    indexes = {int(path.stem): path for path in folder.glob("*.json")}
+    newest = set(sorted(indexes)[-_KEPT:]) | {version}
+    for number, path in indexes.items():
+        if number not in newest and path.stat().st_mtime < before:
+            path.unlink(missing_ok=True)
+    used = {f"{table}-{at}" for path in folder.glob("*.json") for table, at in json.loads(path.read_bytes()).items()}
+    for path in folder.glob("*.parquet"):
+        if path.stem not in used and path.stat().st_mtime < before:
+            path.unlink(missing_ok=True)
