@@ -37,6 +37,7 @@ class Command(BaseCommand):
         if options["demo"]:
             call_command("make_demo")
             call_command("make_demo_connections")
+            call_command("make_demo_client")
         asked = cluster.StopRequest()
         beside = self.start_demo_servers() if options["demo"] else []
         web, worker = self.start_web(door), self.start_worker()

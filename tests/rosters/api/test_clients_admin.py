@@ -1,0 +1,110 @@
+"""The staff's pages of API clients: a secret is shown once, renewed with overlap, and ended; only by who may."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.test import Client as Browser
+from django.urls import reverse
+from django.utils import timezone
+
+from rosters.api.models import Client, ClientSecret
+from rosters.api.scopes import DELIVERIES_CREATE, V1P1
+from rosters.models import AuditEvent, District
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+pytestmark = pytest.mark.django_db
+
+PAGES = "/admin/api/client/"
+
+
+@pytest.fixture
+def maria(make_staff: Callable[[str, str], Staff]) -> Browser:
+    browser = Browser()
+    browser.force_login(make_staff("maria", "manager"))
+    return browser
+
+
+def made(browser: Browser, cedar: District, **values: Any) -> Any:
+    said = {"name": "Gradebook", "districts": [cedar.pk], "scopes": [V1P1 + "roster.readonly"], "per_minute": 600}
+    return browser.post(f"{PAGES}add/", {**said, **values})
+
+
+def secret_on(page: Any) -> str:
+    found = re.search(r'id="secret">([^<]+)<', page.content.decode())
+    assert found, page.content.decode()
+    return found[1]
+
+
+def opens(client: Client, secret: str) -> bool:
+    asked = {"grant_type": "client_credentials", "client_id": client.key, "client_secret": secret}
+    return Browser().post("/oauth2/token", asked).status_code == 200
+
+
+def test_a_secret_is_shown_once_and_opens(maria: Browser, cedar: District) -> None:
+    page = made(maria, cedar)
+    secret, client = secret_on(page), Client.objects.get()
+    assert client.made_by and client.made_by.username == "maria" and "no-store" in page.headers["Cache-Control"]
+    assert "/d/1001/ims/oneroster/v1p1" in page.content.decode() and opens(client, secret)
+    shown = maria.get(f"{PAGES}{client.pk}/change/").content.decode()
+    assert client.key in shown and secret not in shown
+    assert secret not in str(list(ClientSecret.objects.values()))
+    event = AuditEvent.objects.get(action="client.made")
+    assert event.after["districts"] == ["1001"] and secret not in str(event.after)
+
+
+def test_a_new_secret_overlaps_with_the_one_before_for_as_long_as_was_chosen(maria: Browser, cedar: District) -> None:
+    first = secret_on(made(maria, cedar))
+    client = Client.objects.get()
+    second = secret_on(maria.post(reverse("admin:api_client_secret", args=[client.pk]), {"overlap": "3600"}))
+    assert opens(client, first) and opens(client, second)
+    later = timezone.now() + timedelta(hours=2)
+    good = {one.secret_hash for one in ClientSecret.objects.good(later)}
+    assert len(good) == 1
+    third = secret_on(maria.post(reverse("admin:api_client_secret", args=[client.pk]), {"overlap": "0"}))
+    assert not opens(client, first) and not opens(client, second) and opens(client, third)
+    assert maria.post(reverse("admin:api_client_secret", args=[client.pk]), {"overlap": "9"}).status_code == 302
+    assert opens(client, third)
+
+
+def test_one_secret_is_revoked_and_a_client_ended(maria: Browser, cedar: District) -> None:
+    first = secret_on(made(maria, cedar))
+    client = Client.objects.get()
+    second = secret_on(maria.post(reverse("admin:api_client_secret", args=[client.pk]), {"overlap": "86400"}))
+    oldest = client.secrets.order_by("pk").first()
+    assert oldest
+    maria.post(reverse("admin:api_client_revoke", args=[client.pk, oldest.pk]))
+    assert not opens(client, first) and opens(client, second)
+    maria.post(reverse("admin:api_client_end", args=[client.pk]))
+    assert not opens(client, second)
+    assert maria.post(reverse("admin:api_client_secret", args=[client.pk]), {"overlap": "0"}).status_code == 403
+    assert "Ended" in maria.get(f"{PAGES}{client.pk}/change/").content.decode()
+    told = set(AuditEvent.objects.values_list("action", flat=True))
+    assert {"client.made", "client.secret_made", "client.secret_revoked", "client.ended"} <= told
+
+
+def test_what_acts_needs_a_name_and_no_scope_is_made_up(maria: Browser, cedar: District) -> None:
+    page = made(maria, cedar, scopes=[DELIVERIES_CREATE])
+    assert "in whose name" in page.content.decode() and not Client.objects.exists()
+    made(maria, cedar, scopes=["everything"])
+    assert not Client.objects.exists()
+
+
+@pytest.mark.parametrize("group", ["viewer", "reviewer"])
+def test_only_a_manager_sees_or_makes_one(
+    group: str, cedar: District, maria: Browser, make_staff: Callable[[str, str], Staff]
+) -> None:
+    made(maria, cedar)
+    client, browser = Client.objects.get(), Browser()
+    browser.force_login(make_staff("vera", group))
+    assert browser.get(PAGES).status_code == 403
+    assert browser.get(f"{PAGES}{client.pk}/change/").status_code == 403
+    for name, pks in (("secret", [client.pk]), ("revoke", [client.pk, client.secrets.get().pk]), ("end", [client.pk])):
+        assert browser.post(reverse(f"admin:api_client_{name}", args=pks), {"overlap": "0"}).status_code == 403
+    assert ClientSecret.objects.good(timezone.now()).count() == 1
