@@ -149,6 +149,8 @@ def target(checked: Checked, base: Frames, *, additions_only: bool = False) -> d
     * A quarantined record keeps its accepted row, a dropped cell its accepted value (where the record is new: what is
       left of the cell). 1.1's roles follow their user: kept where the user's row or orgs could not be read.
     * A record that came whole replaces all of its rows in the tables that are part of it (REST's roles of a user).
+    * A row of such a table has no id of its own there: one that says what an accepted row says keeps that row's id, so
+      that a district may go from files to its API, and back, without a change to anybody's roles.
     * While a row of a bulk table is nameless, nothing is removed from it except by a row that says so itself.
     * What such kept rows refer to is kept as well.
     * With `additions_only` every accepted record stays: what is not delivered, or said to be gone, stays as accepted.
@@ -159,7 +161,10 @@ def target(checked: Checked, base: Frames, *, additions_only: bool = False) -> d
     for name in TABLES:
         if name in normal:
             before, source = scan_of(base, name), _source(checked, name, base)
-            roster[name], kept[name] = _laid_over(before, normal[name], source, additions_only=additions_only)
+            delivered = normal[name]
+            if name in checked.tables and checked.tables[name].part_of:
+                delivered = _with_accepted_ids(before, delivered, source)
+            roster[name], kept[name] = _laid_over(before, delivered, source, additions_only=additions_only)
         else:
             roster[name] = frame_of(base, name)
     _keep_what_is_referred_to(roster, kept, base)
@@ -209,6 +214,25 @@ def _source(checked: Checked, name: str, base: Frames) -> _Source:
         dropped=dropped,
         whole=_usable_ids(checked.tables[table.part_of]) if table.part_of else ids.clear(),
     )
+
+
+def _with_accepted_ids(before: pl.LazyFrame, rows: pl.DataFrame, source: _Source) -> pl.DataFrame:
+    """`rows` that were given a name, with the id, and the metadata, of the accepted row that says the same. Only names
+    that the accepted roster does not know are changed, and only to ids that are not delivered: no two can meet."""
+    named = ~ID.is_in(pl.concat([source.gone, source.unread]).implode())
+    known = before.filter(~ID.is_in(rows["sourcedId"].implode())).collect()
+    says = [name for name in rows.columns if name not in ("sourcedId", METADATA)]
+    nth = pl.int_range(pl.len()).over(says).alias("nth")
+    fresh = rows.filter(named & ~ID.is_in(before.select("sourcedId").collect().to_series().implode()))
+    if not len(fresh) or not len(known):
+        return rows
+    same = fresh.with_columns(nth).join(known.with_columns(nth), on=[*says, "nth"], suffix=" accepted")
+    accepted = same.select("sourcedId", "sourcedId accepted", f"{METADATA} accepted")
+    found = rows.join(accepted, on="sourcedId", how="left", maintain_order="left")
+    return found.with_columns(
+        pl.coalesce("sourcedId accepted", "sourcedId").alias("sourcedId"),
+        pl.coalesce(f"{METADATA} accepted", METADATA).alias(METADATA),
+    ).select(rows.columns)
 
 
 def _usable_ids(table: CheckedTable) -> pl.Series:
