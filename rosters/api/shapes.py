@@ -1,8 +1,8 @@
 """Records as the standard's REST writes them, in 1.1 and in 1.2, from the one normal form.
 
-Text is always there, "" where nothing is known; so are lists. References, dates and words of a vocabulary are left out
-where there is none, as "" is none of theirs. Booleans are the words "true" and "false". A password is never served:
-none is kept. (1.1 sections 4.x; 1.2 rostering information model, section 4.)
+Text that the standard asks for is always there, "" where nothing is known; so are lists. Everything else is left out
+where there is nothing: readers who are strict take "" for no date, no word and no name. Booleans are the words "true"
+and "false". A password is never served: none is kept. (1.1 sections 4.x; 1.2 rostering information model, section 4.)
 """
 
 from __future__ import annotations
@@ -26,21 +26,21 @@ _Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field of a record. `kind`: "text", "word" (left out where empty), "list", "ref", "refs"; `to`: the kind of
-    record that a reference leads to."""
+    """One field of a record. `kind`: "always", "if any" (left out where empty), "list", "ref", "refs"; `to`: the kind
+    of record that a reference leads to."""
 
     name: str
     column: str
-    kind: str = "text"
+    kind: str
     to: str = ""
 
 
-def _text(*names: str) -> list[Field]:
-    return [Field(name, name) for name in names]
+def _always(*names: str) -> list[Field]:
+    return [Field(name, name, "always") for name in names]
 
 
-def _words(*names: str) -> list[Field]:
-    return [Field(name, name, "word") for name in names]
+def _if_any(*names: str) -> list[Field]:
+    return [Field(name, name, "if any") for name in names]
 
 
 def _lists(*names: str) -> list[Field]:
@@ -55,50 +55,50 @@ def _refs(name: str, to: str, column: str) -> Field:
     return Field(name, column, "refs", to)
 
 
-_RACES: Final = (
-    "americanIndianOrAlaskaNative", "asian", "blackOrAfricanAmerican", "nativeHawaiianOrOtherPacificIslander", "white",
-    "demographicRaceTwoOrMoreRaces", "hispanicOrLatinoEthnicity",
-)  # fmt: skip
-_PERSON: Final = [
-    *_text("identifier", "email", "sms", "phone"),
-    _refs("agents", "user", "agentSourcedIds"),
-    *_lists("grades"),
-]
+_NAMED_1_2: Final = (
+    Field("preferredFirstName", "preferredGivenName", "if any"),
+    *_if_any("preferredMiddleName"),
+    Field("preferredLastName", "preferredFamilyName", "if any"),
+    *_if_any("pronouns"),
+    _ref("primaryOrg", "org"),
+)
 
-#: What a record has beside sourcedId, status, dateLastModified and metadata, and beside what `_Page` adds.
+#: What a record has beside sourcedId, status, dateLastModified and metadata, and beside what `Writer` adds.
 FIELDS: Final[Mapping[str, Mapping[str, list[Field]]]] = {
     version: {
         "academicSessions": [
-            *_text("title"), *_words("startDate", "endDate", "type"), _ref("parent", "academicSession"),
-            *_text("schoolYear"),
+            *_always("title"), *_if_any("startDate", "endDate", "type"), _ref("parent", "academicSession"),
+            *_always("schoolYear"),
         ],
-        "orgs": [*_text("name"), *_words("type"), *_text("identifier"), _ref("parent", "org")],
+        "orgs": [
+            *_always("name"), *_if_any("type"), *(_if_any if version == "1.1" else _always)("identifier"),
+            _ref("parent", "org"),
+        ],
         "courses": [
-            *_text("title"), _ref("schoolYear", "academicSession"), *_text("courseCode"), *_lists("grades", "subjects"),
-            _ref("org", "org"), *_lists("subjectCodes"),
+            *_always("title"), _ref("schoolYear", "academicSession"), *_always("courseCode"),
+            *_lists("grades", "subjects"), _ref("org", "org"), *_lists("subjectCodes"),
         ],
         "classes": [
-            *_text("title", "classCode"), *_words("classType"), *_text("location"), *_lists("grades", "subjects"),
+            *_always("title"), *_if_any("classCode", "classType", "location"), *_lists("grades", "subjects"),
             _ref("course", "course"), _ref("school", "org"), _refs("terms", "academicSession", "termSourcedIds"),
             *_lists("subjectCodes", "periods"),
         ],
         "users": [
-            *_text("username"), *_words("enabledUser"), *_text("givenName", "familyName", "middleName"), *_PERSON,
-        ] if version == "1.1" else [
-            *_text("userMasterIdentifier", "username"), *_words("enabledUser"),
-            *_text("givenName", "familyName", "middleName"), Field("preferredFirstName", "preferredGivenName"),
-            *_text("preferredMiddleName"), Field("preferredLastName", "preferredFamilyName"), *_text("pronouns"),
-            _ref("primaryOrg", "org"), *_PERSON,
+            *(_always("username") if version == "1.1" else _if_any("username", "userMasterIdentifier")),
+            *_if_any("enabledUser"), *_always("givenName", "familyName"), *_if_any("middleName"),
+            *(() if version == "1.1" else _NAMED_1_2), *_if_any("identifier", "email", "sms", "phone"),
+            _refs("agents", "user", "agentSourcedIds"), *_lists("grades"),
         ],
         "enrollments": [
             _ref("user", "user"), _ref("class", "class"), _ref("school", "org"),
-            *_words("role", "primary", "beginDate", "endDate"),
+            *_if_any("role", "primary", "beginDate", "endDate"),
         ],
-        "demographics": [
-            *_words("birthDate", "sex", *_RACES),
-            *_text("countryOfBirthCode", "stateOfBirthAbbreviation", "cityOfBirth"),
-            *_words("publicSchoolResidenceStatus"),
-        ],
+        "demographics": _if_any(
+            "birthDate", "sex", "americanIndianOrAlaskaNative", "asian", "blackOrAfricanAmerican",
+            "nativeHawaiianOrOtherPacificIslander", "white", "demographicRaceTwoOrMoreRaces",
+            "hispanicOrLatinoEthnicity", "countryOfBirthCode", "stateOfBirthAbbreviation", "cityOfBirth",
+            "publicSchoolResidenceStatus",
+        ),
     }
     for version in ("1.1", "1.2")
 }  # fmt: skip
@@ -206,7 +206,7 @@ class Writer:
                 record[name] = json.loads(row[name])
         for field in self.fields:
             cell = row[field.column]
-            if field.kind == "text":
+            if field.kind == "always":
                 record[field.name] = cell
             elif field.kind == "list":
                 record[field.name] = cell.split(",") if cell else []
@@ -285,5 +285,6 @@ def _pair(cell: str) -> dict[str, str]:
 
 def _profile(row: _Row) -> _Row:
     credentials = {"type": row["credentialType"], "username": row["username"]}
-    about = ("profileType", "vendorId", "applicationId", "description")
-    return {"profileId": row["sourcedId"], **{name: row[name] for name in about}, "credentials": [credentials]}
+    about = {name: row[name] for name in ("profileType", "vendorId")}
+    about |= {name: row[name] for name in ("applicationId", "description") if row[name]}
+    return {"profileId": row["sourcedId"], **about, "credentials": [credentials]}
