@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
@@ -124,6 +124,7 @@ class Delivery(models.Model):
         SFTP = "sftp", "SFTP"
         REST = "rest", "OneRoster API"
         DISTRICT = "district", "uploaded by the district"
+        API = "api", "sent by a tool"
 
     district = models.ForeignKey(District, on_delete=models.PROTECT, related_name="deliveries")
     sha256 = models.CharField(max_length=64)
@@ -189,6 +190,16 @@ class SyncQuerySet(models.QuerySet["Sync"]):
         return self.filter(status__in=[Sync.Status.PREPARING, Sync.Status.APPLYING], claimed_until__lt=now)
 
 
+_Syncs = models.Manager.from_queryset(SyncQuerySet)
+
+
+class SyncManager(_Syncs["Sync"]):
+    """Without dry runs: they are no part of what happens to a district, wherever one looks."""
+
+    def get_queryset(self) -> SyncQuerySet:
+        return cast("SyncQuerySet", super().get_queryset().filter(dry_run=False))
+
+
 class Sync(models.Model):
     """One trip of one delivery, or an undo of an earlier one: base, difference, findings, holds, decision, result.
 
@@ -209,6 +220,7 @@ class Sync(models.Model):
         DECLINED = "declined", "Declined"
         SUPERSEDED = "superseded", "Replaced by a newer delivery"
         FAILED = "failed", "Failed"
+        PLANNED = "planned", "Dry run"
 
     class Decision(models.TextChoices):
         NONE = "", "none"
@@ -216,7 +228,10 @@ class Sync(models.Model):
         DECLINED = "declined", "declined"
 
     RUNNING = (Status.RECEIVED, Status.PREPARING, Status.APPROVED, Status.APPLYING)
-    ENDED = (Status.REJECTED, Status.UNCHANGED, Status.APPLIED, Status.DECLINED, Status.SUPERSEDED, Status.FAILED)
+    ENDED = (
+        Status.REJECTED, Status.UNCHANGED, Status.APPLIED, Status.DECLINED, Status.SUPERSEDED, Status.FAILED,
+        Status.PLANNED,
+    )  # fmt: skip
     MAX_ATTEMPTS = 3
 
     district = models.ForeignKey(District, on_delete=models.PROTECT, related_name="syncs")
@@ -232,6 +247,7 @@ class Sync(models.Model):
     seconds = models.JSONField(default=dict, help_text="Phase to seconds.")
 
     # what came
+    dry_run = models.BooleanField(default=False, help_text="It says what would change, and can never be applied.")
     additions_only = models.BooleanField(default=False, help_text="It adds and changes, and removes nothing.")
     oneroster_version = models.CharField(max_length=10, blank=True, default="")
     modes = models.JSONField(default=dict, help_text="Table to bulk or delta; absent tables are left out.")
@@ -282,7 +298,8 @@ class Sync(models.Model):
     claim = models.UUIDField(null=True)
     claimed_until = models.DateTimeField(null=True)
 
-    objects = SyncQuerySet.as_manager()
+    objects = SyncManager()
+    with_dry_runs = SyncQuerySet.as_manager()
 
     class Meta:
         ordering = ["-received_at", "-id"]
@@ -301,6 +318,16 @@ class Sync(models.Model):
                 name="sync_applied_has_result",
                 condition=Q(status="applied", applied_at__isnull=False, result__isnull=False, decision="approved")
                 | ~Q(status="applied") & Q(applied_at=None, result=None),
+            ),
+            models.CheckConstraint(
+                name="sync_dry_run_is_never_applied",
+                condition=Q(
+                    dry_run=True,
+                    decision="",
+                    undoes=None,
+                    status__in=["received", "preparing", "rejected", "unchanged", "failed", "planned"],
+                )
+                | Q(dry_run=False) & ~Q(status="planned"),
             ),
             models.CheckConstraint(
                 name="sync_has_delivery_or_undoes",
@@ -336,7 +363,7 @@ class Sync(models.Model):
     def _move(self, now: datetime, of: tuple[str, ...], to: str, **values: Any) -> bool:
         """Go from one of `of` to `to` in one conditional update; refresh self; False if somebody was faster."""
         conditions = values.pop("only_if", {})
-        changed = Sync.objects.filter(pk=self.pk, status__in=of, **conditions).update(
+        changed = Sync.with_dry_runs.filter(pk=self.pk, status__in=of, **conditions).update(
             status=to, status_since=now, **values
         )
         self.refresh_from_db()
@@ -354,7 +381,7 @@ class Sync(models.Model):
 
     def _claim(self, now: datetime, claimable: Q, status: str) -> bool:
         token = uuid.uuid4()
-        changed = Sync.objects.filter(claimable, pk=self.pk).update(
+        changed = Sync.with_dry_runs.filter(claimable, pk=self.pk).update(
             status=status,
             status_since=now,
             claim=token,
@@ -372,7 +399,7 @@ class Sync(models.Model):
     def beat(self, now: datetime, phase: str, progress: float, rows: int) -> bool:
         """Renew the lease and report progress. False: the claim was lost, and the worker must stop."""
         return bool(
-            Sync.objects.filter(pk=self.pk, claim=self.claim).update(
+            Sync.with_dry_runs.filter(pk=self.pk, claim=self.claim).update(
                 claimed_until=now + SYNC_LEASE, phase=phase, progress=progress, rows_done=rows
             )
         )
@@ -390,6 +417,9 @@ class Sync(models.Model):
 
     def mark_ready(self, now: datetime, verdict: str, **facts: Any) -> bool:
         return self._finish_claim(now, self.Status.PREPARING, self.Status.READY, verdict=verdict, **facts)
+
+    def mark_planned(self, now: datetime, verdict: str, **facts: Any) -> bool:
+        return self._finish_claim(now, self.Status.PREPARING, self.Status.PLANNED, verdict=verdict, **facts)
 
     def mark_awaiting_review(self, now: datetime, verdict: str, **facts: Any) -> bool:
         return self._finish_claim(now, self.Status.PREPARING, self.Status.AWAITING_REVIEW, verdict=verdict, **facts)

@@ -79,9 +79,11 @@ def receive(
     by: Staff | None = None,
     now: datetime | None = None,
     additions_only: bool = False,
+    dry_run: bool = False,
 ) -> Sync:
     """Keep the bytes, then say so: the delivery is safe on disk before this returns. Older syncs of the district that
-    still wait are superseded; the caller enqueues the preparation. With `additions_only` it will remove nothing."""
+    still wait are superseded; the caller enqueues the preparation. With `additions_only` it will remove nothing, with
+    `dry_run` it only says what it would do, and supersedes nothing."""
     moment = now or timezone.now()
     sha256, size = store().keep_original(district.pk, source)
     with transaction.atomic():
@@ -94,10 +96,12 @@ def receive(
             received_at=moment,
             status_since=moment,
             additions_only=additions_only,
+            dry_run=dry_run,
         )
         received = {"sha256": sha256, "size": size, "origin": origin, "additions_only": additions_only}
-        _audit(moment, by, "delivery.received", sync, after=received)
-        _supersede_older(sync, moment)
+        _audit(moment, by, "delivery.received", sync, after={**received, "dry_run": dry_run})
+        if not dry_run:
+            _supersede_older(sync, moment)
     return sync
 
 
@@ -156,10 +160,10 @@ def prepare(
 
     A fault that may pass puts it back for another try; after `Sync.MAX_ATTEMPTS` it has failed, visibly.
     """
-    sync = Sync.objects.select_related("district__snapshot", "delivery", "undoes").get(pk=sync_id)
+    sync = Sync.with_dry_runs.select_related("district__snapshot", "delivery", "undoes").get(pk=sync_id)
     if not sync.start_preparing(timezone.now()):
         return None
-    sync = Sync.objects.select_related("district__snapshot", "delivery", "undoes").get(pk=sync_id)
+    sync = Sync.with_dry_runs.select_related("district__snapshot", "delivery", "undoes").get(pk=sync_id)
     work = _Work(sync, now, progress)
     with _faults(sync):
         if sync.undoes_id:
@@ -500,6 +504,8 @@ def _finish_preparing(
             _write_tallies(sync, lines)
             _write_holds(sync, holds)
         mark = sync.mark_ready if not holds and not sync.undoes_id else sync.mark_awaiting_review
+        if sync.dry_run:
+            mark = sync.mark_planned
         _ours(mark(work.now, verdict, seconds=work.seconds, **values))
 
 
@@ -731,9 +737,10 @@ def decline(sync: Sync, *, by: Staff, reason: str, now: datetime | None = None) 
 def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
     """Check the file of a failed or rejected sync again, as a new sync of the same delivery."""
     moment = now or timezone.now()
-    if sync.delivery is None or sync.status not in (Sync.Status.FAILED, Sync.Status.REJECTED):
+    if sync.delivery is None or sync.dry_run or sync.status not in (Sync.Status.FAILED, Sync.Status.REJECTED):
         raise DecisionRefused("Only a sync that failed or was refused can be tried again.")
-    if Delivery.objects.filter(district=sync.district_id, received_at__gt=sync.delivery.received_at).exists():
+    newer = Sync.objects.filter(district=sync.district_id, delivery__received_at__gt=sync.delivery.received_at)
+    if newer.exists():
         raise DecisionRefused("A newer delivery has come since; look at that one.")
     with transaction.atomic():
         again = Sync.objects.create(
@@ -953,7 +960,7 @@ def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
         _give_way(district_id, moment)  # a worker may have died after storing a plan, before it gave way
     prepare_again: list[int] = []
     apply_again: list[int] = []
-    left = Sync.objects.filter(
+    left = Sync.with_dry_runs.filter(
         Q(status__in=["preparing", "applying"], claimed_until__lt=moment)
         | Q(status__in=["received", "approved"], status_since__lt=moment - LOST_AFTER)
     )

@@ -37,6 +37,9 @@ SYNC_WORDS: dict[str, Words] = {
     S.APPLIED: Words("good", "Applied", "Nothing to do. It can be undone from its page.", "nobody"),
     S.DECLINED: Words("ended", "Declined", "The roster stays as it was; wait for a better delivery.", "district"),
     S.SUPERSEDED: Words("ended", "Replaced", "A newer delivery took its place; look at that one.", "nobody"),
+    S.PLANNED: Words(
+        "ended", "Dry run", "Nothing to do: it only says what would change, and is never applied.", "nobody"
+    ),
     S.FAILED: Words("refused", "Failed", "Nothing was written. Read what happened and try again.", "staff"),
 }
 

@@ -142,7 +142,7 @@ class SyncAdmin(ReadOnly):
         if not self.has_view_permission(request):
             raise PermissionDenied
         return get_object_or_404(
-            Sync.objects.select_related("district", "delivery", "undoes", "base", "decided_by"), pk=pk
+            Sync.with_dry_runs.select_related("district", "delivery", "undoes", "base", "decided_by"), pk=pk
         )
 
     def _back(self, sync: Sync) -> HttpResponse:

@@ -101,7 +101,7 @@ class ApiView(APIView):
     permission_classes = (MayAsk,)
     throttle_classes = (ClientThrottle,)
     renderer_classes = (JSONRenderer,)
-    parser_classes = (JSONParser,)
+    parser_classes: Any = (JSONParser,)
     scopes: ClassVar[tuple[str, ...]] = ()
     permission: ClassVar[str] = "rosters.view_sync"
 

@@ -15,7 +15,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from rosters.api import scopes
-from rosters.models import District
+from rosters.models import District, Sync
 from rosters.sealing import is_current, seal, unseal
 
 
@@ -155,6 +155,21 @@ class ClientSecret(models.Model):
 
     def was_used(self, at: datetime) -> None:
         ClientSecret.objects.filter(Q(last_used_at=None) | Q(last_used_at__lt=at), pk=self.pk).update(last_used_at=at)
+
+
+class SentOnce(models.Model):
+    """What came of a delivery that was sent with an Idempotency-Key: sent again, it is the same and no second one."""
+
+    who = models.CharField(max_length=60, help_text="The client by its uid, or the member of staff by their number.")
+    key = models.CharField(max_length=255)
+    sync = models.ForeignKey(Sync, on_delete=models.CASCADE, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["who", "key"], name="sent_once_per_key")]
+
+    def __str__(self) -> str:
+        return f"sent {self.pk}"
 
 
 def secret_hash(text: str) -> str:

@@ -1,0 +1,619 @@
+"""`/api/v1/`: districts, deliveries and syncs as objects, with the powers, the holds and the trail of the pages."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
+from django.http import FileResponse, Http404, HttpResponseBase
+from django.urls import URLPattern, path, reverse
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
+from rest_framework import generics, serializers
+from rest_framework.pagination import CursorPagination
+from rest_framework.parsers import JSONParser, MultiPartParser
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from rosters import syncs, tasks
+from rosters.api.manners import PortalView, Problem, grant_of
+from rosters.api.models import SentOnce
+from rosters.api.scopes import DELIVERIES_CREATE, DEMOGRAPHICS, SYNCS_DECIDE, SYNCS_READ, V1P1, V1P2
+from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Sync
+from rosters.oneroster.normal import NORMAL, TABLES
+from rosters.staff import DECIDE, UPLOAD
+from rosters.words import SYNC_WORDS
+
+#: Whose records a client sees only with the standard's scope for them, and staff only with the permission.
+_GUARDED: Final = "demographics"
+_KINDS: Final = ("added", "updated", "removed")
+
+
+class Pages(CursorPagination):
+    """A page, and the addresses of the next and the one before, which stay right while more comes in."""
+
+    page_size = 50
+    page_size_query_param = "limit"
+    max_page_size = 200
+    cursor_query_param = "cursor"
+    ordering = "-pk"
+
+
+class PortalList(PortalView, generics.ListAPIView):  # type: ignore[type-arg]
+    """A list in pages."""
+
+    pagination_class = Pages
+
+
+# ---------------------------------------------------------------------------------------------------------- as they are
+
+
+class DistrictSerializer(serializers.ModelSerializer[District]):
+    digest = serializers.CharField(source="snapshot.digest", default="", read_only=True)
+    live_since = serializers.DateTimeField(source="snapshot.made_at", default=None, read_only=True, allow_null=True)
+    rows = serializers.SerializerMethodField(help_text="Table to how many records are live.")
+
+    class Meta:
+        model = District
+        fields = (
+            "site_code", "name", "time_zone", "products", "applies_automatically", "version", "digest", "live_since",
+            "rows",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    @extend_schema_field({"type": "object", "additionalProperties": {"type": "integer"}})
+    def get_rows(self, district: District) -> dict[str, int]:
+        tables = district.snapshot.tables if district.snapshot else {}
+        return {table: int(facts["rows"]) for table, facts in tables.items()}
+
+
+class DeliverySerializer(serializers.ModelSerializer[Delivery]):
+    site_code = serializers.SlugRelatedField[District](source="district", slug_field="site_code", read_only=True)
+
+    class Meta:
+        model = Delivery
+        fields = ("id", "site_code", "name", "sha256", "size", "origin", "received_at")
+        read_only_fields = fields
+
+
+class HoldSerializer(serializers.ModelSerializer[Hold]):
+    class Meta:
+        model = Hold
+        fields = ("code", "approvable", "table", "saw", "usual", "meaning", "next_step")
+        read_only_fields = fields
+
+
+class SyncSerializer(serializers.ModelSerializer[Sync]):
+    site_code = serializers.SlugRelatedField[District](source="district", slug_field="site_code", read_only=True)
+    next_step = serializers.SerializerMethodField()
+    result_version = serializers.IntegerField(
+        source="result.version",
+        default=None,
+        allow_null=True,
+        read_only=True,
+        help_text="The version that it made live.",
+    )
+    seconds = serializers.SerializerMethodField(help_text="Phase to seconds.")
+
+    class Meta:
+        model = Sync
+        fields = (
+            "id", "site_code", "delivery", "undoes", "dry_run", "additions_only", "status", "status_since",
+            "received_at", "next_step", "phase", "progress", "seconds", "oneroster_version", "errors", "warnings",
+            "quarantined", "base_version", "plan_digest", "verdict", "added", "updated", "removed",
+            "people_affected", "decision",
+            "decided_at", "decided_automatically", "decision_reason", "applied_at", "result_version", "error_code",
+            "error",
+        )  # fmt: skip
+        read_only_fields = fields
+
+    def get_next_step(self, sync: Sync) -> str:
+        return SYNC_WORDS[sync.status].next_step
+
+    @extend_schema_field({"type": "object", "additionalProperties": {"type": "number"}})
+    def get_seconds(self, sync: Sync) -> dict[str, float]:
+        return dict(sync.seconds)
+
+
+class PlanSerializer(SyncSerializer):
+    """One sync with what it would change in numbers, and what holds it."""
+
+    holds = HoldSerializer(many=True, read_only=True)
+    tables = serializers.SerializerMethodField(help_text="Table to how many records come, change and go.")
+
+    class Meta(SyncSerializer.Meta):
+        fields: Any = (*SyncSerializer.Meta.fields, "holds", "tables")
+        read_only_fields: Any = fields
+
+    @extend_schema_field(
+        {
+            "type": "object",
+            "additionalProperties": {
+                "type": "object",
+                "properties": {name: {"type": "integer"} for name in ("before", *_KINDS)},
+            },
+        }
+    )
+    def get_tables(self, sync: Sync) -> dict[str, dict[str, int]]:
+        if not sync.plan_digest:
+            return {}
+        whole = {tally.table: tally for tally in sync.tallies.filter(dimension="")}
+        return {
+            table: {name: int(getattr(whole[table], name)) for name in ("before", *_KINDS)}
+            for table in TABLES
+            if table in whole
+        }
+
+
+class PlaceSerializer(serializers.Serializer[Any]):
+    line = serializers.IntegerField(allow_null=True)
+    value = serializers.CharField(allow_blank=True)
+
+
+class FindingSerializer(serializers.ModelSerializer[Finding]):
+    places = PlaceSerializer(many=True, read_only=True, help_text="The first places.")
+
+    class Meta:
+        model = Finding
+        fields = ("code", "severity", "file", "column", "count", "message", "next_step", "effect", "is_new", "places")
+        read_only_fields = fields
+
+
+class ChangeSerializer(serializers.Serializer[Any]):
+    """A record that comes, changes or goes. `before` and `after` hold the fields that differ; of a record that comes
+    all of `after`, of one that goes all of `before`."""
+
+    table = serializers.ChoiceField(choices=TABLES)
+    kind = serializers.ChoiceField(choices=_KINDS)
+    sourcedId = serializers.CharField()  # noqa: N815  # OneRoster's word
+    before = serializers.DictField(child=serializers.CharField(allow_blank=True))
+    after = serializers.DictField(child=serializers.CharField(allow_blank=True))
+
+
+def change_of(table: str, row: dict[str, Any]) -> dict[str, Any]:
+    """A row of a stored difference (`rosters.diffing`) as `ChangeSerializer` has it."""
+    cells = NORMAL[table][1:]
+    if row["kind"] == "updated":
+        changed = [name for name in (row["fields"] or "").split(",") if name]
+        before, after = (
+            {name: row[f"was.{name}"] or "" for name in changed},
+            {name: row[name] or "" for name in changed},
+        )
+    else:
+        whole = {name: row[name] for name in cells if row[name]}
+        before, after = (whole, {}) if row["kind"] == "removed" else ({}, whole)
+    return {"table": table, "kind": row["kind"], "sourcedId": row["sourcedId"], "before": before, "after": after}
+
+
+def may_see_demographics(view: PortalView) -> bool:
+    grant = grant_of(view.request)
+    if grant is not None:
+        return grant.allows(V1P1 + DEMOGRAPHICS, V1P2 + DEMOGRAPHICS)
+    return bool(view.request.user.has_perm("rosters.view_demographics"))
+
+
+# ----------------------------------------------------------------------------------------------------------- districts
+
+
+class Districts(PortalList):
+    """Districts that whoever asks may see, with what is live in each."""
+
+    scopes = (SYNCS_READ,)
+    permission = "rosters.view_district"
+    serializer_class = DistrictSerializer
+
+    def get_queryset(self) -> QuerySet[District]:
+        return self.districts().select_related("snapshot").order_by()
+
+
+class OneDistrict(PortalView):
+    """A district, and what is live in it."""
+
+    scopes = (SYNCS_READ,)
+    permission = "rosters.view_district"
+
+    @extend_schema(responses=DistrictSerializer)
+    def get(self, request: Request, site_code: str) -> Response:
+        return Response(DistrictSerializer(self.district).data)
+
+
+# --------------------------------------------------------------------------------------------------------------- syncs
+
+
+def _of_choice(request: Request, name: str, choices: tuple[str, ...]) -> str:
+    """A parameter that is one of a few words, "" where it is not said."""
+    said = request.query_params.get(name, "")
+    if said and said not in choices:
+        raise Problem(400, "bad-parameter", f"{name} is one of {', '.join(choices)}.")
+    return str(said)
+
+
+def _number(request: Request, name: str, default: int, most: int) -> int:
+    said = request.query_params.get(name, str(default))
+    if not (said.isascii() and said.isdecimal() and len(said) < 12 and int(said) <= most):
+        raise Problem(400, "bad-parameter", f"{name} is a number up to {most:,}.")
+    return int(said)
+
+
+class Syncs(PortalList):
+    """Syncs, the newest first. Dry runs are listed where they are asked for."""
+
+    scopes = (SYNCS_READ,)
+    serializer_class = SyncSerializer
+
+    def get_queryset(self) -> QuerySet[Sync]:
+        wanted = Sync.with_dry_runs if self.request.query_params.get("dry_run") == "true" else Sync.objects
+        found = cast(
+            "QuerySet[Sync]", wanted.filter(district__in=self.districts()).select_related("district", "result")
+        )
+        if "site_code" in self.kwargs:
+            found = found.filter(district=self.district)
+        if wanted is Sync.with_dry_runs:
+            found = found.filter(dry_run=True)
+        if status := _of_choice(self.request, "status", tuple(Sync.Status.values)):
+            found = found.filter(status=status)
+        return found.order_by()
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("status", str, enum=Sync.Status.values),
+            OpenApiParameter("dry_run", bool, description="true: dry runs instead."),
+        ]
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+class SyncView(PortalView):
+    """What is about one sync."""
+
+    scopes = (SYNCS_READ,)
+
+    @property
+    def sync(self) -> Sync:
+        related = ("district", "delivery", "undoes", "base", "result", "decided_by")
+        found = Sync.with_dry_runs.filter(district__in=self.districts(), pk=self.kwargs["pk"])
+        sync = found.select_related(*related).first()
+        if sync is None:
+            raise Http404
+        return sync
+
+
+def _shown(sync: Sync, *, status: int = 200, location: bool = False) -> Response:
+    """A sync; its ETag is the digest of its plan, which a decision is bound to."""
+    answer = Response(PlanSerializer(sync).data, status=status)
+    if sync.plan_digest:
+        answer.headers["ETag"] = f'"{sync.plan_digest}"'
+    if location:
+        answer.headers["Location"] = reverse("v1:sync", args=[sync.pk])
+    return answer
+
+
+class OneSync(SyncView):
+    """Where it stands, what it would change in numbers, what holds it. The ETag is the digest of its plan."""
+
+    @extend_schema(responses=PlanSerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        return _shown(self.sync)
+
+
+class ChangePageSerializer(serializers.Serializer[Any]):
+    total = serializers.IntegerField(help_text="Records that fit the filter.")
+    tables = serializers.ListField(child=serializers.CharField(), help_text="Tables that have changes.")
+    results = ChangeSerializer(many=True)
+
+
+class Changes(SyncView):
+    """The records that a sync brings, changes or takes out, table by table."""
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("table", str, enum=TABLES, description="The first that has changes, unless said."),
+            OpenApiParameter("kind", str, enum=_KINDS),
+            OpenApiParameter("field", str, description="Records of which this column changed."),
+            OpenApiParameter("text", str, description="In any cell, old or new, whatever the case."),
+            OpenApiParameter("offset", int),
+            OpenApiParameter("limit", int, description="Up to 1,000."),
+        ],
+        responses=ChangePageSerializer,
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        sync, asked = self.sync, request.query_params
+        stored = syncs.store().difference(sync.district_id, sync.pk)
+        tables = [table for table in stored.tables if table != _GUARDED or may_see_demographics(self)]
+        table = _of_choice(request, "table", TABLES) or (tables[0] if tables else "")
+        kind, field = _of_choice(request, "kind", _KINDS), asked.get("field", "")
+        offset, limit = _number(request, "offset", 0, 10**9), _number(request, "limit", 100, 1000)
+        if field and field not in NORMAL.get(table, (field,)):
+            raise Problem(400, "bad-parameter", "field is a column of that table.")
+        if not sync.plan_digest or table not in tables:
+            return Response({"total": 0, "tables": tables, "results": []})
+        page = stored.page(
+            table, kind=kind, field=field, text=asked.get("text", "").strip(), offset=offset, limit=limit
+        )  # fmt: skip
+        rows = [change_of(table, row) for row in page.rows]
+        return Response({"total": page.total, "tables": tables, "results": rows})
+
+
+class Findings(PortalList, SyncView):
+    """What was found in the delivery of a sync, in groups, what others follow from first."""
+
+    serializer_class = FindingSerializer
+
+    class Pages(Pages):
+        ordering = "position"
+
+    pagination_class = Pages
+
+    def get_queryset(self) -> QuerySet[Finding]:
+        found = Finding.objects.filter(sync=self.sync).order_by()
+        if severity := _of_choice(self.request, "severity", ("fatal", "error", "warning", "info")):
+            found = found.filter(severity=severity)
+        if code := self.request.query_params.get("code", ""):
+            found = found.filter(code=code)
+        return found
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("severity", str, enum=["fatal", "error", "warning", "info"]),
+            OpenApiParameter("code", str),
+        ]
+    )
+    def get(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        return super().get(request, *args, **kwargs)
+
+
+# ------------------------------------------------------------------------------------------------------------ decisions
+
+
+class ReasonSerializer(serializers.Serializer[Any]):
+    reason = serializers.CharField(required=False, allow_blank=True, max_length=2000, default="")
+
+
+class WhySerializer(serializers.Serializer[Any]):
+    reason = serializers.CharField(max_length=2000, help_text="So that the district and colleagues know.")
+
+
+_IF_MATCH: Final = OpenApiParameter(
+    "If-Match", str, OpenApiParameter.HEADER, description="The ETag of the sync: the plan that was read."
+)
+
+
+class DecisionView(SyncView):
+    scopes = (SYNCS_DECIDE,)
+    permission = DECIDE
+
+    def decided(self, did: str, sync: Sync, decide: Callable[[], Any]) -> Any:
+        """Do what was asked; a refusal is a 409, a plan that is not the one that was read a 412."""
+        try:
+            done = decide()
+        except syncs.StalePlan as stale:
+            fresh = self.sync
+            if fresh.status == Sync.Status.RECEIVED:
+                tasks.enqueue_prepare(fresh)
+            raise Problem(412, "plan-stale", str(stale), "Read the sync again; its plan is another one.") from None
+        except syncs.NotApprovable as refused:
+            raise Problem(409, "held-for-good", str(refused), "Decline it.") from None
+        except syncs.DecisionRefused as refused:
+            raise Problem(409, "decision-refused", str(refused), "Read the sync again.") from None
+        note_client(self, did, sync)
+        return done
+
+    def plan_read(self, sync: Sync) -> str:
+        """The digest in `If-Match`, if it is that of the sync."""
+        said = self.request.headers.get("If-Match", "").strip().removeprefix("W/").strip('"')
+        if not said:
+            raise Problem(
+                428, "plan-not-named", "A decision names the plan that was read.", "Send its ETag in If-Match."
+            )
+        if said != sync.plan_digest:
+            raise Problem(412, "plan-stale", "The plan is another one than the one that was read.", "Read it again.")
+        return said
+
+
+def note_client(view: PortalView, did: str, sync: Sync | None = None, district: District | None = None) -> None:
+    """That a client did it, beside the row that says in whose name."""
+    if view.acted_by:
+        AuditEvent.objects.create(
+            by=cast("Any", view.request.user),
+            action="client.acted",
+            district=sync.district if sync else district,
+            sync=sync,
+            subject=f"sync {sync.pk}" if sync else "",
+            after={**view.acted_by, "did": did},
+        )
+
+
+class Approve(DecisionView):
+    """Approve exactly the plan that was read. It is applied in the background: follow the sync."""
+
+    @extend_schema(request=ReasonSerializer, responses={202: PlanSerializer}, parameters=[_IF_MATCH])
+    def post(self, request: Request, pk: int) -> Response:
+        sync, said = self.sync, _said(ReasonSerializer, request)
+        digest, by = self.plan_read(sync), cast("Any", request.user)
+        self.decided(
+            "sync.approved", sync, lambda: syncs.approve(sync, by=by, plan_digest=digest, reason=said["reason"])
+        )
+        tasks.enqueue_apply(sync)
+        return _shown(self.sync, status=202, location=True)
+
+
+class Decline(DecisionView):
+    """Keep the roster as it is, and say why."""
+
+    @extend_schema(request=WhySerializer, responses=PlanSerializer, parameters=[_IF_MATCH])
+    def post(self, request: Request, pk: int) -> Response:
+        sync, said = self.sync, _said(WhySerializer, request)
+        self.plan_read(sync)
+        by = cast("Any", request.user)
+        self.decided("sync.declined", sync, lambda: syncs.decline(sync, by=by, reason=said["reason"]))
+        return _shown(self.sync)
+
+
+class Undo(DecisionView):
+    """A new sync that takes back what this one changed; it is reviewed and approved like any other."""
+
+    @extend_schema(request=None, responses={202: PlanSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        sync, by = self.sync, cast("Any", request.user)
+        undoing = self.decided("sync.undo_requested", sync, lambda: syncs.undo(sync, by=by))
+        tasks.enqueue_prepare(undoing)
+        return _shown(undoing, status=202, location=True)
+
+
+class Retry(DecisionView):
+    """Check the file of a sync that was refused or failed once more, as a new sync."""
+
+    @extend_schema(request=None, responses={202: PlanSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        sync, by = self.sync, cast("Any", request.user)
+        again = self.decided("sync.retried", sync, lambda: syncs.retry(sync, by=by))
+        tasks.enqueue_prepare(again)
+        return _shown(again, status=202, location=True)
+
+
+def _said(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+    given = kind(data=request.data)
+    given.is_valid(raise_exception=True)
+    return cast("dict[str, Any]", given.validated_data)
+
+
+# ----------------------------------------------------------------------------------------------------------- deliveries
+
+
+class SendSerializer(serializers.Serializer[Any]):
+    file = serializers.FileField(help_text="A zip of OneRoster CSV files, or one CSV file.")
+    dry_run = serializers.BooleanField(default=False, help_text="Only say what it would change; it is never applied.")
+    additions_only = serializers.BooleanField(default=False, help_text="Add and change, but remove nothing.")
+
+
+class Deliveries(PortalList):
+    """What a district delivered, the newest first; and a new delivery."""
+
+    serializer_class = DeliverySerializer
+    parser_classes = (MultiPartParser, JSONParser)
+
+    def needs(self, request: Request) -> tuple[tuple[str, ...], str]:
+        if request.method == "POST":
+            return (DELIVERIES_CREATE,), UPLOAD
+        return (SYNCS_READ,), "rosters.view_delivery"
+
+    def get_queryset(self) -> QuerySet[Delivery]:
+        return Delivery.objects.filter(district=self.district).select_related("district").order_by()
+
+    @extend_schema(
+        request={"multipart/form-data": SendSerializer},
+        responses={202: PlanSerializer, 200: OpenApiResponse(PlanSerializer, "It was sent before, with the same key.")},
+        parameters=[
+            OpenApiParameter(
+                "Idempotency-Key", str, OpenApiParameter.HEADER, required=True,
+                description="Of your making. The same file, sent again with it, is no second delivery.",
+            )
+        ],
+    )  # fmt: skip
+    def post(self, request: Request, site_code: str) -> Response:
+        district, key = self.district, request.headers.get("Idempotency-Key", "").strip()
+        if not 0 < len(key) <= 255:
+            raise Problem(
+                400, "idempotency-key-missing", "A delivery has an Idempotency-Key.", "Make one up, and keep it."
+            )
+        said = _said(SendSerializer, request)
+        if (said["file"].size or 0) > settings.UPLOAD_LIMIT:
+            raise Problem(413, "too-large", f"A delivery has at most {settings.UPLOAD_LIMIT // 2**20} MB.")
+        grant = grant_of(request)
+        who = str(grant.client.uid) if grant else f"staff {request.user.pk}"
+        for _ in range(2):
+            if before := SentOnce.objects.filter(who=who, key=key).first():
+                return self._again(district, before, said["file"])
+            try:
+                with transaction.atomic():
+                    sync = self._received(district, said)
+                    SentOnce.objects.create(who=who, key=key, sync=sync)
+            except IntegrityError:  # the same, at the same moment
+                continue
+            tasks.enqueue_prepare(sync)
+            note_client(self, "delivery.received", sync)
+            return _shown(sync, status=202, location=True)
+        raise Problem(409, "sent-twice", "The same key was used twice in this moment.", "Send it again.")
+
+    def _received(self, district: District, said: dict[str, Any]) -> Sync:
+        file = said["file"]
+        return syncs.receive(
+            district,
+            file.file,
+            origin=Delivery.Origin.API,
+            name=(file.name or "upload.zip")[:255],
+            by=cast("Any", self.request.user),
+            additions_only=said["additions_only"],
+            dry_run=said["dry_run"],
+        )
+
+    def _again(self, district: District, before: SentOnce, file: Any) -> Response:
+        sync = Sync.with_dry_runs.select_related("district", "delivery", "result").get(pk=before.sync_id)
+        digest = hashlib.sha256()
+        for block in file.chunks():
+            digest.update(block)
+        if sync.delivery is None or sync.district_id != district.pk or sync.delivery.sha256 != digest.hexdigest():
+            raise Problem(
+                422, "key-used", "This Idempotency-Key was used for another file.", "Use a new key for a new file."
+            )
+        return _shown(sync)
+
+
+class DeliveryView(PortalView):
+    scopes = (SYNCS_READ,)
+    permission = "rosters.view_delivery"
+
+    @property
+    def delivery(self) -> Delivery:
+        found = Delivery.objects.filter(district__in=self.districts(), pk=self.kwargs["pk"]).select_related("district")
+        delivery = found.first()
+        if delivery is None:
+            raise Http404
+        return delivery
+
+
+class OneDelivery(DeliveryView):
+    """A delivery, by its hash."""
+
+    @extend_schema(responses=DeliverySerializer)
+    def get(self, request: Request, pk: int) -> Response:
+        return Response(DeliverySerializer(self.delivery).data)
+
+
+class Original(DeliveryView):
+    """The file as it was sent. Who may decide about syncs may have it."""
+
+    scopes = (SYNCS_DECIDE,)
+    permission = DECIDE
+
+    @extend_schema(responses={(200, "application/octet-stream"): bytes})
+    def get(self, request: Request, pk: int) -> HttpResponseBase:
+        delivery = self.delivery
+        stored = syncs.store().original(delivery.district_id, delivery.sha256)
+        if not stored.exists():
+            raise Http404
+        return FileResponse(
+            stored.open("rb"), as_attachment=True, filename=delivery.name, content_type="application/octet-stream"
+        )
+
+
+addresses: list[URLPattern] = [
+    path("districts", Districts.as_view(), name="districts"),
+    path("districts/<str:site_code>", OneDistrict.as_view(), name="district"),
+    path("districts/<str:site_code>/syncs", Syncs.as_view(), name="syncs-of-district"),
+    path("districts/<str:site_code>/deliveries", Deliveries.as_view(), name="deliveries"),
+    path("deliveries/<int:pk>", OneDelivery.as_view(), name="delivery"),
+    path("deliveries/<int:pk>/original", Original.as_view(), name="original"),
+    path("syncs", Syncs.as_view(), name="syncs"),
+    path("syncs/<int:pk>", OneSync.as_view(), name="sync"),
+    path("syncs/<int:pk>/changes", Changes.as_view(), name="sync-changes"),
+    path("syncs/<int:pk>/findings", Findings.as_view(), name="sync-findings"),
+    path("syncs/<int:pk>/approve", Approve.as_view(), name="approve"),
+    path("syncs/<int:pk>/decline", Decline.as_view(), name="decline"),
+    path("syncs/<int:pk>/undo", Undo.as_view(), name="undo"),
+    path("syncs/<int:pk>/retry", Retry.as_view(), name="retry"),
+]

@@ -1,0 +1,262 @@
+"""Syncs as objects: the same powers, the same holds and the same trail as the pages."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import IntegrityError, connection, transaction
+from django.test import Client as Browser
+from django.utils import timezone
+
+from rosters import making, syncs
+from rosters.api import scopes
+from rosters.api.models import Client, SentOnce
+from rosters.models import AuditEvent, Delivery, District, Sync
+from tests.journeys.trip import Trip
+from tests.queue import work_off
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def trip(data_dir: Path, tmp_path: Path, alice: Staff) -> Trip:
+    return Trip(tmp_path, alice)
+
+
+@pytest.fixture
+def tables() -> making.Tables:
+    return making.make_roster(users=80, seed=4, today=timezone.localdate(), name="Cedar Grove")
+
+
+def tool(trip: Trip, staff: Staff | None, *scopes_of_it: str, name: str = "driver") -> Browser:
+    client = Client.objects.create(name=name, scopes=list(scopes_of_it or scopes.ALL), staff=staff)
+    client.districts.add(trip.district)
+    _, secret = client.new_secret(timezone.now())
+    asked = {"grant_type": "client_credentials", "client_id": client.key, "client_secret": secret}
+    token = Browser().post("/oauth2/token", asked).json()["access_token"]
+    return Browser(headers={"authorization": f"Bearer {token}"})
+
+
+@pytest.fixture
+def rita(make_staff: Callable[[str, str], Staff]) -> Staff:
+    return make_staff("rita", "reviewer")
+
+
+def waiting(trip: Trip, tables: making.Tables) -> Sync:
+    trip.go(trip.send(tables))
+    day_two, _ = making.next_day(tables, change=0.2, seed=3)
+    return trip.send(day_two)
+
+
+def code_of(answer: Any) -> str:
+    assert answer.headers["Content-Type"] == "application/problem+json", answer.content
+    told = answer.json()
+    assert told["status"] == answer.status_code and told["title"] and told["detail"]
+    return str(told["code"])
+
+
+def test_what_a_sync_would_change_and_why_is_read_in_pages(trip: Trip, tables: making.Tables, rita: Staff) -> None:
+    sync, browser = waiting(trip, tables), tool(trip, rita)
+    told = browser.get(f"/api/v1/syncs/{sync.pk}")
+    assert told.headers["ETag"] == f'"{sync.plan_digest}"'
+    plan = told.json()
+    assert (plan["status"], plan["site_code"], plan["added"]) == (sync.status, "1001", sync.added)
+    assert sum(each["removed"] for each in plan["tables"].values()) == sync.removed
+    assert [hold["code"] for hold in plan["holds"]] == [hold.code for hold in sync.holds.all()]
+    stored = syncs.store().difference(trip.district.pk, sync.pk)
+    for table in stored.tables:
+        counts, seen = stored.counts(table), []
+        while page := browser.get(
+            f"/api/v1/syncs/{sync.pk}/changes", {"table": table, "offset": len(seen), "limit": 7}
+        ).json()["results"]:
+            seen += page
+        assert {kind: sum(each["kind"] == kind for each in seen) for kind in counts} == counts
+        for each in seen:
+            if each["kind"] == "updated":
+                assert each["before"].keys() == each["after"].keys() and each["before"] != each["after"]
+    only = browser.get(
+        f"/api/v1/syncs/{sync.pk}/changes", {"table": "users", "kind": "updated", "field": "email"}
+    ).json()
+    assert all("email" in each["after"] for each in only["results"])
+    for bad in ({"kind": "odd"}, {"table": "nothing"}, {"limit": "-1"}, {"limit": "5000"}, {"field": "shoe"}):
+        answer = browser.get(f"/api/v1/syncs/{sync.pk}/changes", {"table": "users", **bad})
+        assert (answer.status_code, code_of(answer)) == (400, "bad-parameter"), bad
+
+
+def test_lists_come_in_pages_and_only_of_ones_own_districts(trip: Trip, tables: making.Tables, rita: Staff) -> None:
+    waiting(trip, tables)
+    other = District.objects.create(name="Maple", site_code="1002")
+    hidden = Sync.objects.create(district=other, delivery=Delivery.objects.create(district=other, size=1, name="x"))
+    browser, seen, address = tool(trip, rita), [], "/api/v1/syncs?limit=1"
+    while address:
+        page = browser.get(address).json()
+        seen += [each["id"] for each in page["results"]]
+        address = page["next"]
+    assert seen == sorted(Sync.objects.exclude(pk=hidden.pk).values_list("pk", flat=True), reverse=True)
+    assert [each["site_code"] for each in browser.get("/api/v1/districts").json()["results"]] == ["1001"]
+    for path in (f"syncs/{hidden.pk}", f"syncs/{hidden.pk}/changes", "districts/1002", "districts/1002/syncs",
+                 f"deliveries/{hidden.delivery_id}", f"syncs/{hidden.pk}/findings"):  # fmt: skip
+        answer = browser.get(f"/api/v1/{path}")
+        assert (answer.status_code, code_of(answer)) == (404, "not-found"), path
+    assert browser.get("/api/v1/syncs", {"status": "applied"}).json()["results"][0]["status"] == "applied"
+    assert code_of(browser.get("/api/v1/syncs", {"status": "odd"})) == "bad-parameter"
+
+
+def approve(browser: Browser, sync: Sync, digest: str | None, verb: str = "approve", **said: Any) -> Any:
+    headers = {} if digest is None else {"If-Match": f'"{digest}"'}
+    return browser.post(f"/api/v1/syncs/{sync.pk}/{verb}", said, content_type="application/json", headers=headers)
+
+
+def test_a_plan_is_approved_as_it_was_read_and_goes_live(trip: Trip, tables: making.Tables, rita: Staff) -> None:
+    sync, browser = waiting(trip, tables), tool(trip, rita)
+    assert code_of(approve(browser, sync, None)) == "plan-not-named"
+    assert approve(browser, sync, "0" * 64).status_code == 412
+    done = approve(browser, sync, sync.plan_digest, reason="Looked at by the tool.")
+    assert done.status_code == 202 and done.headers["Location"] == f"/api/v1/syncs/{sync.pk}"
+    work_off()
+    sync.refresh_from_db()
+    assert (sync.status, sync.decided_by, sync.decision_reason) == ("applied", rita, "Looked at by the tool.")
+    trip.verify()
+    acted = AuditEvent.objects.get(action="client.acted", sync=sync)
+    assert acted.after["did"] == "sync.approved" and acted.by == rita
+    again = approve(browser, sync, sync.plan_digest)
+    assert (again.status_code, code_of(again)) == (409, "decision-refused")
+
+
+def test_a_plan_whose_base_moved_is_a_412_and_is_made_anew(trip: Trip, tables: making.Tables, rita: Staff) -> None:
+    first = trip.go(trip.send(tables))
+    undoing = trip.undo(first)
+    day_two, _ = making.next_day(tables, change=0.1, seed=3)
+    trip.go(trip.send(day_two))
+    stale = approve(tool(trip, rita), undoing, undoing.plan_digest)
+    assert (stale.status_code, code_of(stale)) == (412, "plan-stale")
+    work_off()
+    undoing.refresh_from_db()
+    assert undoing.base_version == 2 and undoing.status in ("awaiting_review", "unchanged")
+
+
+def test_declining_wants_a_reason_and_undoing_leads_back(trip: Trip, tables: making.Tables, rita: Staff) -> None:
+    sync, browser = waiting(trip, tables), tool(trip, rita)
+    empty = approve(browser, sync, sync.plan_digest, "decline")
+    assert empty.status_code == 400 and "reason" in empty.json()["errors"]
+    assert approve(browser, sync, sync.plan_digest, "decline", reason="A school is missing.").status_code == 200
+    sync.refresh_from_db()
+    assert (sync.status, sync.decision_reason) == ("declined", "A school is missing.")
+    first = Sync.objects.get(status="applied")
+    undoing = browser.post(f"/api/v1/syncs/{first.pk}/undo")
+    assert undoing.status_code == 202
+    work_off()
+    told = browser.get(undoing.headers["Location"]).json()
+    assert told["undoes"] == first.pk and told["status"] == "awaiting_review"
+    assert code_of(browser.post(f"/api/v1/syncs/{first.pk}/undo")) == "decision-refused"
+    assert code_of(browser.post(f"/api/v1/syncs/{first.pk}/retry")) == "decision-refused"
+
+
+def sent(browser: Browser, path: Path, key: str | None = "k-1", **said: Any) -> Any:
+    headers = {} if key is None else {"Idempotency-Key": key}
+    file = SimpleUploadedFile("day.zip", path.read_bytes(), "application/zip")
+    return browser.post("/api/v1/districts/1001/deliveries", {"file": file, **said}, headers=headers)
+
+
+def test_a_delivery_sent_twice_with_its_key_is_one(trip: Trip, tables: making.Tables, rita: Staff) -> None:
+    browser, path, other = tool(trip, rita), trip.folder / "day.zip", trip.folder / "other.zip"
+    making.write_zip(path, tables)
+    making.write_zip(other, making.next_day(tables, change=0.1, seed=3)[0])
+    assert code_of(sent(browser, path, None)) == "idempotency-key-missing"
+    first, again = sent(browser, path), sent(browser, path)
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert first.json()["id"] == again.json()["id"] and Delivery.objects.count() == 1
+    assert code_of(sent(browser, other)) == "key-used"
+    assert sent(browser, other, "k-2").status_code == 202 and Delivery.objects.count() == 2
+    work_off()
+    delivery = Delivery.objects.get(pk=first.json()["delivery"])
+    assert (delivery.origin, delivery.received_by) == ("api", rita)
+    assert browser.get(f"/api/v1/deliveries/{delivery.pk}").json()["sha256"] == delivery.sha256
+    original = browser.get(f"/api/v1/deliveries/{delivery.pk}/original")
+    assert b"".join(original.streaming_content) == path.read_bytes()
+
+
+def test_a_dry_run_says_what_would_change_and_can_never_be_applied(
+    trip: Trip, tables: making.Tables, rita: Staff
+) -> None:
+    sync, browser, path = waiting(trip, tables), tool(trip, rita), trip.folder / "dry.zip"
+    making.write_zip(path, making.without_school(tables, 1))
+    told = sent(browser, path, dry_run="true").json()
+    work_off()
+    dry = Sync.with_dry_runs.get(pk=told["id"])
+    assert (dry.status, dry.dry_run) == ("planned", True) and dry.removed and dry.holds.exists()
+    sync.refresh_from_db()
+    assert sync.status == "awaiting_review", "a dry run supersedes nothing"
+    assert browser.get(f"/api/v1/syncs/{dry.pk}/changes", {"table": "users"}).json()["total"]
+    assert code_of(approve(browser, dry, dry.plan_digest)) == "decision-refused"
+    assert dry not in Sync.objects.all() and dry not in trip.district.syncs.all()
+    assert [each["id"] for each in browser.get("/api/v1/syncs", {"dry_run": "true"}).json()["results"]] == [dry.pk]
+    for status in ("ready", "approved", "applying"):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            Sync.with_dry_runs.filter(pk=dry.pk).update(status=status)
+    desk = Browser()
+    desk.force_login(rita)
+    assert "Dry run" in desk.get(f"/admin/rosters/sync/{dry.pk}/change/").content.decode()
+    trip.go(sync)
+
+
+def test_a_tool_needs_the_scope_and_its_member_of_staff_the_permission(
+    trip: Trip, tables: making.Tables, rita: Staff, make_staff: Callable[[str, str], Staff]
+) -> None:
+    sync = waiting(trip, tables)
+    vera = make_staff("vera", "viewer")
+    reads, weak = tool(trip, rita, scopes.SYNCS_READ, name="reads"), tool(trip, vera, name="weak")
+    refused = approve(reads, sync, sync.plan_digest)
+    assert (refused.status_code, code_of(refused)) == (403, "scope-missing")
+    refused = approve(weak, sync, sync.plan_digest)
+    assert (refused.status_code, code_of(refused)) == (403, "permission-missing")
+    assert code_of(Browser().get("/api/v1/syncs")) == "not-authenticated"
+    assert reads.get(f"/api/v1/syncs/{sync.pk}/changes", {"table": "demographics"}).json()["total"] == 0
+    staff = Browser(enforce_csrf_checks=True)
+    staff.force_login(rita)
+    assert staff.get("/api/v1/syncs").status_code == 200
+    assert approve(staff, sync, sync.plan_digest).status_code == 403, "a browser's session needs Django's CSRF token"
+    sync.refresh_from_db()
+    assert sync.status == "awaiting_review"
+
+
+@pytest.mark.parametrize("path", ["syncs", "districts", "districts/1001/deliveries", "districts/1001/syncs"])
+def test_a_list_costs_few_queries_however_long(
+    trip: Trip, tables: making.Tables, rita: Staff, path: str, django_assert_max_num_queries: Any
+) -> None:
+    waiting(trip, tables)
+    for _ in range(5):
+        trip.send(tables)
+    browser = tool(trip, rita)
+    with django_assert_max_num_queries(6):
+        assert browser.get(f"/api/v1/{path}").status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_same_delivery_sent_at_the_same_moment_is_one(trip: Trip, tables: making.Tables, rita: Staff) -> None:
+    path, answers = trip.folder / "day.zip", []
+    making.write_zip(path, tables)
+    browser = tool(trip, rita)
+    ready = threading.Barrier(4)
+
+    def send() -> None:
+        ready.wait()
+        answers.append(sent(browser, path))
+        connection.close()
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert {answer.status_code for answer in answers} <= {200, 202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert (Delivery.objects.count(), SentOnce.objects.count()) == (1, 1)
