@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+import connections.api
 import rosters.api.urls
 from rosters.api.manners import unknown_place
 from rosters.api.tokens import token
@@ -14,7 +15,7 @@ urlpatterns = [
     path("oauth2/token", token, name="token"),
     path("oauth2/token/", token),
     path("d/<str:site_code>/ims/oneroster/", include((rosters.api.urls.oneroster, "oneroster"))),
-    path("api/v1/", include((rosters.api.urls.portal, "v1"))),
+    path("api/v1/", include(([*rosters.api.urls.portal, *connections.api.addresses], "v1"))),
     path("api/v1/<path:rest>", unknown_place),
     path("", RedirectView.as_view(pattern_name="admin:index")),
 ]
