@@ -9,13 +9,15 @@ somebody can see. Roster values are never logged nor put into errors.
 from __future__ import annotations
 
 import logging
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from types import MappingProxyType
+from typing import IO, TYPE_CHECKING, Any, BinaryIO
 
 import polars as pl
 from django.conf import settings
@@ -24,7 +26,7 @@ from django.db import InterfaceError, OperationalError, connection, transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from rosters import applying, explaining, holding, normalising, reading, validating
+from rosters import applying, explaining, exporting, holding, normalising, reading, validating
 from rosters.diffing import WAS, Difference, column_of, compare, differences, frame_of, plan_digest, rows_of, tally
 from rosters.findings import Findings
 from rosters.frames import Checked, CheckOptions, Delivered, Frames
@@ -948,6 +950,35 @@ def _taken_back_table(table: str, changes: pl.DataFrame, live: pl.DataFrame) -> 
 
 
 # ---------------------------------------------------------------------------------------------------------------
+# exporting
+
+
+def export(
+    district: District,
+    version: str,
+    *,
+    by: Staff | None,
+    without: Collection[str] = (),
+    about: Mapping[str, str] = MappingProxyType({}),
+) -> IO[bytes]:
+    """The live roster as a zip of OneRoster `version`, in a file that is gone when it is closed. `about`: what the
+    audit row says beside."""
+    assert district.snapshot is not None
+    file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115  # whoever asked closes it
+    try:
+        exporting.write_zip(file, store().frames(district.pk, district.snapshot.tables), version, without=without)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    after = {"version": district.version, "oneroster": version, **about}
+    AuditEvent.objects.create(
+        by=by, action="roster.exported", district=district, subject=f"district {district.pk}", after=after
+    )
+    return file
+
+
+# ---------------------------------------------------------------------------------------------------------------
 # recovering
 
 
@@ -1011,6 +1042,7 @@ __all__ = [
     "apply",
     "approve",
     "decline",
+    "export",
     "look",
     "prepare",
     "receive",

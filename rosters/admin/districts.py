@@ -12,18 +12,18 @@ from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Max, Min, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.views.decorators.http import require_POST
+from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
 from rosters.holding import DEFAULT_LIMITS
 from rosters.models import AuditEvent, Delivery, District, Finding, Org, Sync, Tally
 from rosters.oneroster.products import PRODUCTS
 from rosters.oneroster.rules import RULES, STANDS_ON
-from rosters.staff import UPLOAD, acting
+from rosters.staff import DECIDE, UPLOAD, acting
 from rosters.templatetags.roster_pages import status as status_tag
 from rosters.words import DISTRICT_SETTING_UP, SYNC_WORDS, district_words
 
@@ -223,6 +223,11 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 self.admin_site.admin_view(require_POST(self.upload)),
                 name="rosters_district_upload",
             ),
+            path(
+                "<int:pk>/export/",
+                self.admin_site.admin_view(require_GET(self.export)),
+                name="rosters_district_export",
+            ),
             *super().get_urls(),
         ]
 
@@ -230,6 +235,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         district = self.get_object(request, object_id)
         extra = self._overview(district) if district and self.has_view_permission(request, district) else {}
         extra["may_upload"] = request.user.has_perm(UPLOAD)
+        extra["may_export"] = request.user.has_perm(DECIDE)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def _overview(self, district: District) -> dict[str, Any]:
@@ -293,6 +299,19 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "The file is stored safely and is being checked. Nothing changes in the roster until it is approved.",
         )
         return HttpResponseRedirect(reverse("admin:rosters_sync_change", args=[sync.pk]))
+
+    def export(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """The live roster as a zip of OneRoster 1.1 or 1.2, for who may have originals too."""
+        if not request.user.has_perm(DECIDE):
+            raise PermissionDenied
+        district = get_object_or_404(District.objects.select_related("snapshot"), pk=pk)
+        version = request.GET.get("oneroster", "1.1")
+        if district.snapshot is None or version not in ("1.1", "1.2"):
+            raise Http404
+        without = () if request.user.has_perm("rosters.view_demographics") else ("demographics",)
+        file = syncs.export(district, version, by=acting(request), without=without)
+        name = f"{district.site_code}-v{district.version}-oneroster-{version}.zip"
+        return FileResponse(file, as_attachment=True, filename=name, content_type="application/zip")
 
     def save_model(self, request: HttpRequest, obj: District, form: Any, change: bool) -> None:
         known = District.objects.filter(pk=obj.pk).first() if change else None

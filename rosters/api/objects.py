@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
-from django.http import FileResponse, Http404, HttpResponseBase
+from django.http import FileResponse, Http404, HttpResponse, HttpResponseBase
 from django.urls import URLPattern, path, reverse
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_field
 from rest_framework import generics, serializers
@@ -21,7 +21,7 @@ from rest_framework.response import Response
 from rosters import syncs, tasks
 from rosters.api.manners import PortalView, Problem, grant_of
 from rosters.api.models import SentOnce
-from rosters.api.scopes import DELIVERIES_CREATE, DEMOGRAPHICS, SYNCS_DECIDE, SYNCS_READ, V1P1, V1P2
+from rosters.api.scopes import CORE, DELIVERIES_CREATE, DEMOGRAPHICS, ROSTER, SYNCS_DECIDE, SYNCS_READ, V1P1, V1P2
 from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Sync
 from rosters.oneroster.normal import NORMAL, TABLES
 from rosters.staff import DECIDE, UPLOAD
@@ -601,10 +601,40 @@ class Original(DeliveryView):
         )
 
 
+# --------------------------------------------------------------------------------------------------------------- export
+
+
+class Export(PortalView):
+    """The live roster as a zip of OneRoster CSV; importing it changes nothing. The ETag is that of its version."""
+
+    scopes = tuple(prefix + name for prefix in (V1P1, V1P2) for name in (CORE, ROSTER))
+    permission = DECIDE
+
+    @extend_schema(
+        parameters=[OpenApiParameter("oneroster", str, enum=["1.1", "1.2"], description="1.1 unless said.")],
+        responses={(200, "application/zip"): bytes, 304: None},
+    )
+    def get(self, request: Request, site_code: str) -> HttpResponseBase:
+        district, version = self.district, _of_choice(request, "oneroster", ("1.1", "1.2")) or "1.1"
+        if district.snapshot is None:
+            raise Problem(409, "nothing-live", "Nothing of this district is live yet.", "Wait for its first sync.")
+        without = () if may_see_demographics(self) else (_GUARDED,)
+        tag = f'"v{district.version}-{version}-{len(without)}"'
+        if request.headers.get("If-None-Match") == tag:
+            return HttpResponse(status=304, headers={"ETag": tag})
+        by = cast("Any", request.user if request.user.is_authenticated else None)
+        file = syncs.export(district, version, by=by, without=without, about=self.acted_by)
+        name = f"{district.site_code}-v{district.version}-oneroster-{version}.zip"
+        answer = FileResponse(file, as_attachment=True, filename=name, content_type="application/zip")
+        answer.headers["ETag"] = tag
+        return answer
+
+
 addresses: list[URLPattern] = [
     path("districts", Districts.as_view(), name="districts"),
     path("districts/<str:site_code>", OneDistrict.as_view(), name="district"),
     path("districts/<str:site_code>/syncs", Syncs.as_view(), name="syncs-of-district"),
+    path("districts/<str:site_code>/export", Export.as_view(), name="export"),
     path("districts/<str:site_code>/deliveries", Deliveries.as_view(), name="deliveries"),
     path("deliveries/<int:pk>", OneDelivery.as_view(), name="delivery"),
     path("deliveries/<int:pk>/original", Original.as_view(), name="original"),

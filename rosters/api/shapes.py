@@ -19,6 +19,7 @@ import polars as pl
 
 from rosters.api.filtering import Path
 from rosters.api.operations import ENTITIES, Entity
+from rosters.oneroster.vocabularies import ROLES_1_1, ROLES_1_2
 from rosters.serving import MODIFIED, STATUS, ServedRoster
 
 _Row = dict[str, Any]
@@ -111,17 +112,6 @@ ADDED: Final[Mapping[str, Mapping[str, tuple[str, ...]]]] = {
     },
 }  # fmt: skip
 HEAD: Final = ("sourcedId", STATUS, MODIFIED, "metadata")
-
-#: Words of 1.2 that 1.1 has no word for, and what comes nearest without saying too much; words of one's own stay.
-ROLES_1_1: Final = {
-    "counselor": "aide",
-    "districtAdministrator": "administrator",
-    "principal": "administrator",
-    "siteAdministrator": "administrator",
-    "systemAdministrator": "administrator",
-}
-#: The one word of 1.1 that 1.2 has not.
-ROLES_1_2: Final = {"administrator": "siteAdministrator"}
 
 _PAIR: Final = re.compile(r"^\{([^:]*):(.*)\}$")
 

@@ -5,6 +5,8 @@ Source: OneRoster CSV Tables 1.1.1 and OneRoster CSV Binding 1.2.1; grades: CEDS
 
 from __future__ import annotations
 
+from typing import Final
+
 from rosters.oneroster.spec import Vocabulary
 
 CEDS_GRADES = (
@@ -60,6 +62,17 @@ ORG_LEVELS = ("national", "state", "local", "district", "school")
 SESSION_LEVELS = {"schoolYear": 0, "semester": 1, "term": 1, "gradingPeriod": 2}
 
 EXTENSION_PREFIX = "ext:"
+
+#: Words of 1.2 that 1.1 has no word for, and what comes nearest without saying too much; words of one's own stay.
+ROLES_1_1: Final = {
+    "counselor": "aide",
+    "districtAdministrator": "administrator",
+    "principal": "administrator",
+    "siteAdministrator": "administrator",
+    "systemAdministrator": "administrator",
+}
+#: The one word of 1.1 that 1.2 has not.
+ROLES_1_2: Final = {"administrator": "siteAdministrator"}
 
 _STATUS = Vocabulary("status", ("active", "tobedeleted"), legacy={"inactive": "tobedeleted"})
 _SESSION_TYPE = ("gradingPeriod", "semester", "schoolYear", "term")
