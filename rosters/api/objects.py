@@ -231,10 +231,10 @@ def _of_choice(request: Request, name: str, choices: tuple[str, ...]) -> str:
     return str(said)
 
 
-def _number(request: Request, name: str, default: int, most: int) -> int:
+def number_of(request: Request, name: str, default: int, most: int, *, least: int = 0) -> int:
     said = request.query_params.get(name, str(default))
-    if not (said.isascii() and said.isdecimal() and len(said) < 12 and int(said) <= most):
-        raise Problem(400, "bad-parameter", f"{name} is a number up to {most:,}.")
+    if not (said.isascii() and said.isdecimal() and len(said) < 12 and least <= int(said) <= most):
+        raise Problem(400, "bad-parameter", f"{name} is a number from {least} to {most:,}.")
     return int(said)
 
 
@@ -326,7 +326,7 @@ class Changes(SyncView):
         tables = [table for table in stored.tables if table != _GUARDED or may_see_demographics(self)]
         table = _of_choice(request, "table", TABLES) or (tables[0] if tables else "")
         kind, field = _of_choice(request, "kind", _KINDS), asked.get("field", "")
-        offset, limit = _number(request, "offset", 0, 10**9), _number(request, "limit", 100, 1000)
+        offset, limit = number_of(request, "offset", 0, 10**9), number_of(request, "limit", 100, 1000, least=1)
         if field and field not in NORMAL.get(table, (field,)):
             raise Problem(400, "bad-parameter", "field is a column of that table.")
         if not sync.plan_digest or table not in tables:

@@ -36,7 +36,7 @@ def tables() -> making.Tables:
     return making.make_roster(users=80, seed=4, today=timezone.localdate(), name="Cedar Grove")
 
 
-def tool(trip: Trip, staff: Staff | None, *scopes_of_it: str, name: str = "driver") -> Browser:
+def tool(trip: Trip, staff: Staff | None, *scopes_of_it: str, name: str = "driver") -> Any:
     client = Client.objects.create(name=name, scopes=list(scopes_of_it or scopes.ALL), staff=staff)
     client.districts.add(trip.district)
     _, secret = client.new_secret(timezone.now())
@@ -73,7 +73,8 @@ def test_what_a_sync_would_change_and_why_is_read_in_pages(trip: Trip, tables: m
     assert [hold["code"] for hold in plan["holds"]] == [hold.code for hold in sync.holds.all()]
     stored = syncs.store().difference(trip.district.pk, sync.pk)
     for table in stored.tables:
-        counts, seen = stored.counts(table), []
+        counts = stored.counts(table)
+        seen: list[dict[str, Any]] = []
         while page := browser.get(
             f"/api/v1/syncs/{sync.pk}/changes", {"table": table, "offset": len(seen), "limit": 7}
         ).json()["results"]:
@@ -180,7 +181,7 @@ def test_a_delivery_sent_twice_with_its_key_is_one(trip: Trip, tables: making.Ta
     delivery = Delivery.objects.get(pk=first.json()["delivery"])
     assert (delivery.origin, delivery.received_by) == ("api", rita)
     assert browser.get(f"/api/v1/deliveries/{delivery.pk}").json()["sha256"] == delivery.sha256
-    original = browser.get(f"/api/v1/deliveries/{delivery.pk}/original")
+    original: Any = browser.get(f"/api/v1/deliveries/{delivery.pk}/original")
     assert b"".join(original.streaming_content) == path.read_bytes()
 
 
