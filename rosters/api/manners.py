@@ -14,6 +14,7 @@ from django.conf import settings
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, JsonResponse
+from django.views.decorators.csrf import csrf_exempt
 from rest_framework import exceptions, status
 from rest_framework.authentication import SessionAuthentication
 from rest_framework.parsers import JSONParser
@@ -227,9 +228,11 @@ class OneRosterView(ApiView):
         code = fault.status_code
         minor = getattr(fault, "minor", MINORS.get(code, "invaliddata"))
         said = str(fault.detail) if code in (400, 403) and isinstance(fault.detail, str) else _WORDS.get(code, "")
-        return Response(status_payload("failure", "error", minor, said), status=code)
+        payload = status_payload("failure", "error", minor, said)
+        return Response(payload, status=code, content_type=JSONRenderer.media_type)
 
 
+@csrf_exempt
 def unknown_address(request: HttpRequest, **kwargs: Any) -> JsonResponse:
     """Below the base of the standard nothing is answered with a page, not even what does not exist."""
     return JsonResponse(status_payload("failure", "error", "unknownobject", _WORDS[404]), status=404)
@@ -293,6 +296,7 @@ class PortalView(ApiView):
         return Response(problem, status=code, content_type=ProblemRenderer.media_type)
 
 
+@csrf_exempt
 def unknown_place(request: HttpRequest, **kwargs: Any) -> JsonResponse:
     name, title, next_step = _TITLES[404]
     problem = {"type": f"{settings.PORTAL_URL}/api/docs/#{name}", "title": title, "status": 404, "detail": title + "."}

@@ -23,10 +23,12 @@ from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpRe
 from django.urls import URLPattern, path, register_converter
 from django.urls.converters import StringConverter
 from django.utils.dateparse import parse_datetime
+from drf_spectacular.utils import extend_schema, extend_schema_view
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
 from rosters import serving, syncs
+from rosters.api.describing import answer_of, parameters_of
 from rosters.api.filtering import Path, compiled
 from rosters.api.manners import InvalidQuery, OneRosterView, grant_of, status_payload
 from rosters.api.operations import OPERATIONS, Ids, Operation, everything, exists, parents_of
@@ -62,7 +64,6 @@ class OperationView(OneRosterView):
 
     operation: ClassVar[Operation]
     standard: ClassVar[str] = "1.1"
-    renderer_classes: Any = (JSONRenderer, LinesRenderer)
     http_method_names = ["get", "head", "options"]  # Django's own
 
     def needs(self, request: Request) -> tuple[tuple[str, ...], str]:
@@ -344,22 +345,39 @@ def addresses(standard: str) -> list[URLPattern]:
     return [
         path(
             f"{STANDARDS[standard]}{operation.path}{end}",
-            view,
+            _view(operation, standard, described=not end),
             name=f"{standard}-{operation.name}{end}",
         )
         for operation in sorted(OPERATIONS, key=lambda each: (-each.path.count("<"), each.path.endswith(">")))
-        for view in [_view(operation, standard)]
         for end in ("", "/")
     ]
 
 
-def _view(operation: Operation, standard: str) -> Any:
+def _view(operation: Operation, standard: str, *, described: bool) -> Any:
     kind: Any = type(
         f"{operation.name[0].upper()}{operation.name[1:]}{standard.replace('.', 'p')}",
         (OperationView,),
-        {"operation": operation, "standard": standard, "__doc__": OperationView.__doc__},
+        {
+            "operation": operation,
+            "standard": standard,
+            "renderer_classes": (JSONRenderer, LinesRenderer) if operation.many else (JSONRenderer,),
+            "__doc__": OperationView.__doc__,
+        },
     )
-    return kind.as_view()
+    place = STANDARDS[standard].strip("/").rpartition("/")[2]
+    describe = extend_schema(
+        operation_id=f"{operation.name}_{place}",
+        tags=[f"OneRoster {standard}"],
+        description=f"{operation.name} of OneRoster {standard}.",
+        parameters=parameters_of(operation),
+        responses={
+            (200, "application/json"): answer_of(operation, standard),
+            **({(200, LinesRenderer.media_type): {"type": "string"}} if operation.many else {}),
+            304: None,
+        },
+        exclude=not described,
+    )
+    return extend_schema_view(get=describe)(kind).as_view()
 
 
 register_converter(_IdConverter, "id")
