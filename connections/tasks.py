@@ -8,6 +8,7 @@ from __future__ import annotations
 from django_q.tasks import async_task
 
 from connections import attempts
+from connections.announcing import tasks as announcing
 from connections.models import Attempt, Checkup
 from connections.onboarding import sending
 from rosters import tasks
@@ -32,6 +33,7 @@ def minute() -> None:
         async_task("connections.tasks.pull", attempt_id=attempt_id)
     sending.sweep()
     usage.write_down()
+    announcing.minute()
 
 
 def enqueue_pull(attempt: Attempt) -> None:

@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from connections.announcing.models import Webhook
 from connections.models import Checkup, Connection, latest_attempts
 from connections.onboarding.models import Call
 from connections.words import connection_words, setup_step
@@ -77,6 +78,7 @@ def desk(request: HttpRequest, now: datetime) -> dict[str, Any]:
         "today": _today(syncs, midnight),
         **_ways_in(request, districts, now, midnight),
         **_calls(request, districts, now),
+        "webhooks_in_trouble": _webhooks_in_trouble(request),
         "trend": _trend(syncs, midnight),
         "outcomes": [(css, word) for css, word, _ in OUTCOMES],
         "districts_in_all": districts.count(),
@@ -196,6 +198,14 @@ def _ways_in(request: HttpRequest, districts: Any, now: datetime, midnight: date
         "rings": [{"x": _minutes(each.next_due_at) / 2, "connection": each} for each in rings if each.next_due_at],
         "runs_to_come": due.count(),
     }
+
+
+def _webhooks_in_trouble(request: HttpRequest) -> list[Webhook]:
+    """Those that nothing reaches, and those that were switched off for it."""
+    if not request.user.has_perm("announcing.view_webhook"):
+        return []
+    found = Webhook.objects.filter(failing_since__isnull=False, client__ended_at=None).select_related("client")
+    return list(found.order_by("failing_since")[:CALLS_SHOWN])
 
 
 def _calls(request: HttpRequest, districts: Any, now: datetime) -> dict[str, Any]:

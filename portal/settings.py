@@ -5,6 +5,7 @@ made once and kept in the data folder (`portal.local_secrets`). Production sets 
 its own; `portal.checks` says what is missing.
 """
 
+from ipaddress import ip_network
 from pathlib import Path
 
 import environ
@@ -46,6 +47,7 @@ INSTALLED_APPS = [
     "rosters.api.apps.ApiConfig",
     "connections.apps.ConnectionsConfig",
     "connections.onboarding.apps.OnboardingConfig",
+    "connections.announcing.apps.AnnouncingConfig",
 ]
 
 MIDDLEWARE = [
@@ -240,6 +242,8 @@ UNDO_DAYS = env.int("UNDO_DAYS", default=90)
 UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=1024 * 1024 * 1024)
 #: Where our own SFTP server keeps what districts drop: a folder each, named by site code (docs/sftp-server.md).
 PORTAL_DROP_DIR = Path(env.str("PORTAL_DROP_DIR", default=str(PORTAL_DATA_DIR / "drop"))).resolve()
+#: Private networks in which tools may be that are told by webhook, separated by commas: 10.20.0.0/16.
+WEBHOOK_NETWORKS = [ip_network(each) for each in env.list("WEBHOOK_NETWORKS", default=[])]
 #: Seconds between two looks at a file on an SFTP server: one that grows meanwhile is still being written.
 PORTAL_SFTP_WAIT = env.float("PORTAL_SFTP_WAIT", default=20)
 #: Where the servers of the demo's connections listen, on loopback; any free port where these are taken.

@@ -9,6 +9,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 from django.db import transaction
 
+from connections.announcing.models import Webhook
 from connections.models import Connection
 from rosters.api.models import ClientSecret
 from rosters.sealing import SealBroken
@@ -33,7 +34,8 @@ class Command(BaseCommand):
             sys.exit(1)
         self.stdout.write(f"Sealed {done} set{'s' if done != 1 else ''} of secrets anew.")
 
-    def owners(self) -> Iterator[Connection | ClientSecret]:
+    def owners(self) -> Iterator[Connection | ClientSecret | Webhook]:
         """Whatever has secrets that can be opened."""
         yield from Connection.objects.select_for_update().order_by("pk")
         yield from ClientSecret.objects.select_for_update().exclude(sealed="").order_by("pk")
+        yield from Webhook.objects.select_for_update().order_by("pk")

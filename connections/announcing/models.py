@@ -1,0 +1,183 @@
+"""Webhooks, and each announcement on its way to one."""
+
+from __future__ import annotations
+
+import secrets
+import uuid
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import URLValidator
+from django.db import models
+from django.db.models import F, Q
+from django.utils import timezone
+
+from rosters.api.models import Client
+from rosters.models import District
+from rosters.sealing import is_current, seal, unseal
+
+#: Kind of an announcement, and what it says.
+KINDS: Final = {
+    "sync.awaiting_review": "A sync waits for a person",
+    "sync.applied": "A roster went live",
+    "sync.rejected": "A delivery was refused",
+    "sync.declined": "A sync was declined",
+    "sync.failed": "A sync failed",
+    "connection.failing": "A connection cannot fetch",
+}
+PING: Final = "ping"
+
+LEASE: Final = timedelta(seconds=60)
+#: How long after each try the next one comes, a part of it by chance; after the last it is given up: a day in all.
+BACKOFF: Final = tuple(timedelta(minutes=each) for each in (1, 5, 15, 60, 180, 360, 720))
+#: A webhook that nothing reached for so long is switched off.
+OFF_AFTER: Final = timedelta(days=3)
+
+
+class Webhook(models.Model):
+    """An address of a tool that is told what happens in the districts of its client."""
+
+    uid = models.UUIDField(unique=True, default=uuid.uuid4, editable=False)
+    client = models.ForeignKey(Client, on_delete=models.PROTECT, related_name="webhooks")
+    url = models.CharField(
+        "address", max_length=500, validators=[URLValidator(["https", "http"])], help_text="https://…, of the tool."
+    )
+    kinds = models.JSONField(default=list, help_text="What it is told of.")
+    sealed = models.TextField(editable=False, default="")
+    made_at = models.DateTimeField(default=timezone.now, editable=False)
+    made_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.SET_NULL, related_name="+"
+    )
+    off_at = models.DateTimeField(null=True, editable=False)
+    off_because = models.CharField(max_length=300, blank=True, default="", editable=False)
+    failing_since = models.DateTimeField(null=True, editable=False)
+    last_sent_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        ordering = ["client__name", "pk"]
+
+    def __str__(self) -> str:
+        return f"webhook of {self.client}"
+
+    def clean(self) -> None:
+        if set(self.kinds) - set(KINDS):
+            raise ValidationError({"kinds": "Choose among those offered."})
+
+    @property
+    def bound(self) -> str:
+        return f"announcing.webhook:{self.uid}"
+
+    def new_secret(self) -> str:
+        """A new secret to sign with, shown here for the only time; the one before signs nothing more."""
+        text = f"whsec_{secrets.token_urlsafe(32)}"
+        self.sealed = seal(text, bound_to=self.bound)
+        return text
+
+    def secret(self) -> str:
+        """Raises SealBroken."""
+        return unseal(self.sealed, bound_to=self.bound)
+
+    def seal_anew(self) -> bool:
+        """Seal with the current key what an older one sealed; whether it had to be. The caller saves."""
+        if is_current(self.sealed):
+            return False
+        self.sealed = seal(self.secret(), bound_to=self.bound)
+        return True
+
+    def switch_off(self, now: datetime, because: str) -> bool:
+        changed = Webhook.objects.filter(pk=self.pk, off_at=None).update(off_at=now, off_because=because[:300])
+        self.refresh_from_db()
+        return bool(changed)
+
+    def switch_on(self) -> bool:
+        changed = Webhook.objects.filter(pk=self.pk, off_at__isnull=False).update(
+            off_at=None, off_because="", failing_since=None
+        )
+        self.refresh_from_db()
+        return bool(changed)
+
+    def went_well(self, now: datetime) -> None:
+        Webhook.objects.filter(pk=self.pk).update(failing_since=None, last_sent_at=now)
+
+    def went_wrong(self, now: datetime) -> bool:
+        """Note that nothing arrives; True if it was so for too long, and it was switched off now."""
+        Webhook.objects.filter(pk=self.pk, failing_since=None).update(failing_since=now)
+        self.refresh_from_db()
+        assert self.failing_since is not None
+        return self.failing_since < now - OFF_AFTER and self.switch_off(now, "Nothing arrived there for three days.")
+
+
+class Announcement(models.Model):
+    """One thing that happened, on its way to one webhook. `about` names what happened, so that it is told once."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", "on its way"
+        SENT = "sent", "arrived"
+        GIVEN_UP = "given_up", "given up"
+
+    uid = models.UUIDField(unique=True, default=uuid.uuid4)
+    webhook = models.ForeignKey(Webhook, on_delete=models.CASCADE, related_name="announcements")
+    district = models.ForeignKey(District, null=True, on_delete=models.PROTECT, related_name="+")
+    kind = models.CharField(max_length=40)
+    about = models.CharField(max_length=120)
+    payload = models.JSONField(default=dict, help_text="Numbers and statuses; no roster value.")
+    made_at = models.DateTimeField(default=timezone.now)
+    status = models.CharField(max_length=10, choices=Status.choices, default=Status.WAITING)
+    tries = models.PositiveSmallIntegerField(default=0)
+    not_before = models.DateTimeField(default=timezone.now)
+    claim = models.UUIDField(null=True)
+    claimed_until = models.DateTimeField(null=True)
+    answered = models.CharField(max_length=200, blank=True, default="", help_text="What became of the last try.")
+    sent_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-made_at", "-pk"]
+        indexes = [models.Index(fields=["status", "not_before"])]
+        constraints = [
+            models.UniqueConstraint(fields=["webhook", "about"], name="announcement_once"),
+            models.CheckConstraint(
+                name="announcement_sent_has_a_time",
+                condition=Q(status="sent", sent_at__isnull=False) | ~Q(status="sent") & Q(sent_at=None),
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"announcement {self.pk}"
+
+    def start(self, now: datetime) -> bool:
+        """Claim it; False if another worker has it, or it is not due, or has come to its end."""
+        free = Q(claimed_until=None) | Q(claimed_until__lt=now)
+        changed = Announcement.objects.filter(free, pk=self.pk, status="waiting", not_before__lte=now).update(
+            claim=uuid.uuid4(), claimed_until=now + LEASE, tries=F("tries") + 1
+        )
+        self.refresh_from_db()
+        return bool(changed)
+
+    def mark_sent(self, now: datetime, answered: str) -> bool:
+        return self._end(status=self.Status.SENT, sent_at=now, answered=answered)
+
+    def mark_for_retry(self, not_before: datetime, answered: str) -> bool:
+        return self._end(not_before=not_before, answered=answered)
+
+    def mark_given_up(self, answered: str) -> bool:
+        return self._end(status=self.Status.GIVEN_UP, answered=answered)
+
+    def _end(self, **values: Any) -> bool:
+        values["answered"] = values["answered"][:200]
+        changed = Announcement.objects.filter(pk=self.pk, claim=self.claim, status="waiting").update(
+            claim=None, claimed_until=None, **values
+        )
+        self.refresh_from_db()
+        return bool(changed)
+
+    def replay(self, now: datetime) -> bool:
+        """Send it again, whatever became of it."""
+        changed = (
+            Announcement.objects.filter(pk=self.pk)
+            .exclude(status="waiting")
+            .update(status="waiting", tries=0, not_before=now, sent_at=None, answered="")
+        )
+        self.refresh_from_db()
+        return bool(changed)

@@ -1,0 +1,280 @@
+"""What happens reaches a tool, signed, once, and again until it arrives; no roster value is in it."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import re
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from django.db import IntegrityError, transaction
+from django.test import Client as Browser
+from django.urls import reverse
+from django.utils import timezone
+
+from connections.announcing import tasks, telling
+from connections.announcing.models import BACKOFF, KINDS, Announcement, Webhook
+from connections.models import Connection
+from rosters import making
+from rosters.api import scopes
+from rosters.api.models import Client
+from rosters.models import AuditEvent, District
+from tests.journeys.trip import Trip
+from tests.queue import work_off
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+    from pytest_django import Settings
+
+pytestmark = pytest.mark.django_db
+
+
+class Tool:
+    """A tool that is told, on a real socket: keeps what came, answers as it is told to."""
+
+    def __init__(self) -> None:
+        self.heard: list[tuple[dict[str, str], bytes]] = []
+        self.status = 200
+        tool = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self) -> None:
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                tool.heard.append((dict(self.headers), body))
+                self.send_response(tool.status)
+                if tool.status == 302:
+                    self.send_header("Location", "/elsewhere")
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *args: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}/hook"
+
+    @property
+    def told(self) -> list[dict[str, Any]]:
+        return [json.loads(body) for _, body in self.heard]
+
+
+@pytest.fixture
+def tool() -> Iterator[Tool]:
+    made = Tool()
+    thread = threading.Thread(target=made.server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield made
+    made.server.shutdown()
+    made.server.server_close()
+    thread.join()
+
+
+@pytest.fixture(autouse=True)
+def _tools_may_be_on_this_machine(settings: Settings) -> None:
+    settings.WEBHOOK_NETWORKS = [ip_network("127.0.0.0/8")]
+
+
+@pytest.fixture
+def trip(data_dir: Path, tmp_path: Path, alice: Staff) -> Trip:
+    return Trip(tmp_path, alice)
+
+
+@pytest.fixture
+def webhook(trip: Trip, tool: Tool) -> Webhook:
+    client = Client.objects.create(name="Gradebook", scopes=list(scopes.STANDARD))
+    client.districts.add(trip.district)
+    made = Webhook(client=client, url=tool.url, kinds=list(KINDS))
+    made.secret_text = made.new_secret()  # type: ignore[attr-defined]
+    made.save()
+    return made
+
+
+@pytest.fixture
+def tables() -> making.Tables:
+    return making.make_roster(users=60, seed=4, today=timezone.localdate(), name="Cedar Grove")
+
+
+def minute() -> None:
+    tasks.minute()
+    work_off()
+
+
+def test_a_sync_is_told_when_it_waits_and_when_it_is_live_and_once(
+    trip: Trip, webhook: Webhook, tool: Tool, tables: making.Tables
+) -> None:
+    sync = trip.send(tables)
+    minute()
+    trip.go(sync)
+    minute()
+    minute()
+    waits, live = tool.told
+    assert (waits["kind"], live["kind"]) == ("sync.awaiting_review", "sync.applied")
+    assert (live["sync"], live["site_code"], live["version"]) == (sync.pk, "1001", 1)
+    assert live["added"] == sync.added and live["id"] != waits["id"]
+    whole = b"".join(body for _, body in tool.heard).decode()
+    assert not [email for email in tables["users"]["email"] if email and email in whole]
+    webhook.refresh_from_db()
+    assert webhook.last_sent_at and set(Announcement.objects.values_list("status", flat=True)) == {"sent"}
+
+
+def test_a_reader_goes_on_in_the_feed_from_what_it_was_told(
+    trip: Trip, webhook: Webhook, tool: Tool, tables: making.Tables
+) -> None:
+    trip.go(trip.send(tables))
+    done = trip.go(trip.send(making.next_day(tables, change=0.1, seed=3)[0]))
+    minute()
+    webhook.client.scopes = [scopes.CHANGES_READ, *scopes.STANDARD]
+    webhook.client.save()
+    _, secret = webhook.client.new_secret(timezone.now())
+    asked = {"grant_type": "client_credentials", "client_id": webhook.client.key, "client_secret": secret}
+    token = Browser().post("/oauth2/token", asked).json()["access_token"]
+    browser: Any = Browser(headers={"authorization": f"Bearer {token}"})
+    after = next(each["changes_after"] for each in tool.told if each.get("version") == 2)
+    changes = browser.get("/api/v1/districts/1001/changes", {"after": after}).json()["results"]
+    assert len(changes) == done.added + done.updated + done.removed
+
+
+def test_what_is_sent_is_signed_as_a_reader_can_check(trip: Trip, webhook: Webhook, tool: Tool) -> None:
+    telling.send(telling.ping(webhook, timezone.now()).pk)
+    headers, body = tool.heard[0]
+    stamp, signed = re.fullmatch(r"t=(\d+),v1=([0-9a-f]{64})", headers["Portal-Signature"]).groups()  # type: ignore[union-attr]
+    secret = webhook.secret_text.encode()  # type: ignore[attr-defined]
+    assert hmac.new(secret, f"{stamp}.".encode() + body, hashlib.sha256).hexdigest() == signed
+    assert abs(int(stamp) - timezone.now().timestamp()) < 60
+    assert json.loads(body)["kind"] == "ping"
+
+
+def test_what_does_not_arrive_is_sent_again_with_growing_waits_and_given_up(
+    trip: Trip, webhook: Webhook, tool: Tool
+) -> None:
+    tool.status = 500
+    now = timezone.now()
+    announcement = telling.ping(webhook, now)
+    waits = []
+    for _ in BACKOFF:
+        sent = telling.send(announcement.pk, now)
+        assert sent is not None and sent.status == "waiting" and sent.answered == "HTTP 500"
+        waits.append(sent.not_before - now)
+        assert telling.send(announcement.pk, now) is None, "it is not due yet"
+        now = sent.not_before
+    assert all(0.79 * wait < real < 1.21 * wait for wait, real in zip(BACKOFF, waits, strict=True))
+    last = telling.send(announcement.pk, now)
+    assert last is not None and last.status == "given_up" and len(tool.heard) == len(BACKOFF) + 1
+    tool.status = 204
+    assert last.replay(now)
+    sent = telling.send(announcement.pk, now)
+    assert sent is not None and sent.status == "sent"
+    webhook.refresh_from_db()
+    assert webhook.failing_since is None
+
+
+@pytest.mark.parametrize("status", [302, 400, 404, 503])
+def test_only_a_2xx_is_an_arrival_and_no_redirect_is_followed(
+    trip: Trip, webhook: Webhook, tool: Tool, status: int
+) -> None:
+    tool.status = status
+    sent = telling.send(telling.ping(webhook, timezone.now()).pk)
+    assert sent is not None and (sent.status, sent.answered, len(tool.heard)) == ("waiting", f"HTTP {status}", 1)
+
+
+def test_a_webhook_that_nothing_reaches_for_days_is_switched_off_and_on_again_misses_nothing(
+    trip: Trip, webhook: Webhook, tool: Tool, tables: making.Tables
+) -> None:
+    tool.status = 500
+    now = timezone.now()
+    telling.send(telling.ping(webhook, now).pk, now)
+    announcement = telling.ping(webhook, now + timedelta(seconds=1))
+    telling.send(announcement.pk, now + timedelta(days=4))
+    webhook.refresh_from_db()
+    assert webhook.off_at and AuditEvent.objects.filter(action="webhook.off").exists()
+    trip.go(trip.send(tables))
+    minute()
+    assert len(tool.heard) == 2, "nothing is sent while it is off"
+    tool.status = 200
+    assert webhook.switch_on()
+    minute()
+    assert "sync.applied" in [each["kind"] for each in tool.told[2:]]
+
+
+def test_an_address_in_our_own_network_is_not_contacted(
+    trip: Trip, webhook: Webhook, tool: Tool, settings: Settings
+) -> None:
+    settings.WEBHOOK_NETWORKS = []
+    sent = telling.send(telling.ping(webhook, timezone.now()).pk)
+    assert sent is not None and (sent.status, sent.answered) == ("waiting", "CONN-ADDRESS") and not tool.heard
+    tool.server.socket.getsockname()
+
+
+def test_it_is_told_of_its_own_districts_and_of_what_it_asked_for(
+    trip: Trip, webhook: Webhook, tool: Tool, tables: making.Tables
+) -> None:
+    other = Trip(trip.folder, trip.by, name="Maple", site_code="1002")
+    Webhook.objects.filter(pk=webhook.pk).update(kinds=["sync.applied", "connection.failing"])
+    other.go(other.send(tables))
+    Connection.objects.create(district=other.district, kind="sftp", host="h", path="*", failures=3)
+    connection = Connection.objects.create(district=trip.district, kind="sftp", host="h", path="*", failures=3)
+    trip.send(tables)
+    minute()
+    minute()
+    assert [(each["kind"], each.get("connection")) for each in tool.told] == [
+        ("connection.failing", str(connection.uid))
+    ]
+
+
+def test_two_workers_make_and_send_it_once(trip: Trip, webhook: Webhook, tool: Tool) -> None:
+    announcement = telling.ping(webhook, timezone.now())
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Announcement.objects.create(webhook=webhook, kind="ping", about=announcement.about)
+    rival = Announcement.objects.get(pk=announcement.pk)
+    assert rival.start(timezone.now())
+    assert telling.send(announcement.pk) is None and not tool.heard
+
+
+def test_staff_make_it_see_its_secret_once_and_send_again(
+    trip: Trip, tool: Tool, make_staff: Callable[[str, str], Staff]
+) -> None:
+    client = Client.objects.create(name="Gradebook", scopes=list(scopes.STANDARD))
+    client.districts.add(District.objects.get())
+    browser, vera = Browser(), Browser()
+    browser.force_login(make_staff("manu", "manager"))
+    vera.force_login(make_staff("vera", "viewer"))
+    said = {"client": client.pk, "url": tool.url, "kinds": ["sync.applied"]}
+    assert vera.post("/admin/announcing/webhook/add/", said).status_code == 403
+    page = browser.post("/admin/announcing/webhook/add/", said)
+    secret = re.search(r'id="secret">([^<]+)<', page.content.decode())
+    webhook = Webhook.objects.get()
+    assert secret and secret[1] == webhook.secret() and "no-store" in page.headers["Cache-Control"]
+    tool.status = 500
+    browser.post(reverse("admin:announcing_webhook_ping", args=[webhook.pk]))
+    work_off()
+    Announcement.objects.update(status="given_up")
+    shown = browser.get(f"/admin/announcing/webhook/{webhook.pk}/change/").content.decode()
+    assert "given up" in shown and "HTTP 500" in shown and secret[1] not in shown
+    assert vera.get(f"/admin/announcing/webhook/{webhook.pk}/change/").status_code == 403
+    tool.status = 200
+    browser.post(reverse("admin:announcing_webhook_replay", args=[webhook.pk]))
+    work_off()
+    assert Announcement.objects.get().status == "sent"
+    browser.post(
+        reverse("admin:announcing_webhook_replay", args=[webhook.pk]), {"announcement": Announcement.objects.get().pk}
+    )
+    work_off()
+    assert len(tool.heard) == 3
+    browser.post(reverse("admin:announcing_webhook_switch", args=[webhook.pk]))
+    webhook.refresh_from_db()
+    assert webhook.off_at
+    browser.post(reverse("admin:announcing_webhook_secret", args=[webhook.pk]))
+    webhook.refresh_from_db()
+    assert webhook.secret() != secret[1]
+    told = set(AuditEvent.objects.values_list("action", flat=True))
+    assert {"webhook.made", "webhook.replayed", "webhook.off", "webhook.secret_made"} <= told
+    for name in ("ping", "secret", "switch", "replay"):
+        assert vera.post(reverse(f"admin:announcing_webhook_{name}", args=[webhook.pk])).status_code == 403
