@@ -37,6 +37,7 @@ def measures() -> dict[str, Callable[..., Any]]:
         "ours": lambda path, district: ours.load(Path(path), site_code=district),
         "plain": load_plain,
         "pages": lambda sync: ours.pages(sync_id=int(sync)),
+        "reads": lambda sync: ours.reads(sync_id=int(sync)),
         "sha256": lambda path: limits.sha256(Path(path)),
         "parse": lambda path: limits.parse(Path(path)),
         "insert": lambda path: limits.insert(Path(path)),

@@ -8,10 +8,13 @@ from pathlib import Path
 from statistics import quantiles
 from typing import Any
 
+import polars as pl
+from django.apps import apps
 from django.conf import settings
 from django.test import Client
+from django.utils import timezone
 
-from rosters import syncs
+from rosters import serving, syncs
 from rosters.models import Delivery, District, Sync
 
 REPEATS = 20
@@ -78,6 +81,51 @@ def _first_page(sync: Sync) -> Callable[[], object]:
         return answer
 
     return look
+
+
+def reads(*, sync_id: int) -> dict[str, Any]:
+    """Seconds for what a tool asks of the live roster over the API, whole requests, as `pages`; ``ready``: for making
+    the version that the sync made live ready to be read."""
+    sync = Sync.objects.select_related("district", "result").get(pk=sync_id)
+    assert sync.result is not None
+    started = time.perf_counter()
+    roster = serving.roster(syncs.store(), sync.district, sync.result.version)
+    found: dict[str, Any] = {"ready": time.perf_counter() - started}
+    rows = roster.scan("enrollments").select(pl.len()).collect().item()
+    a_class = roster.living("enrollments").slice(rows // 3, 1).collect()["classSourcedId"][0]
+    base = f"/d/{sync.district.site_code}/ims/oneroster/v1p1"
+    tag = {"If-None-Match": f'"v{sync.result.version}"'}
+    browser = _tool(sync.district)
+    asked: dict[str, tuple[str, dict[str, str]]] = {
+        "start": (f"{base}/enrollments?limit=100", {}),
+        "half": (f"{base}/enrollments?limit=100&offset={rows // 2}", {}),
+        "end": (f"{base}/enrollments?limit=100&offset={rows - 100}", {}),
+        "filter": (f"{base}/enrollments?limit=100&offset={rows // 2}&filter=role='student'", {}),
+        "class": (f"{base}/classes/{a_class}/students", {}),
+        "most": (f"{base}/users?limit=10000", {}),
+        "poll": (f"{base}/enrollments?limit=100", tag),
+    }
+    for name, (address, headers) in asked.items():
+        found[name] = _percentiles(_timed(lambda a=address, h=headers: _asked(browser, a, h)))  # type: ignore[misc]
+    return {**found, "rows": rows}
+
+
+def _tool(district: District) -> Client:
+    """A client of the API with a token."""
+    settings.ALLOWED_HOSTS = ["testserver"]
+    scope = "https://purl.imsglobal.org/spec/or/v1p1/scope/roster.readonly"
+    client = apps.get_model("api", "Client").objects.create(name="bench", scopes=[scope], per_minute=60_000)
+    client.districts.add(district)
+    _, secret = client.new_secret(timezone.now())
+    said = {"grant_type": "client_credentials", "client_id": client.key, "client_secret": secret}
+    token = Client().post("/oauth2/token", said).json()["access_token"]
+    return Client(headers={"authorization": f"Bearer {token}"})
+
+
+def _asked(browser: Client, address: str, headers: dict[str, str]) -> None:
+    answer = browser.get(address, headers=headers)
+    if answer.status_code not in (200, 304):
+        raise RuntimeError(f"The API answered {answer.status_code}.")
 
 
 def _timed(ask: Callable[[], object]) -> Iterator[float]:

@@ -75,6 +75,13 @@ PAGE_TITLES = {
     "first": "first page", "middle": "a page in the middle", "last": "last page", "school": "one school, first page",
     "text": "a text, first page", "view": "the admin's page, whole",
 }  # fmt: skip
+#: Seconds for an answer of the API, 90th percentile.
+READS = {"start": 0.05, "half": 0.05, "end": 0.05, "filter": 0.05, "class": 0.05, "most": 1.0, "poll": 0.05}
+READ_TITLES = {
+    "start": "API: 100 enrollments, first page", "half": "API: 100 enrollments, from the middle",
+    "end": "API: 100 enrollments, last page", "filter": "API: 100 of role student, from the middle",
+    "class": "API: students of a class", "most": "API: 10,000 people at once", "poll": "API: a poll, nothing new",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +113,7 @@ def lines(measured: Measured, users: int) -> list[Line]:
         found += [line for target in TARGETS if (line := _compared(measured, database, target))]
         found += _memory(measured, database, users)
         found += _pages(measured, database)
+        found += _reads(measured, database)
     return found
 
 
@@ -158,6 +166,14 @@ def _pages(measured: Measured, database: str) -> Iterable[Line]:
             what = f"{PAGE_TITLES[page]} of {found['rows']:,} changes"
             passed = p90 <= most
             yield Line(database, what, f"p90 {_time(p90)}", f"p50 {_time(p50)}", "", f"<= {_time(most)}", passed)
+
+
+def _reads(measured: Measured, database: str) -> Iterable[Line]:
+    for found in measured.get((database, "reads", "ours"), [])[-1:]:
+        for read, most in READS.items():
+            p50, p90 = found[read]["p50"], found[read]["p90"]
+            what = f"{READ_TITLES[read]} ({found['rows']:,} enrollments)"
+            yield Line(database, what, f"p90 {_time(p90)}", f"p50 {_time(p50)}", "", f"<= {_time(most)}", p90 <= most)
 
 
 def _time(seconds: float) -> str:

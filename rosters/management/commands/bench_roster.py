@@ -104,6 +104,8 @@ class Command(BaseCommand):
                 if case.name == "rollover":
                     pages = self.measure(ours, "pages", str(found["sync"]))
                     self.measured[database.name, "pages", "ours"].append(pages)
+                    reads = self.measure(ours, "reads", str(found["sync"]))
+                    self.measured[database.name, "reads", "ours"].append(reads)
 
     def hold_to_account(self, case: Case, found: dict[str, Any], place: Place) -> None:
         """A fast import that is wrong is worth nothing."""
