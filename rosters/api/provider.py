@@ -35,7 +35,6 @@ from rosters.api.operations import OPERATIONS, Ids, Operation, everything, exist
 from rosters.api.shapes import Writer, names_of, paths
 from rosters.models import Sync
 from rosters.serving import ServedRoster
-from rosters.storing import PAGED_ROW_GROUP
 
 LIMIT: Final = 100
 MOST: Final = 10_000
@@ -43,6 +42,8 @@ MOST: Final = 10_000
 STAYS: Final = 1_800
 #: Records that are in memory at once where a whole table is streamed.
 _AT_ONCE: Final = 5_000
+#: Rows of a page that lie no further apart are read in one piece.
+_TOGETHER: Final = 16_384
 #: Rows that the remembered choices of filters and orders may name together, four bytes each.
 _REMEMBERED: Final = 16_000_000
 
@@ -286,20 +287,18 @@ def _count(roster: ServedRoster, table: str) -> int:
 
 
 def _rows(roster: ServedRoster, table: str, chosen: pl.Series | None, offset: int, limit: int) -> pl.DataFrame:
-    """A page of a table; only the groups of rows that it is in are read."""
+    """A page of a table; only the groups of rows that it is in are read whole."""
     scan = roster.scan(table)
     if chosen is None:
         return scan.slice(offset, limit).collect()
     wanted = chosen.slice(offset, limit)
     if not len(wanted):
         return scan.head(0).collect()
-    ascending = pl.DataFrame({"number": wanted.sort()}).with_columns(group=pl.col("number") // PAGED_ROW_GROUP)
-    parts = []
-    for _, part in ascending.group_by("group", maintain_order=True):
-        numbers = part["number"]
-        first = int(numbers[0])
-        parts.append(scan.slice(first, int(numbers[-1]) - first + 1).select(pl.all().gather(numbers - first)))
-    rows = pl.concat(pl.collect_all(parts))
+    first, last = int(wanted.min()), int(wanted.max())  # type: ignore[arg-type]  # they are numbers
+    if last - first < _TOGETHER:
+        return scan.slice(first, last - first + 1).collect()[wanted - first]
+    numbered = scan.with_row_index("number")
+    rows = numbered.filter(pl.col("number").is_in(wanted.implode())).drop("number").collect()
     return rows if wanted.is_sorted() else rows[wanted.arg_sort().arg_sort()]
 
 
