@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 from django import forms
@@ -29,6 +29,10 @@ from rosters.staff import acting
 OVERLAPS: Final = {"3600": "an hour", "86400": "a day", "604800": "seven days", "0": "no time: it leaked"}
 
 
+#: How long a new secret is good, in days; "" for without end.
+LIVES: Final = {"365": "a year", "90": "90 days", "": "as long as nobody revokes it"}
+
+
 class ClientForm(forms.ModelForm):  # type: ignore[type-arg]
     scopes = forms.MultipleChoiceField(
         choices=tuple(scopes.ALL.items()),
@@ -40,6 +44,10 @@ class ClientForm(forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = Client
         fields = ("name", "districts", "scopes", "staff", "signs", "per_minute")
+
+
+class NewClientForm(ClientForm):
+    life = forms.ChoiceField(choices=tuple(LIVES.items()), required=False, label="Its first secret is good for")
 
 
 @admin.register(Client)
@@ -57,6 +65,9 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_change_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or obj.ended_at is None)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        return super().get_form(request, obj, change, form=NewClientForm if obj is None else ClientForm, **kwargs)
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("districts", "secrets")
@@ -77,7 +88,11 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         now = timezone.now()
         if client.ended_at:
             return "ended"
-        return "open" if any(one.is_good(now) for one in client.secrets.all()) else "no secret that opens"
+        good = [one for one in client.secrets.all() if one.is_good(now)]
+        if not good:
+            return "no secret that opens"
+        last = None if any(one.expires_at is None for one in good) else max(one.expires_at for one in good)  # type: ignore[type-var]
+        return f"open until {last:%-d %b %Y}" if last else "open"
 
     # -- the page
 
@@ -106,7 +121,8 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         _audit(request, "client.changed" if change else "client.made", client, about)
 
     def response_add(self, request: HttpRequest, obj: Client, post_url_continue: str | None = None) -> HttpResponse:
-        _, text = obj.new_secret(timezone.now())
+        now = timezone.now()
+        _, text = obj.new_secret(now, _end(request.POST.get("life", ""), now))
         return self._shown_once(request, obj, text)
 
     def change_view(
@@ -131,6 +147,7 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "title": client.name,
             "secrets": secrets,
             "overlaps": OVERLAPS,
+            "lives": LIVES,
             "may_change": self.has_change_permission(request, client),
             "addresses": _addresses(client),
             "token_url": f"{settings.PORTAL_URL}{reverse('token')}",
@@ -148,11 +165,12 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             messages.error(request, "Choose how long the secret before goes on opening.")
             return _back(client)
         with transaction.atomic():
+            ends = _end(request.POST.get("life", ""), now)
             if overlap == "0":
                 client.secrets.filter(revoked_at=None).update(revoked_at=now)
-                _, text = client.new_secret(now)
+                _, text = client.new_secret(now, ends)
             else:
-                _, text = client.rotate(now, now + timedelta(seconds=int(overlap)))
+                _, text = client.rotate(now, now + timedelta(seconds=int(overlap)), ends)
             _audit(request, "client.secret_made", client, {"overlap_seconds": int(overlap)})
         return self._shown_once(request, client, text)
 
@@ -203,6 +221,10 @@ def _addresses(client: Client) -> list[dict[str, Any]]:
         }
         for district in client.districts.order_by("name")
     ]
+
+
+def _end(life: str, now: datetime) -> datetime | None:
+    return now + timedelta(days=int(life)) if life and life in LIVES else None
 
 
 def _state(secret: ClientSecret, now: Any) -> str:

@@ -82,12 +82,14 @@ class Client(models.Model):
         made.save()
         return made, text
 
-    def rotate(self, now: datetime, overlap_until: datetime) -> tuple[ClientSecret, str]:
+    def rotate(
+        self, now: datetime, overlap_until: datetime, expires_at: datetime | None = None
+    ) -> tuple[ClientSecret, str]:
         """A new secret; those before are good until `overlap_until` at the latest."""
         self.secrets.good(now).filter(Q(expires_at=None) | Q(expires_at__gt=overlap_until)).update(
             expires_at=overlap_until
         )
-        return self.new_secret(now)
+        return self.new_secret(now, expires_at)
 
     def end(self, now: datetime) -> bool:
         """Let it in no more: its secrets and tokens end with it. False if it was so before."""

@@ -35,7 +35,7 @@ OWN: Final[dict[str, str]] = {
     SYNCS_DECIDE: "Approve, decline and undo syncs",
     DELIVERIES_CREATE: "Send deliveries and ask for dry runs",
     CONNECTIONS_READ: "See connections, their attempts and schedules",
-    CONNECTIONS_RUN: "Have connections fetch at once, pause and resume them",
+    CONNECTIONS_RUN: "Have connections fetch at once",
     CHANGES_READ: "Follow the changes that were applied",
 }
 

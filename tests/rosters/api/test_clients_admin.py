@@ -73,6 +73,18 @@ def test_a_new_secret_overlaps_with_the_one_before_for_as_long_as_was_chosen(mar
     assert opens(client, third)
 
 
+def test_a_secret_ends_when_it_was_said(maria: Browser, cedar: District) -> None:
+    made(maria, cedar, life="90")
+    client = Client.objects.get()
+    first = client.secrets.get()
+    assert first.expires_at and 89 <= (first.expires_at - timezone.now()).days <= 90
+    assert f"open until {first.expires_at:%-d %b %Y}" in maria.get(PAGES).content.decode()
+    maria.post(reverse("admin:api_client_secret", args=[client.pk]), {"overlap": "3600", "life": "365"})
+    later = timezone.now() + timedelta(days=100)
+    assert ClientSecret.objects.good(later).count() == 1
+    assert not ClientSecret.objects.good(timezone.now() + timedelta(days=400)).exists()
+
+
 def test_one_secret_is_revoked_and_a_client_ended(maria: Browser, cedar: District) -> None:
     first = secret_on(made(maria, cedar))
     client = Client.objects.get()
