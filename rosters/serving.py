@@ -105,10 +105,10 @@ def _make(store: Store, district: District, version: int) -> dict[str, int]:
     snapshot = Snapshot.objects.get(district=district, version=version)
     applied = Sync.objects.filter(district=district, result__version__lte=version).order_by("result__version")
     steps = [
-        _Step(number, at, pk, frozenset(files))
+        _Step(number, at, pk, frozenset(files) or frozenset(store.difference(district.pk, pk).tables))
         for number, at, pk, files in applied.values_list("result__version", "result__made_at", "pk", "plan_files")
     ]
-    changed: dict[str, int] = {}
+    changed = dict.fromkeys(snapshot.tables, steps[0].version)
     for step in steps:
         for table in step.tables:
             changed[table] = step.version
@@ -128,12 +128,13 @@ def _make(store: Store, district: District, version: int) -> dict[str, int]:
 def _served(
     store: Store, district_id: int, table: str, tables: Mapping[str, Mapping[str, Any]], steps: list[_Step]
 ) -> pl.LazyFrame:
-    """`table` after the last of `steps`, which is as it is in the snapshot with these `tables`."""
-    parts, gone = [], []
+    """`table` after the last of `steps`, which is as it is in the snapshot with these `tables`. Of what is not kept any
+    more nobody knows the day: it changed with the first step at the latest."""
+    parts = [pl.LazyFrame(schema={"sourcedId": pl.String, MODIFIED: _MOMENT})]
+    gone = [pl.LazyFrame(schema=dict.fromkeys(NORMAL[table], pl.String))]
     for step in steps:
         difference = store.difference(district_id, step.sync_id)
-        at = step.at.astimezone(UTC)  # to the millisecond, as it is served: what was read can be compared with what is
-        when = pl.lit(at.replace(microsecond=at.microsecond // 1000 * 1000), _MOMENT).alias(MODIFIED)
+        when = _moment_of(step).alias(MODIFIED)
         if table in difference.tables:
             rows = difference.scan(table)
             parts.append(rows.select("sourcedId", when))
@@ -156,7 +157,16 @@ def _served(
             left.select(NORMAL[table]).with_columns(pl.lit("tobedeleted").alias(STATUS)),
         ]
     )
-    return whole.join(moments, on="sourcedId", how="left").sort("sourcedId").select(columns(table))
+    dated = whole.join(moments, on="sourcedId", how="left").with_columns(
+        pl.col(MODIFIED).fill_null(_moment_of(steps[0]))
+    )
+    return dated.sort("sourcedId").select(columns(table))
+
+
+def _moment_of(step: _Step) -> pl.Expr:
+    """To the millisecond, as it is served: what was read can be compared with what is."""
+    at = step.at.astimezone(UTC)
+    return pl.lit(at.replace(microsecond=at.microsecond // 1000 * 1000), _MOMENT)
 
 
 def _forget(folder: Path, version: int) -> None:

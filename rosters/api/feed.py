@@ -119,7 +119,7 @@ def _applied(district: District, start: Cursor) -> Iterator[tuple[int, int, date
     expected = start.version + 1
     for version, pk, at, files in rows:
         stored = syncs.store().difference(district.pk, pk)
-        if set(files) != set(stored.tables) or version != expected:
+        if not stored.tables or (files and set(files) != set(stored.tables)) or version != expected:
             raise _gap(district)
         expected += 1
         yield version, pk, cast("datetime", at), stored

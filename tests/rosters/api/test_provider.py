@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -426,6 +427,19 @@ def test_a_page_costs_few_queries_at_any_offset(live: Trip, path: str, django_as
     for offset in (0, 40, 400):
         with django_assert_max_num_queries(3):
             assert reader.get(path, offset=offset).status_code == 200
+
+
+def test_what_is_not_kept_any_more_costs_the_days_and_not_the_roster(live: Trip, standard: str) -> None:
+    first = Sync.objects.filter(status="applied").earliest("applied_at")
+    shutil.rmtree(syncs.store().sync_folder(live.district.pk, first.pk))
+    Sync.objects.filter(pk=first.pk).update(plan_files={})  # as of a sync of long ago
+    reader = Reader(standard)
+    assert first.applied_at and live.district.snapshot
+    people = reader.all("users", filter="status='active'")
+    assert len(people) == live.district.snapshot.tables["users"]["rows"]
+    assert reader.all("orgs") and reader.all("academicSessions"), "also what changed on that day alone"
+    oldest = min(each["dateLastModified"] for each in people)
+    assert oldest.startswith(f"{first.applied_at:%Y-%m-%dT%H:%M:%S}")
 
 
 def test_only_what_is_old_and_asked_by_nobody_is_forgotten(live: Trip, monkeypatch: pytest.MonkeyPatch) -> None:
