@@ -102,7 +102,7 @@ def test_a_manager_has_a_district_fetched_by_sftp(
     complaints = log_in(page, live_server, "manu")
     log_in(other_page, live_server, "alice")
     page.goto(f"{live_server.url}/{PAGES}/")
-    page.click("text=Add connection >> nth=0")
+    page.click("a.addlink:has-text('Add connection')")
     press(page, "By SFTP")
     page.fill("#id_host", "127.0.0.1")
     page.fill("#id_port", str(server.port))
