@@ -52,6 +52,19 @@ class Stuck(admin.SimpleListFilter):
         return queryset.filter(status__in=["rejected", "failed"]) if self.value() else queryset
 
 
+class DryRuns(admin.SimpleListFilter):
+    """Those alone: nowhere else are they among what happened to a district."""
+
+    title = "dry run"
+    parameter_name = "dry_run"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("1", "Dry runs")]
+
+    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        return queryset.filter(dry_run=True) if self.value() else queryset
+
+
 class Came(admin.SimpleListFilter):
     """Syncs of deliveries that came on one day of the reader's (``2026-11-24``), or in one hour of it
     (``2026-11-24T02``)."""
@@ -83,11 +96,14 @@ class Came(admin.SimpleListFilter):
 class SyncAdmin(ReadOnly):
     list_display = ("received", "district", "outcome", "why", "plus", "tilde", "minus")
     list_display_links = ("received",)
-    list_filter = (Waiting, Stuck, Came, "status", "received_at", OfProduct, "district__owner")
+    list_filter = (Waiting, Stuck, DryRuns, Came, "status", "received_at", OfProduct, "district__owner")
     list_select_related = ("district", "delivery", "undoes")
     search_fields = ("district__name", "district__site_code", "delivery__name")
     list_per_page = 50
     show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return Sync.with_dry_runs.all() if request.GET.get("dry_run") else super().get_queryset(request)
 
     @admin.display(description="received", ordering="received_at")
     def received(self, sync: Sync) -> str:

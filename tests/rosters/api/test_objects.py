@@ -206,6 +206,9 @@ def test_a_dry_run_says_what_would_change_and_can_never_be_applied(
     desk = Browser()
     desk.force_login(rita)
     assert "Dry run" in desk.get(f"/admin/rosters/sync/{dry.pk}/change/").content.decode()
+    for asked, there in (("", False), ("?dry_run=1", True)):
+        listed = desk.get(f"/admin/rosters/sync/{asked}").content.decode()
+        assert (f"/admin/rosters/sync/{dry.pk}/change/" in listed) == there
     trip.go(sync)
 
 
