@@ -6,9 +6,11 @@ from the same data as their answers.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, Final
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
+from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.utils import OpenApiParameter
 
 from rosters.api.operations import Operation
@@ -84,6 +86,27 @@ def with_refusals(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
                 "content": content,
             }
     return result
+
+
+@lru_cache(maxsize=1)
+def of_the_standard() -> dict[str, Any]:
+    """The description of the 41 operations of 1.2 alone, relative to the base of the service."""
+    whole: dict[str, Any] = SchemaGenerator().get_schema(request=None, public=True)  # type: ignore[no-untyped-call]
+    base = "/d/{site_code}/ims/oneroster/rostering/v1p2"
+    paths = {
+        address.removeprefix(base): {
+            method: {**told, "parameters": [each for each in told["parameters"] if each["name"] != "site_code"]}
+            for method, told in operations.items()
+        }
+        for address, operations in whole["paths"].items()
+        if address.startswith(base + "/")
+    }
+    components = {
+        "schemas": {"StatusInfo": whole["components"]["schemas"]["StatusInfo"]},
+        "securitySchemes": {"client": whole["components"]["securitySchemes"]["client"]},
+    }
+    info = {"title": "OneRoster Rostering Service", "version": "1.2"}
+    return {"openapi": whole["openapi"], "info": info, "paths": paths, "components": components}
 
 
 # ------------------------------------------------------------------------------------------------- the standard's own

@@ -28,7 +28,7 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 
 from rosters import serving, syncs
-from rosters.api.describing import answer_of, parameters_of
+from rosters.api.describing import answer_of, of_the_standard, parameters_of
 from rosters.api.filtering import Path, compiled
 from rosters.api.manners import InvalidQuery, OneRosterView, grant_of, status_payload
 from rosters.api.operations import OPERATIONS, Ids, Operation, everything, exists, parents_of
@@ -216,6 +216,17 @@ class OperationView(OneRosterView):
         return answer
 
 
+class Discovery(OneRosterView):
+    """What is served of 1.2, as OpenAPI, under the names at which clients look for it (1.2, service discovery)."""
+
+    scopes = tuple(sorted({scope for operation in OPERATIONS for scope in operation.scopes("1.2")}))
+
+    @extend_schema(exclude=True)
+    def get(self, request: Request, site_code: str) -> HttpResponse:
+        base = request.build_absolute_uri().partition("/discovery/")[0]
+        return _json({**of_the_standard(), "servers": [{"url": base}]}, [])
+
+
 class _Asked:
     """The parameters of a question. Raises InvalidQuery for what cannot be meant."""
 
@@ -350,6 +361,13 @@ def addresses(standard: str) -> list[URLPattern]:
         for operation in sorted(OPERATIONS, key=lambda each: (-each.path.count("<"), each.path.endswith(">")))
         for end in ("", "/")
     ]
+
+
+#: Both names are in use.
+discovery: list[URLPattern] = [
+    path(f"{STANDARDS['1.2']}discovery/{name}_openapi3_v1p0.json", Discovery.as_view(), name=f"discovery-{name}")
+    for name in ("onerosterv1p2rostersservice", "imsorv1p2_rostering")
+]
 
 
 def _view(operation: Operation, standard: str, *, described: bool) -> Any:

@@ -13,6 +13,7 @@ app_name = "api"
 oneroster: list[URLPattern | URLResolver] = [
     *provider.addresses("1.1"),
     *provider.addresses("1.2"),
+    *provider.discovery,
     path("<path:rest>", unknown_address),
 ]
 

@@ -414,6 +414,15 @@ def test_demographics_are_behind_a_scope_of_their_own(live: Trip) -> None:
     assert plain.get("classes/none/students").status_code == 403
 
 
+def test_a_client_of_1_2_finds_out_what_is_served(trip: Trip) -> None:
+    reader = Reader("1.2")
+    for name in ("onerosterv1p2rostersservice", "imsorv1p2_rostering"):
+        told = reader.get(f"discovery/{name}_openapi3_v1p0.json").json()
+        assert told["servers"] == [{"url": f"http://testserver{BASES['1.2']}"}] and told["openapi"].startswith("3.1")
+        assert set(told["paths"]) == {fact["path_v1p2"] for fact in FACTS["operations_rostering"]}
+        assert "site_code" not in json.dumps(told["paths"])
+
+
 def test_a_district_without_a_roster_has_empty_lists(trip: Trip, standard: str) -> None:
     reader = Reader(standard)
     assert reader.all("users") == [] and reader.get("users").headers["X-Total-Count"] == "0"
