@@ -40,7 +40,9 @@ class Reader:
         from rosters.api.models import Client
 
         self.base = BASES[standard]
-        client = Client.objects.create(name=f"reader {standard} {only}", scopes=list(only or scopes.STANDARD), **values)
+        client = Client.objects.create(
+            name=f"reader {Client.objects.count()}", scopes=list(only or scopes.STANDARD), **values
+        )
         client.districts.add(District.objects.get(site_code="1001"))
         self.client: Client = client
         _, secret = client.new_secret(timezone.now())
