@@ -524,7 +524,8 @@ def _verdict(
 ) -> str:
     if sync.undoes_id:
         return f"Would take back what that sync changed: {explaining.difference_in_words(counts)}"
-    return explaining.verdict(counts, [h.saw for h in holds], first=first)
+    words = explaining.verdict(counts, [h.saw for h in holds], first=first)
+    return words.replace("Held:", "Would be held:", 1) if sync.dry_run else words
 
 
 def _situation(

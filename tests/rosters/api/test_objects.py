@@ -194,6 +194,7 @@ def test_a_dry_run_says_what_would_change_and_can_never_be_applied(
     work_off()
     dry = Sync.with_dry_runs.get(pk=told["id"])
     assert (dry.status, dry.dry_run) == ("planned", True) and dry.removed and dry.holds.exists()
+    assert dry.verdict.startswith("Would be held:")
     sync.refresh_from_db()
     assert sync.status == "awaiting_review", "a dry run supersedes nothing"
     assert browser.get(f"/api/v1/syncs/{dry.pk}/changes", {"table": "users"}).json()["total"]
