@@ -100,7 +100,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Shared by all processes of a machine: the workers tell the pages through it that they are alive. Not in the database,
 # where an import on SQLite would block it. Several machines share one through CACHE_URL.
-CACHES = {"default": env.cache_url("CACHE_URL", default=f"filecache://{PORTAL_DATA_DIR / 'cache'}")}
+# Django's own 300 entries would be forgotten among the tools that page through rosters (`rosters.api.provider`).
+CACHES = {
+    "default": env.cache_url("CACHE_URL", default=f"filecache://{PORTAL_DATA_DIR / 'cache'}?max_entries=5000"),
+}
 
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}

@@ -75,6 +75,7 @@ class OperationView(OneRosterView):
         version = self._version(asked, ids)
         tag = f'"v{version}"'
         if tag in [each.strip().removeprefix("W/") for each in request.headers.get("If-None-Match", "").split(",")]:
+            self._stay(asked, version, more=True)  # the reader may go on from the page that it has
             return _tagged(HttpResponse(status=304), tag)
         roster = serving.roster(syncs.store(), self.district, version)
         for table, sourced_id in parents_of(self.operation, ids) if self.operation.many else ():
@@ -98,18 +99,22 @@ class OperationView(OneRosterView):
         live = self.district.version
         if not self.operation.many:
             return live
+        began = cache.get(self._reading(asked)) if asked.offset else None
+        return live if began is None else int(began)
+
+    def _reading(self, asked: _Asked) -> str:
+        """What is remembered of this reader and this question, whatever the page."""
         grant = grant_of(self.request)
-        who = grant.client.pk if grant else 0
-        about = f"{who} {self.request.path} {asked.beside_the_page}"
-        name = f"api-reads-{hashlib.sha256(about.encode()).hexdigest()}"
-        if asked.offset == 0:
-            cache.set(name, live, STAYS)
-            return live
-        began = cache.get(name)
-        if began is None or began == live:
-            return live
-        cache.set(name, began, STAYS)
-        return int(began)
+        about = f"{grant.client.pk if grant else 0} {self.request.path} {asked.beside_the_page}"
+        return f"api-reads-{hashlib.sha256(about.encode()).hexdigest()}"
+
+    def _stay(self, asked: _Asked, version: int, *, more: bool) -> None:
+        """Remember in which version the reader is, if there are `more` pages to go."""
+        if self.operation.many and not asked.as_of:
+            if more and (asked.offset == 0 or version != self.district.version):
+                cache.set(self._reading(asked), version, STAYS)
+            elif not asked.offset:
+                cache.delete(self._reading(asked))
 
     def _version_of(self, text: str) -> int:
         """What was live at a time, or what a sync made live."""
@@ -192,6 +197,7 @@ class OperationView(OneRosterView):
         table = self.operation.entity.table
         total = _count(roster, table) if chosen is None else len(chosen)
         rows = _rows(roster, table, chosen, asked.offset, asked.limit)
+        self._stay(asked, roster.version, more=asked.offset + asked.limit < total)
         answer = _json({self.operation.entity.many: writer.records(rows)}, warnings)
         answer.headers["X-Total-Count"] = str(total)
         answer.headers["Link"] = _links(request, asked, total)
