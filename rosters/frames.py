@@ -116,7 +116,7 @@ class CheckedTable:
     `quarantined`: ``sourcedId`` of records whose row is not used; they keep their last accepted values.
     `dropped`: ``sourcedId``, ``column``: cells not used; the record keeps that value as last accepted, or none.
     `nameless`: rows whose record is unknown; while there is one, nothing may be removed from this table.
-    `part_of`: see `DeliveredTable`.
+    `part_of`: see `DeliveredTable`; then `half_read` are the users of whom a row here is in quarantine.
     """
 
     name: str
@@ -126,6 +126,7 @@ class CheckedTable:
     dropped: pl.DataFrame
     nameless: int
     part_of: str = ""
+    half_read: pl.Series = field(default_factory=lambda: pl.Series(dtype=pl.String))
 
 
 @dataclass(slots=True)

@@ -10,7 +10,7 @@ Delivered rows stand in the order of their file, what is kept of the accepted ro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import polars as pl
@@ -25,6 +25,9 @@ _PREFIX: Final = "metadata."
 
 #: Words of ``status`` that take a record out of the roster; "inactive" is 1.0's and still sent.
 _GONE: Final = ("tobedeleted", "inactive")
+
+#: What tells one role of a person from another.
+_SAME_ROLE: Final = ["userSourcedId", "orgSourcedId", "role"]
 
 #: List cells that refer to other records: table -> column -> table it points to.
 _LISTED_REFERENCES: Final[dict[str, dict[str, str]]] = {
@@ -149,8 +152,9 @@ def target(checked: Checked, base: Frames, *, additions_only: bool = False) -> d
     * A quarantined record keeps its accepted row, a dropped cell its accepted value (where the record is new: what is
       left of the cell). 1.1's roles follow their user: kept where the user's row or orgs could not be read.
     * A record that came whole replaces all of its rows in the tables that are part of it (REST's roles of a user).
-    * A row of such a table has no id of its own there: one that says what an accepted row says keeps that row's id, so
-      that a district may go from files to its API, and back, without a change to anybody's roles.
+    * A row of such a table has no id of its own there: one that says what an accepted row says, or is the same role at
+      the same org, keeps that row's id, so that a district may go from files to its API without a change to anybody's
+      roles. While a row of a user could not be read, that user's accepted rows stay: it may be any of them.
     * While a row of a bulk table is nameless, nothing is removed from it except by a row that says so itself.
     * What such kept rows refer to is kept as well.
     * With `additions_only` every accepted record stays: what is not delivered, or said to be gone, stays as accepted.
@@ -163,7 +167,7 @@ def target(checked: Checked, base: Frames, *, additions_only: bool = False) -> d
             before, source = scan_of(base, name), _source(checked, name, base)
             delivered = normal[name]
             if name in checked.tables and checked.tables[name].part_of:
-                delivered = _with_accepted_ids(before, delivered, source)
+                delivered, source = _with_accepted_ids(before, delivered, source)
             roster[name], kept[name] = _laid_over(before, delivered, source, additions_only=additions_only)
         else:
             roster[name] = frame_of(base, name)
@@ -180,7 +184,7 @@ class _Source:
     `owner`: the column that holds the ids of the next three; for rows derived from users it is the user's, else the
     record's own. `read`: records with a row that can be used; `gone`: those of them that it takes out of the roster;
     `unread`: records without such a row. `dropped`: ``sourcedId``, ``column`` (of the normal form). `whole`: users that
-    came with all of their rows in this table.
+    came with all of their rows in this table, `half_read` those of whom a row of theirs could not be read.
     """
 
     owner: str
@@ -191,6 +195,7 @@ class _Source:
     nameless: bool
     dropped: pl.DataFrame
     whole: pl.Series
+    half_read: pl.Series
 
 
 def _source(checked: Checked, name: str, base: Frames) -> _Source:
@@ -213,26 +218,33 @@ def _source(checked: Checked, name: str, base: Frames) -> _Source:
         nameless=table.nameless > 0,
         dropped=dropped,
         whole=_usable_ids(checked.tables[table.part_of]) if table.part_of else ids.clear(),
+        half_read=table.half_read if not derived else ids.clear(),
     )
 
 
-def _with_accepted_ids(before: pl.LazyFrame, rows: pl.DataFrame, source: _Source) -> pl.DataFrame:
-    """`rows` that were given a name, with the id, and the metadata, of the accepted row that says the same. Only names
-    that the accepted roster does not know are changed, and only to ids that are not delivered: no two can meet."""
-    named = ~ID.is_in(pl.concat([source.gone, source.unread]).implode())
-    known = before.filter(~ID.is_in(rows["sourcedId"].implode())).collect()
-    says = [name for name in rows.columns if name not in ("sourcedId", METADATA)]
-    nth = pl.int_range(pl.len()).over(says).alias("nth")
-    fresh = rows.filter(named & ~ID.is_in(before.select("sourcedId").collect().to_series().implode()))
-    if not len(fresh) or not len(known):
-        return rows
-    same = fresh.with_columns(nth).join(known.with_columns(nth), on=[*says, "nth"], suffix=" accepted")
-    accepted = same.select("sourcedId", "sourcedId accepted", f"{METADATA} accepted")
-    found = rows.join(accepted, on="sourcedId", how="left", maintain_order="left")
-    return found.with_columns(
-        pl.coalesce("sourcedId accepted", "sourcedId").alias("sourcedId"),
-        pl.coalesce(f"{METADATA} accepted", METADATA).alias(METADATA),
-    ).select(rows.columns)
+def _with_accepted_ids(before: pl.LazyFrame, rows: pl.DataFrame, source: _Source) -> tuple[pl.DataFrame, _Source]:
+    """`rows` that were given a name, with the id, and the metadata, of the accepted row that says the same or is the
+    same role; and what is known of them, by these ids. Only names that the accepted roster does not know are changed,
+    and only to ids that are not delivered: no two can meet."""
+    ids = before.select("sourcedId").collect().to_series()
+    fresh = rows.filter(~ID.is_in(pl.concat([source.gone, source.unread, ids]).implode()))
+    known = before.filter(~ID.is_in(rows["sourcedId"].implode())).collect() if len(fresh) else rows.clear()
+    found = []
+    for same in ([name for name in rows.columns if name not in ("sourcedId", METADATA)], _SAME_ROLE):
+        if len(fresh) and len(known) and set(same) <= set(rows.columns):
+            nth = pl.int_range(pl.len()).over(same).alias("nth")
+            pairs = fresh.with_columns(nth).join(known.with_columns(nth), on=[*same, "nth"], suffix=" accepted")
+            found.append(pairs.select("sourcedId", accepted="sourcedId accepted", more=f"{METADATA} accepted"))
+            fresh = fresh.filter(~ID.is_in(found[-1]["sourcedId"].implode()))
+            known = known.filter(~ID.is_in(found[-1]["accepted"].implode()))
+    if not found:
+        return rows, source
+    accepted = pl.concat(found)
+    renamed = pl.coalesce("accepted", "sourcedId").alias("sourcedId")
+    dropped = source.dropped.join(accepted, on="sourcedId", how="left").with_columns(renamed)
+    named = rows.join(accepted, on="sourcedId", how="left", maintain_order="left")
+    named = named.with_columns(renamed, pl.coalesce("more", METADATA).alias(METADATA)).select(rows.columns)
+    return named, replace(source, dropped=dropped.select(source.dropped.columns))
 
 
 def _usable_ids(table: CheckedTable) -> pl.Series:
@@ -267,6 +279,8 @@ def _laid_over(
     if not (source.is_delta or source.nameless or len(source.unread)):
         return rows, healed
     unread = owner.is_in(source.unread.implode())
+    if len(source.half_read):
+        unread |= pl.col("userSourcedId").is_in(source.half_read.implode()) & ~ID.is_in(rows["sourcedId"].implode())
     spoken_of = owner.is_in(source.read.implode())
     if len(source.whole) and not source.nameless:
         spoken_of |= pl.col("userSourcedId").is_in(source.whole.implode()) & ~unread

@@ -72,6 +72,7 @@ def _checked(ctx: Context, name: str) -> CheckedTable:
         dropped=dropped,
         nameless=ctx.nameless(name),
         part_of=delivered.part_of,
+        half_read=frame.filter(bad)["userSourcedId"].unique() if delivered.part_of else quarantined.clear(),
     )
 
 

@@ -80,6 +80,54 @@ def _next_day(tables: making.Tables) -> making.Tables:
     return named_as_in_rest(changed)
 
 
+def _files(tables: making.Tables) -> making.Tables:
+    """The same as files would have it: roles with ids of their own."""
+    roles = tables["roles"].with_columns(
+        pl.format("role-{}", pl.int_range(pl.len())).alias("sourcedId"), pl.lit("2026-08-01").alias("beginDate")
+    )
+    return {**tables, "roles": roles}
+
+
+def _begun(collections: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    users = [
+        {**user, "roles": [{**role, "beginDate": "2026-08-01"} for role in user["roles"]]}
+        for user in collections["users"]
+    ]
+    return {**collections, "users": users}
+
+
+@pytest.mark.parametrize("mode", ["bulk", "delta"])
+@pytest.mark.parametrize("fault", [{"role": "nonsense"}, {"beginDate": "soon"}, {"org": None}])
+def test_a_role_of_a_pull_that_cannot_be_read_takes_away_none_that_came_as_a_file(
+    trip: Trip, tmp_path: Path, fault: dict[str, Any], mode: str
+) -> None:
+    tables = district("1.2")
+    trip.go(trip.send(_files(tables), "1.2"))
+    collections = _begun(records(tables))
+    assert pull(trip, tmp_path / "same.zip", collections, "1.2", mode).status == "unchanged"
+    person = next(user for user in collections["users"] if user["roles"])
+    person["roles"][0] |= fault
+    broken = pull(trip, tmp_path / "broken.zip", collections, "1.2", mode)
+    assert (broken.status, broken.removed) == ("unchanged", 0), broken.verdict
+    assert broken.errors
+
+
+def test_a_role_that_begins_on_another_day_keeps_its_id_and_one_that_is_gone_goes(trip: Trip, tmp_path: Path) -> None:
+    tables = district("1.2")
+    trip.go(trip.send(_files(tables), "1.2"))
+    collections = _begun(records(tables))
+    later, ended = [user for user in collections["users"] if len(user["roles"]) == 1][:2]
+    later["roles"][0] |= {"beginDate": "2026-09-01"}
+    ended["roles"].append({**ended["roles"][0], "role": "aide", "roleType": "secondary"})
+    trip.go(pull(trip, tmp_path / "one.zip", collections, "1.2"))
+    assert Role.objects.get(user__sourced_id=later["sourcedId"], status="active").sourced_id.startswith("role-")
+    assert Role.objects.filter(user__sourced_id=ended["sourcedId"], status="active").count() == 2
+    ended["roles"].pop()
+    sync = trip.go(pull(trip, tmp_path / "two.zip", collections, "1.2"))
+    assert sync.removed == 1
+    assert Role.objects.filter(user__sourced_id=ended["sourcedId"], status="active").count() == 1
+
+
 def test_half_a_pull_is_rejected_and_changes_nothing(trip: Trip, tmp_path: Path) -> None:
     tables = district("1.1")
     trip.go(pull(trip, tmp_path / "pull.zip", records(tables), "1.1"))
