@@ -35,6 +35,8 @@ _PARTS: Final = ("roles", "userProfiles")
 #: Versions that are kept ready; older ones are made when somebody asks, and go again after a day.
 _KEPT: Final = 3
 _UNUSED_AFTER: Final = 24 * 3600.0
+#: Its index is so many seconds old at most, if it is being read.
+_LOOKED_AT: Final = 3600.0
 _MOMENT: Final = pl.Datetime("us", "UTC")
 _ID: Final = pl.col("sourcedId")
 
@@ -69,6 +71,8 @@ def roster(store: Store, district: District, version: int) -> ServedRoster:
     index = _folder(store, district.pk) / f"{version}.json"
     try:
         changed = json.loads(index.read_bytes())
+        if index.stat().st_mtime < time.time() - _LOOKED_AT:
+            index.touch()
     except FileNotFoundError:
         changed = _make(store, district, version)
     return ServedRoster(version, {name: _path(store, district.pk, name, at) for name, at in changed.items()})

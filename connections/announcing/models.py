@@ -164,6 +164,13 @@ class Announcement(models.Model):
     def mark_given_up(self, answered: str) -> bool:
         return self._end(status=self.Status.GIVEN_UP, answered=answered)
 
+    def may_be_told(self) -> bool:
+        """Whether its client is still let in, and still sees that district."""
+        client = self.webhook.client
+        return client.ended_at is None and (
+            self.district_id is None or client.districts.filter(pk=self.district_id).exists()
+        )
+
     def _end(self, **values: Any) -> bool:
         values["answered"] = values["answered"][:200]
         changed = Announcement.objects.filter(pk=self.pk, claim=self.claim, status="waiting").update(

@@ -116,6 +116,9 @@ def send(announcement_id: int, now: datetime | None = None) -> Announcement | No
     webhook = announcement.webhook
     if webhook.off_at is not None or not announcement.start(moment):
         return None
+    if not announcement.may_be_told():
+        announcement.mark_given_up("Its client does not see this district any more.")
+        return announcement
     arrived, answered = _posted(announcement, moment)
     if arrived:
         announcement.mark_sent(moment, answered)

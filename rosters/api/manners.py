@@ -53,7 +53,8 @@ class MayAsk(BasePermission):
         if not grant.allows(*scopes):
             raise MissingScope(scopes)
         method = request.method or ""
-        acts = method not in SAFE_METHODS and hasattr(view, method.lower())  # else a 405 follows
+        # a method that is not served is a 405 to everybody
+        acts = view.acts or (method not in SAFE_METHODS and hasattr(view, method.lower()))  # type: ignore[attr-defined]
         if acts and not _is_allowed(request.user, permission):
             raise MissingPermission
         return True
@@ -107,6 +108,8 @@ class ApiView(APIView):
     parser_classes: Any = (JSONParser,)
     scopes: ClassVar[tuple[str, ...]] = ()
     permission: ClassVar[str] = "rosters.view_sync"
+    #: Whether also to read here is something that a client does in somebody's name.
+    acts: ClassVar[bool] = False
 
     def needs(self, request: Request) -> tuple[tuple[str, ...], str]:
         """Scopes and permission for this request; views that do several things tell by its method."""

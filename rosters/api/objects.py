@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from django.conf import settings
 from django.db import IntegrityError, transaction
@@ -154,12 +154,17 @@ class PlaceSerializer(serializers.Serializer[Any]):
 
 
 class FindingSerializer(serializers.ModelSerializer[Finding]):
-    places = PlaceSerializer(many=True, read_only=True, help_text="The first places.")
+    places = serializers.SerializerMethodField(help_text="The first places; none of what may not be seen.")
 
     class Meta:
         model = Finding
         fields = ("code", "severity", "file", "column", "count", "message", "next_step", "effect", "is_new", "places")
         read_only_fields = fields
+
+    @extend_schema_field(PlaceSerializer(many=True))
+    def get_places(self, finding: Finding) -> list[dict[str, Any]]:
+        hidden = finding.file == f"{_GUARDED}.csv" and not may_see_demographics(self.context["view"])
+        return [] if hidden else finding.places
 
 
 class ChangeSerializer(serializers.Serializer[Any]):
@@ -453,26 +458,30 @@ class Decline(DecisionView):
         return _shown(self.sync)
 
 
-class Undo(DecisionView):
+class _Anew(DecisionView):
+    """A decision that makes another sync."""
+
+    did: ClassVar[str]
+    make: ClassVar[Callable[..., Sync]]
+
+    @extend_schema(request=None, responses={202: PlanSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        sync, by = self.sync, cast("Any", request.user)
+        made = self.decided(self.did, sync, lambda: type(self).make(sync, by=by))
+        tasks.enqueue_prepare(made)
+        return _shown(made, status=202, location=True)
+
+
+class Undo(_Anew):
     """A new sync that takes back what this one changed; it is reviewed and approved like any other."""
 
-    @extend_schema(request=None, responses={202: PlanSerializer})
-    def post(self, request: Request, pk: int) -> Response:
-        sync, by = self.sync, cast("Any", request.user)
-        undoing = self.decided("sync.undo_requested", sync, lambda: syncs.undo(sync, by=by))
-        tasks.enqueue_prepare(undoing)
-        return _shown(undoing, status=202, location=True)
+    did, make = "sync.undo_requested", staticmethod(syncs.undo)
 
 
-class Retry(DecisionView):
+class Retry(_Anew):
     """Check the file of a sync that was refused or failed once more, as a new sync."""
 
-    @extend_schema(request=None, responses={202: PlanSerializer})
-    def post(self, request: Request, pk: int) -> Response:
-        sync, by = self.sync, cast("Any", request.user)
-        again = self.decided("sync.retried", sync, lambda: syncs.retry(sync, by=by))
-        tasks.enqueue_prepare(again)
-        return _shown(again, status=202, location=True)
+    did, make = "sync.retried", staticmethod(syncs.retry)
 
 
 def _said(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
@@ -589,6 +598,7 @@ class Original(DeliveryView):
 
     scopes = (SYNCS_DECIDE,)
     permission = DECIDE
+    acts = True
 
     @extend_schema(responses={(200, "application/octet-stream"): bytes})
     def get(self, request: Request, pk: int) -> HttpResponseBase:

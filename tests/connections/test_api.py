@@ -5,13 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.test import Client as Browser
 from django.utils import timezone
 
 from connections.models import Attempt, Connection
 from rosters.api import scopes
-from rosters.api.models import Client
 from rosters.models import AuditEvent, District
+from tests.tools import tool
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -33,24 +32,16 @@ def connection(cedar: District, rita: Staff) -> Connection:
     return made
 
 
-def tool(staff: Staff | None, *districts: District, only: tuple[str, ...] = tuple(scopes.ALL)) -> Browser:
-    client = Client.objects.create(name=f"tool {Client.objects.count()}", scopes=list(only), staff=staff)
-    client.districts.set(districts)
-    _, secret = client.new_secret(timezone.now())
-    asked = {"grant_type": "client_credentials", "client_id": client.key, "client_secret": secret}
-    return Browser(headers={"authorization": f"Bearer {Browser().post('/oauth2/token', asked).json()['access_token']}"})
-
-
 def test_they_are_seen_without_secrets_and_only_ones_own(connection: Connection, cedar: District, rita: Staff) -> None:
     maple = District.objects.create(name="Maple", site_code="1002")
-    browser = tool(rita, cedar)
+    browser = tool(cedar, staff=rita)
     told = browser.get("/api/v1/connections")
     assert [each["uid"] for each in told.json()["results"]] == [str(connection.uid)]
     for word in ("correct horse", "cedaruser", "sftp.cedar.test", "sealed"):
         assert word not in told.content.decode()
     one = browser.get(f"/api/v1/connections/{connection.uid}").json()
     assert (one["state"], one["site_code"]) == ("active", "1001")
-    stranger = tool(rita, maple)
+    stranger = tool(maple, staff=rita)
     assert stranger.get("/api/v1/connections").json()["results"] == []
     for path in (f"connections/{connection.uid}", f"connections/{connection.uid}/schedule",
                  f"connections/{connection.uid}/attempts"):  # fmt: skip
@@ -58,13 +49,13 @@ def test_they_are_seen_without_secrets_and_only_ones_own(connection: Connection,
 
 
 def test_its_next_runs_are_told_by_the_districts_clock(connection: Connection, cedar: District, rita: Staff) -> None:
-    told = tool(rita, cedar).get(f"/api/v1/connections/{connection.uid}/schedule").json()
+    told = tool(cedar, staff=rita).get(f"/api/v1/connections/{connection.uid}/schedule").json()
     assert told["time_zone"] == cedar.time_zone and told["words"] and len(told["runs"]) == 20
     assert all("T02:00:00-0" in run["local"] for run in told["runs"]), told["runs"]
 
 
 def test_it_is_fetched_at_once_and_not_twice(connection: Connection, cedar: District, rita: Staff) -> None:
-    browser = tool(rita, cedar)
+    browser = tool(cedar, staff=rita)
     asked = browser.post(f"/api/v1/connections/{connection.uid}/attempts")
     assert asked.status_code == 202
     attempt = Attempt.objects.get()
@@ -78,6 +69,6 @@ def test_it_is_fetched_at_once_and_not_twice(connection: Connection, cedar: Dist
 
 
 def test_who_only_reads_fetches_nothing(connection: Connection, cedar: District, rita: Staff) -> None:
-    reads = tool(rita, cedar, only=(scopes.CONNECTIONS_READ,))
+    reads = tool(cedar, staff=rita, only=(scopes.CONNECTIONS_READ,))
     assert reads.post(f"/api/v1/connections/{connection.uid}/attempts").json()["code"] == "scope-missing"
     assert not Attempt.objects.exists()

@@ -19,6 +19,7 @@ from rosters.api import scopes
 from rosters.api.models import Client
 from rosters.models import AuditEvent
 from tests.journeys.trip import Trip
+from tests.tools import tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,28 +109,27 @@ def test_an_earlier_roster_is_exported_as_it_was(trip: Trip) -> None:
 def test_a_tool_exports_what_its_scopes_open(trip: Trip) -> None:
     trip.go(trip.send(everything("1.2"), "1.2"))
 
-    def tool(*only: str) -> Browser:
-        client = Client.objects.create(name=str(len(only)), scopes=list(only))
-        client.districts.add(trip.district)
-        _, secret = client.new_secret(timezone.now())
-        asked = {"grant_type": "client_credentials", "client_id": client.key, "client_secret": secret}
-        token = Browser().post("/oauth2/token", asked).json()["access_token"]
-        return Browser(headers={"authorization": f"Bearer {token}"})
-
-    whole = tool(*scopes.STANDARD)
+    whole = tool(trip.district, only=tuple(scopes.STANDARD), name="whole")
     answer = whole.get("/api/v1/districts/1001/export", {"oneroster": "1.2"})
     content = content_of(answer)
     assert content == exported(trip, "1.2").read_bytes()
     known = whole.get("/api/v1/districts/1001/export", {"oneroster": "1.2"}, headers={"If-None-Match": answer["ETag"]})
     assert known.status_code == 304
-    less = tool(scopes.V1P2 + scopes.ROSTER).get("/api/v1/districts/1001/export", {"oneroster": "1.2"})
+    less = tool(trip.district, only=(scopes.V1P2 + scopes.ROSTER,)).get(
+        "/api/v1/districts/1001/export", {"oneroster": "1.2"}
+    )
     with zipfile.ZipFile(io.BytesIO(content_of(less))) as archive:
         assert "demographics.csv" not in archive.namelist() and "users.csv" in archive.namelist()
     assert AuditEvent.objects.filter(action="roster.exported", district=trip.district).count() == 2
-    assert tool(scopes.SYNCS_READ, scopes.CHANGES_READ).get("/api/v1/districts/1001/export").status_code == 403
+    assert (
+        tool(trip.district, only=(scopes.SYNCS_READ, scopes.CHANGES_READ))
+        .get("/api/v1/districts/1001/export")
+        .status_code
+        == 403
+    )
     assert whole.get("/api/v1/districts/1001/export", {"oneroster": "1.0"}).status_code == 400
     empty = Trip(trip.folder, trip.by, name="Maple", site_code="1002").district
-    Client.objects.get(name="6").districts.add(empty)
+    Client.objects.get(name="whole").districts.add(empty)
     assert whole.get("/api/v1/districts/1002/export").json()["code"] == "nothing-live"
 
 

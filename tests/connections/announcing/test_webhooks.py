@@ -29,6 +29,7 @@ from rosters.api.models import Client
 from rosters.models import AuditEvent, District
 from tests.journeys.trip import Trip
 from tests.queue import work_off
+from tests.tools import with_token
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -133,10 +134,7 @@ def test_a_reader_goes_on_in_the_feed_from_what_it_was_told(
     minute()
     webhook.client.scopes = [scopes.CHANGES_READ, *scopes.STANDARD]
     webhook.client.save()
-    _, secret = webhook.client.new_secret(timezone.now())
-    asked = {"grant_type": "client_credentials", "client_id": webhook.client.key, "client_secret": secret}
-    token = Browser().post("/oauth2/token", asked).json()["access_token"]
-    browser: Any = Browser(headers={"authorization": f"Bearer {token}"})
+    browser = with_token(webhook.client)
     after = next(each["changes_after"] for each in tool.told if each.get("version") == 2)
     changes = browser.get("/api/v1/districts/1001/changes", {"after": after}).json()["results"]
     assert len(changes) == done.added + done.updated + done.removed
@@ -227,6 +225,23 @@ def test_it_is_told_of_its_own_districts_and_of_what_it_asked_for(
     assert [(each["kind"], each.get("connection")) for each in tool.told] == [
         ("connection.failing", str(connection.uid))
     ]
+
+
+def test_who_sees_the_district_no_more_is_told_nothing_more(
+    trip: Trip, webhook: Webhook, tool: Tool, tables: making.Tables
+) -> None:
+    tool.status = 500
+    trip.go(trip.send(tables))
+    minute()
+    waiting = webhook.announcements.get()
+    tool.status = 200
+    webhook.client.districts.clear()
+    sent = telling.send(waiting.pk, waiting.not_before)
+    assert sent is not None and sent.status == "given_up" and len(tool.heard) == 1
+    ping = telling.ping(webhook, timezone.now())
+    webhook.client.end(timezone.now())
+    last = telling.send(ping.pk)
+    assert last is not None and last.status == "given_up" and len(tool.heard) == 1
 
 
 def test_two_workers_make_and_send_it_once(trip: Trip, webhook: Webhook, tool: Tool) -> None:

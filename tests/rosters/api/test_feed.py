@@ -7,17 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from django.test import Client as Browser
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from rosters import making, syncs
 from rosters.api import scopes
-from rosters.api.models import Client
 from rosters.models import Sync
 from rosters.oneroster.normal import NORMAL
 from tests.journeys.trip import Trip
+from tests.tools import tool
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -38,14 +37,6 @@ def days(trip: Trip) -> list[making.Tables]:
     first = making.make_roster(users=60, seed=4, today=timezone.localdate(), name="Cedar Grove")
     second, _ = making.next_day(first, change=0.2, seed=3)
     return [first, second, making.next_day(second, change=0.2, seed=5)[0]]
-
-
-def tool(trip: Trip, *only: str) -> Any:
-    client = Client.objects.create(name=str(Client.objects.count()), scopes=list(only or scopes.ALL), per_minute=60_000)
-    client.districts.add(trip.district)
-    _, secret = client.new_secret(timezone.now())
-    asked = {"grant_type": "client_credentials", "client_id": client.key, "client_secret": secret}
-    return Browser(headers={"authorization": f"Bearer {Browser().post('/oauth2/token', asked).json()['access_token']}"})
 
 
 def follow(replica: Replica, change: dict[str, Any]) -> None:
@@ -85,7 +76,7 @@ def test_replayed_in_pages_of_any_size_it_is_the_live_roster(
         for tables in days:
             trip.go(trip.send(tables))
         trip.go(trip.undo(Sync.objects.get(result__version=3)))
-    browser, cursor, number = tool(trip), "", 0
+    browser, cursor, number = tool(trip.district), "", 0
     replica: Replica = {}
     versions: list[int] = []
     while True:
@@ -104,7 +95,7 @@ def test_replayed_in_pages_of_any_size_it_is_the_live_roster(
 
 
 def test_who_reads_while_syncs_are_applied_misses_nothing(trip: Trip, days: list[making.Tables]) -> None:
-    browser, cursor = tool(trip), ""
+    browser, cursor = tool(trip.district), ""
     replica: Replica = {}
     trip.go(trip.send(days[0]))
     for tables in days[1:]:
@@ -122,7 +113,7 @@ def test_who_reads_while_syncs_are_applied_misses_nothing(trip: Trip, days: list
 
 
 def test_now_is_a_cursor_after_which_comes_what_is_new(trip: Trip, days: list[making.Tables]) -> None:
-    browser = tool(trip)
+    browser = tool(trip.district)
     trip.go(trip.send(days[0]))
     now = browser.get(FEED, {"after": "now"}).json()
     assert (now["results"], now["more"]) == ([], False)
@@ -133,7 +124,7 @@ def test_now_is_a_cursor_after_which_comes_what_is_new(trip: Trip, days: list[ma
 
 
 def test_what_is_not_kept_any_more_is_a_gap_that_says_where_to_begin(trip: Trip, days: list[making.Tables]) -> None:
-    browser = tool(trip)
+    browser = tool(trip.district)
     first = trip.go(trip.send(days[0]))
     trip.go(trip.send(days[1]))
     shutil.rmtree(syncs.store().sync_folder(trip.district.pk, first.pk))
@@ -146,15 +137,15 @@ def test_what_is_not_kept_any_more_is_a_gap_that_says_where_to_begin(trip: Trip,
 @pytest.mark.parametrize("cursor", ["nonsense", "%%%", "MSA5OTkgMA", "MSAtMSAw", "MiAxIDA", "MSAxIDU"])
 def test_a_cursor_of_nobody_is_refused(trip: Trip, days: list[making.Tables], cursor: str) -> None:
     trip.go(trip.send(days[0]))
-    answer = tool(trip).get(FEED, {"after": cursor})
+    answer = tool(trip.district).get(FEED, {"after": cursor})
     assert (answer.status_code, answer.json()["code"]) == (400, "bad-cursor")
 
 
 def test_demographics_are_for_who_may_see_them(trip: Trip, days: list[making.Tables]) -> None:
     trip.go(trip.send(days[0]))
-    whole = tool(trip).get(FEED, {"limit": 5000}).json()
-    less = tool(trip, scopes.CHANGES_READ).get(FEED, {"limit": 5000}).json()
+    whole = tool(trip.district).get(FEED, {"limit": 5000}).json()
+    less = tool(trip.district, only=(scopes.CHANGES_READ,)).get(FEED, {"limit": 5000}).json()
     assert "demographics" in {change["table"] for change in whole["results"]}
     assert "demographics" not in {change["table"] for change in less["results"]}
     assert whole["cursor"] == less["cursor"]
-    assert tool(trip, scopes.SYNCS_READ).get(FEED).status_code == 403
+    assert tool(trip.district, only=(scopes.SYNCS_READ,)).get(FEED).status_code == 403

@@ -10,6 +10,7 @@ from django.test import Client as Browser
 
 from rosters.api import scopes
 from rosters.api.models import Client
+from tests.tools import with_secret
 
 if TYPE_CHECKING:
     from rosters.models import District
@@ -21,9 +22,7 @@ SYNCS = "/api/v1/syncs"
 
 
 def browser_of(made: tuple[Client, str]) -> Any:
-    client, secret = made
-    asked = {"grant_type": "client_credentials", "client_id": client.key, "client_secret": secret}
-    return Browser(headers={"authorization": f"Bearer {Browser().post('/oauth2/token', asked).json()['access_token']}"})
+    return with_secret(*made)
 
 
 def test_who_asks_too_often_waits_and_nobody_else_does(
@@ -66,6 +65,17 @@ def test_a_form_that_is_not_served_and_a_method_that_is_not_known_are_told(
     assert tool.get("/api/v1/nothing").json()["code"] == "not-found"
     assert tool.get("/d/1001/ims/oneroster/v1p1/lineItems").json()["imsx_codeMajor"] == "failure"
     assert tool.post("/d/1001/ims/oneroster/v1p1/lineItems").status_code == 404, "and not a page about cookies"
+
+
+def test_the_id_of_a_person_is_in_no_log(
+    cedar: District, make_client: Callable[..., tuple[Client, str]], caplog: pytest.LogCaptureFixture
+) -> None:
+    browser = browser_of(make_client("tool"))
+    for place in ("v1p1/users/jane-doe-7", "v1p1/users/jane-doe-7/", "rostering/v1p2/classes/jane-doe-7/students"):
+        assert browser.get(f"/d/1001/ims/oneroster/{place}").status_code == 404
+    assert browser.get(USERS, {"filter": "email='jane-doe-7@x' AND"}).status_code == 400
+    logged = caplog.text
+    assert "jane-doe-7" not in logged and "/d/1001/ims/oneroster/…" in logged
 
 
 def test_no_answer_is_kept_by_anybody_on_the_way(

@@ -15,10 +15,11 @@ from django.utils import timezone
 
 from rosters import making, syncs
 from rosters.api import scopes
-from rosters.api.models import Client, SentOnce
+from rosters.api.models import SentOnce
 from rosters.models import AuditEvent, Delivery, District, Sync
 from tests.journeys.trip import Trip
 from tests.queue import work_off
+from tests.tools import tool
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -34,15 +35,6 @@ def trip(data_dir: Path, tmp_path: Path, alice: Staff) -> Trip:
 @pytest.fixture
 def tables() -> making.Tables:
     return making.make_roster(users=80, seed=4, today=timezone.localdate(), name="Cedar Grove")
-
-
-def tool(trip: Trip, staff: Staff | None, *scopes_of_it: str, name: str = "driver") -> Any:
-    client = Client.objects.create(name=name, scopes=list(scopes_of_it or scopes.ALL), staff=staff)
-    client.districts.add(trip.district)
-    _, secret = client.new_secret(timezone.now())
-    asked = {"grant_type": "client_credentials", "client_id": client.key, "client_secret": secret}
-    token = Browser().post("/oauth2/token", asked).json()["access_token"]
-    return Browser(headers={"authorization": f"Bearer {token}"})
 
 
 @pytest.fixture
@@ -64,7 +56,7 @@ def code_of(answer: Any) -> str:
 
 
 def test_what_a_sync_would_change_and_why_is_read_in_pages(trip: Trip, tables: making.Tables, rita: Staff) -> None:
-    sync, browser = waiting(trip, tables), tool(trip, rita)
+    sync, browser = waiting(trip, tables), tool(trip.district, staff=rita)
     told = browser.get(f"/api/v1/syncs/{sync.pk}")
     assert told.headers["ETag"] == f'"{sync.plan_digest}"'
     plan = told.json()
@@ -96,7 +88,7 @@ def test_lists_come_in_pages_and_only_of_ones_own_districts(trip: Trip, tables: 
     waiting(trip, tables)
     other = District.objects.create(name="Maple", site_code="1002")
     hidden = Sync.objects.create(district=other, delivery=Delivery.objects.create(district=other, size=1, name="x"))
-    browser, seen, address = tool(trip, rita), [], "/api/v1/syncs?limit=1"
+    browser, seen, address = tool(trip.district, staff=rita), [], "/api/v1/syncs?limit=1"
     while address:
         page = browser.get(address).json()
         seen += [each["id"] for each in page["results"]]
@@ -117,7 +109,7 @@ def approve(browser: Browser, sync: Sync, digest: str | None, verb: str = "appro
 
 
 def test_a_plan_is_approved_as_it_was_read_and_goes_live(trip: Trip, tables: making.Tables, rita: Staff) -> None:
-    sync, browser = waiting(trip, tables), tool(trip, rita)
+    sync, browser = waiting(trip, tables), tool(trip.district, staff=rita)
     assert code_of(approve(browser, sync, None)) == "plan-not-named"
     assert approve(browser, sync, "0" * 64).status_code == 412
     done = approve(browser, sync, sync.plan_digest, reason="Looked at by the tool.")
@@ -137,7 +129,7 @@ def test_a_plan_whose_base_moved_is_a_412_and_is_made_anew(trip: Trip, tables: m
     undoing = trip.undo(first)
     day_two, _ = making.next_day(tables, change=0.1, seed=3)
     trip.go(trip.send(day_two))
-    stale = approve(tool(trip, rita), undoing, undoing.plan_digest)
+    stale = approve(tool(trip.district, staff=rita), undoing, undoing.plan_digest)
     assert (stale.status_code, code_of(stale)) == (412, "plan-stale")
     work_off()
     undoing.refresh_from_db()
@@ -145,7 +137,7 @@ def test_a_plan_whose_base_moved_is_a_412_and_is_made_anew(trip: Trip, tables: m
 
 
 def test_declining_wants_a_reason_and_undoing_leads_back(trip: Trip, tables: making.Tables, rita: Staff) -> None:
-    sync, browser = waiting(trip, tables), tool(trip, rita)
+    sync, browser = waiting(trip, tables), tool(trip.district, staff=rita)
     empty = approve(browser, sync, sync.plan_digest, "decline")
     assert empty.status_code == 400 and "reason" in empty.json()["errors"]
     assert approve(browser, sync, sync.plan_digest, "decline", reason="A school is missing.").status_code == 200
@@ -168,7 +160,7 @@ def sent(browser: Browser, path: Path, key: str | None = "k-1", **said: Any) -> 
 
 
 def test_a_delivery_sent_twice_with_its_key_is_one(trip: Trip, tables: making.Tables, rita: Staff) -> None:
-    browser, path, other = tool(trip, rita), trip.folder / "day.zip", trip.folder / "other.zip"
+    browser, path, other = tool(trip.district, staff=rita), trip.folder / "day.zip", trip.folder / "other.zip"
     making.write_zip(path, tables)
     making.write_zip(other, making.next_day(tables, change=0.1, seed=3)[0])
     assert code_of(sent(browser, path, None)) == "idempotency-key-missing"
@@ -188,7 +180,7 @@ def test_a_delivery_sent_twice_with_its_key_is_one(trip: Trip, tables: making.Ta
 def test_a_dry_run_says_what_would_change_and_can_never_be_applied(
     trip: Trip, tables: making.Tables, rita: Staff
 ) -> None:
-    sync, browser, path = waiting(trip, tables), tool(trip, rita), trip.folder / "dry.zip"
+    sync, browser, path = waiting(trip, tables), tool(trip.district, staff=rita), trip.folder / "dry.zip"
     making.write_zip(path, making.without_school(tables, 1))
     told = sent(browser, path, dry_run="true").json()
     work_off()
@@ -218,13 +210,23 @@ def test_a_tool_needs_the_scope_and_its_member_of_staff_the_permission(
 ) -> None:
     sync = waiting(trip, tables)
     vera = make_staff("vera", "viewer")
-    reads, weak = tool(trip, rita, scopes.SYNCS_READ, name="reads"), tool(trip, vera, name="weak")
+    reads, weak = tool(trip.district, staff=rita, only=(scopes.SYNCS_READ,)), tool(trip.district, staff=vera)
     refused = approve(reads, sync, sync.plan_digest)
     assert (refused.status_code, code_of(refused)) == (403, "scope-missing")
     refused = approve(weak, sync, sync.plan_digest)
     assert (refused.status_code, code_of(refused)) == (403, "permission-missing")
     assert code_of(Browser().get("/api/v1/syncs")) == "not-authenticated"
     assert reads.get(f"/api/v1/syncs/{sync.pk}/changes", {"table": "demographics"}).json()["total"] == 0
+    original = weak.get(f"/api/v1/deliveries/{sync.delivery_id}/original")
+    assert code_of(original) == "permission-missing", "as on the pages: who may not decide has no originals"
+    places = [{"line": 2, "value": "2015-01-31"}]
+    for position, file in enumerate(("demographics.csv", "users.csv"), start=100):
+        sync.findings.create(
+            position=position, code="OR-CSV-119", severity="warning", file=file, count=1, message="m", next_step="n",
+            places=places,
+        )  # fmt: skip
+    told = reads.get(f"/api/v1/syncs/{sync.pk}/findings", {"code": "OR-CSV-119"}).json()["results"]
+    assert [each["places"] for each in told] == [[], places]
     staff = Browser(enforce_csrf_checks=True)
     staff.force_login(rita)
     assert staff.get("/api/v1/syncs").status_code == 200
@@ -240,7 +242,7 @@ def test_a_list_costs_few_queries_however_long(
     waiting(trip, tables)
     for _ in range(5):
         trip.send(tables)
-    browser = tool(trip, rita)
+    browser = tool(trip.district, staff=rita)
     with django_assert_max_num_queries(6):
         assert browser.get(f"/api/v1/{path}").status_code == 200
 
@@ -249,7 +251,7 @@ def test_a_list_costs_few_queries_however_long(
 def test_the_same_delivery_sent_at_the_same_moment_is_one(trip: Trip, tables: making.Tables, rita: Staff) -> None:
     path, answers = trip.folder / "day.zip", []
     making.write_zip(path, tables)
-    browser = tool(trip, rita)
+    browser = tool(trip.district, staff=rita)
     ready = threading.Barrier(4)
 
     def send() -> None:

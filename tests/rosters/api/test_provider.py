@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,6 @@ from urllib.parse import urlsplit
 
 import polars as pl
 import pytest
-from django.test import Client as Browser
 from django.utils import timezone
 
 from rosters import making, serving, syncs
@@ -21,6 +22,7 @@ from rosters.api.operations import OPERATIONS
 from rosters.api.scopes import V1P1, V1P2
 from rosters.models import LIVE, District, Sync
 from tests.journeys.trip import Trip
+from tests.tools import with_token
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -45,12 +47,7 @@ class Reader:
         )
         client.districts.add(District.objects.get(site_code="1001"))
         self.client: Client = client
-        _, secret = client.new_secret(timezone.now())
-        asked = Browser().post(
-            "/oauth2/token",
-            {"grant_type": "client_credentials", "client_id": client.key, "client_secret": secret},
-        )
-        self.browser = Browser(headers={"authorization": f"Bearer {asked.json()['access_token']}"})
+        self.browser = with_token(client)
 
     def get(self, path: str, /, *, accept: str = "*/*", known: str = "", **params: Any) -> Any:
         headers = {"Accept": accept, **({"If-None-Match": known} if known else {})}
@@ -460,6 +457,11 @@ def test_only_what_is_old_and_asked_by_nobody_is_forgotten(live: Trip, monkeypat
     folder = store.root / "served" / str(live.district.pk)
     monkeypatch.setattr(serving, "_KEPT", 1)
     monkeypatch.setattr(serving, "_UNUSED_AFTER", -10.0)
+    old = time.time() - 2 * serving._LOOKED_AT
+    for path in folder.glob("*.json"):
+        os.utime(path, (old, old))
+    serving.roster(store, live.district, 1)
+    assert (folder / "1.json").stat().st_mtime > old, "what is looked at stays young"
     serving._forget(folder, 2)
     assert [path.name for path in folder.glob("*.json")] == ["2.json"]
     assert serving.roster(store, live.district, 1).scan("users").collect().height > 0

@@ -23,9 +23,8 @@ from schemathesis.specs.openapi.checks import (
 
 from connections.models import Connection
 from rosters import making
-from rosters.api import scopes
-from rosters.api.models import Client
 from tests.journeys.trip import Trip
+from tests.tools import tool
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -80,15 +79,9 @@ def places(data_dir: Path, tmp_path: Path, alice: Staff, make_staff: Callable[[s
     done = trip.go(trip.send(tables))
     waits = trip.send(making.next_day(tables, change=0.2, seed=3)[0])
     connection = Connection.objects.create(district=trip.district, kind="sftp", host="sftp.cedar.test", path="*.zip")
-    client = Client.objects.create(
-        name="Everything", scopes=list(scopes.ALL), staff=make_staff("manu", "manager"), per_minute=60_000
-    )
-    client.districts.add(trip.district)
-    _, secret = client.new_secret(timezone.now())
-    asked = {"grant_type": "client_credentials", "client_id": client.key, "client_secret": secret}
-    token = Browser().post("/oauth2/token", asked).json()["access_token"]
+    browser = tool(trip.district, staff=make_staff("manu", "manager"))
     return {
-        "token": token,
+        "authorization": browser.headers["authorization"],
         "site_code": "1001",
         "syncs": [done.pk, waits.pk],
         "uid": str(connection.uid),
@@ -143,7 +136,7 @@ def _asked(operation: Any, places: dict[str, Any]) -> int:
     """Ask what is made up for one operation; how often it was asked."""
     turns: list[Any] = []
     path = operation.path
-    headers = {"Authorization": f"Bearer {places['token']}"}
+    headers = {"Authorization": places["authorization"]}
     few = settings(
         max_examples=4 if path.startswith("/d/") else 12, deadline=None, database=None, phases=[Phase.generate],
         derandomize=True, suppress_health_check=list(HealthCheck),

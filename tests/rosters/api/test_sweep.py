@@ -15,9 +15,9 @@ from django.utils import timezone
 from connections.models import Attempt, Connection
 from rosters import making
 from rosters.api import scopes
-from rosters.api.models import Client
 from rosters.models import AuditEvent, Delivery, District, Sync
 from tests.journeys.trip import Trip
+from tests.tools import tool
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -80,14 +80,6 @@ def address(route: str, ids: dict[str, Any]) -> str:
     return "/" + re.sub(r"<([^>]+)>", value, route)
 
 
-def tool(name: str, site_code: str, staff: Staff | None, *only: str) -> Any:
-    client = Client.objects.create(name=name, scopes=list(only), staff=staff, per_minute=60_000)
-    client.districts.add(District.objects.get(site_code=site_code))
-    _, secret = client.new_secret(timezone.now())
-    asked = {"grant_type": "client_credentials", "client_id": client.key, "client_secret": secret}
-    return Browser(headers={"authorization": f"Bearer {Browser().post('/oauth2/token', asked).json()['access_token']}"})
-
-
 def asked(browser: Any, method: str, place: str) -> Any:
     """The answer, read to its end."""
     body = {} if method == "get" else {"data": "{}", "content_type": "application/json"}
@@ -102,8 +94,8 @@ def test_every_route_method_and_client_is_answered_as_documented(
     staff = make_staff("manu", "manager")
     browsers: dict[str, Any] = {
         "nobody": Browser(),
-        "stranger": tool("stranger", "1002", staff, *scopes.ALL),
-        "right": tool("right", "1001", staff, *scopes.ALL),
+        "stranger": tool(District.objects.get(site_code="1002"), staff=staff),
+        "right": tool(District.objects.get(site_code="1001"), staff=staff),
     }
     wrong: list[Any] = []
     swept = 0
@@ -135,7 +127,8 @@ def test_every_route_method_and_client_is_answered_as_documented(
 def test_no_scope_opens_what_is_anothers(ids: dict[str, Any], make_staff: Callable[[str, str], Staff]) -> None:
     """With each single scope, exactly the routes that name it are open."""
     staff = make_staff("manu", "manager")
-    tools = {scope: tool(scope, "1001", staff, scope) for scope in scopes.ALL}
+    cedar = District.objects.get(site_code="1001")
+    tools = {scope: tool(cedar, staff=staff, only=(scope,)) for scope in scopes.ALL}
     wrong = []
     for route, view in routes():
         place = address(route, ids)
@@ -163,7 +156,7 @@ def test_nothing_of_another_district_is_told_or_done(
     ids: dict[str, Any], make_staff: Callable[[str, str], Staff]
 ) -> None:
     """A stranger's answers hold no value of the roster, and leave no trace in the district."""
-    stranger = tool("stranger", "1002", make_staff("manu", "manager"), *scopes.ALL)
+    stranger = tool(District.objects.get(site_code="1002"), staff=make_staff("manu", "manager"))
     before = (Sync.with_dry_runs.count(), Delivery.objects.count(), Attempt.objects.count(), AuditEvent.objects.count())
     secrets = [ids["tables"]["users"]["email"][0], ids["tables"]["users"]["sourcedId"][0], "Cedar Grove"]
     for route, view in routes():

@@ -1,4 +1,4 @@
-"""The pages of API clients fit every width and shut nobody out."""
+"""The pages of API clients and of webhooks fit every width and shut nobody out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from django.utils import timezone
 
+from connections.announcing import telling
+from connections.announcing.models import KINDS, Announcement, Webhook
 from rosters.api.models import Client
 from rosters.models import District
 from tests.browser.test_the_tour import faults_of, log_in
@@ -39,6 +41,14 @@ def test_they_fit_and_have_no_accessibility_fault(
     first, _ = client.new_secret(timezone.now())
     first.revoke(timezone.now())
     client.new_secret(timezone.now())
+    webhook = Webhook(client=client, url="https://tool.test/hook", kinds=list(KINDS))
+    webhook.new_secret()
+    webhook.save()
+    telling.ping(webhook, timezone.now())
+    Announcement.objects.update(status="given_up", answered="HTTP 500", tries=8)
+    telling.ping(webhook, timezone.now())
+    webhook.went_wrong(timezone.now())
+    webhook.switch_off(timezone.now(), "Nothing arrived there for three days.")
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     complaints, found = log_in(page, live_server, "maria"), []
@@ -48,12 +58,25 @@ def test_they_fit_and_have_no_accessibility_fault(
             page.screenshot(path=f"{folder}/client-{name}-{width}.png", full_page=True)
         found.extend(faults_of(page, width, complaints))
 
-    for name, path in (("list", ""), ("page", f"{client.pk}/change/"), ("add", "add/")):
-        page.goto(f"{live_server.url}/admin/api/client/{path}")
+    for name, path in (
+        ("desk", ""),
+        ("list", "api/client/"),
+        ("page", f"api/client/{client.pk}/change/"),
+        ("webhook-list", "announcing/webhook/"),
+        ("webhook-page", f"announcing/webhook/{webhook.pk}/change/"),
+        ("webhook-add", "announcing/webhook/add/"),
+        ("add", "api/client/add/"),
+    ):
+        page.goto(f"{live_server.url}/admin/{path}")
         looked_at(name)
     page.fill("input[name=name]", "Reading tool")
     page.check("input[name=scopes] >> nth=0")
     page.click("input[name=_save]")
     page.wait_for_selector("#secret")
     looked_at("secret")
+    page.goto(f"{live_server.url}/api/docs/")
+    page.wait_for_selector(".opblock-tag")
+    if folder := os.environ.get("SHOTS"):
+        page.screenshot(path=f"{folder}/docs-{width}.png")
+    assert not complaints, complaints
     assert not found, found
