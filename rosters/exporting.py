@@ -32,9 +32,9 @@ def write_zip(to: IO[bytes], roster: Frames, version: str, *, without: Collectio
     """The roster as a zip of OneRoster `version` ("1.1" or "1.2"); tables `without` are absent."""
     files = {name: _file(roster, name, version) for name in _tables(roster, version) if name not in without}
     with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
-        _write(archive, "manifest.csv", _manifest(files, version).lazy())
+        write_table(archive, "manifest.csv", manifest(files, version, _SYSTEM).lazy())
         for name, rows in files.items():
-            _write(archive, f"{name}.csv", rows)
+            write_table(archive, f"{name}.csv", rows)
 
 
 def _tables(roster: Frames, version: str) -> Iterator[str]:
@@ -42,9 +42,10 @@ def _tables(roster: Frames, version: str) -> Iterator[str]:
     return (name for name in TABLES if name in roster and name in VERSIONS[version].tables)
 
 
-def _manifest(files: Collection[str], version: str) -> pl.DataFrame:
+def manifest(files: Collection[str], version: str, system: tuple[str, str]) -> pl.DataFrame:
+    """manifest.csv of a full set that has these tables; `system`: name and code of what it calls its maker."""
     said = {"manifest.version": "1.0", "oneroster.version": version}
-    said |= {"source.systemName": _SYSTEM[0], "source.systemCode": _SYSTEM[1]}
+    said |= {"source.systemName": system[0], "source.systemCode": system[1]}
     names = manifest_properties(VERSIONS[version])
     modes = {name: "bulk" if name.removeprefix("file.") in files else "absent" for name in names}
     return pl.DataFrame({"propertyName": names, "value": [(modes | said)[name] for name in names]})
@@ -85,8 +86,9 @@ def _metadata(rows: pl.LazyFrame) -> list[pl.Expr]:
     return [kept.struct.field(key).fill_null("").alias(f"{METADATA}.{key}") for key in keys]
 
 
-def _write(archive: zipfile.ZipFile, name: str, rows: pl.LazyFrame) -> None:
-    """polars writes two quotation marks for an empty text and nothing for null: nothing is as usual."""
+def write_table(archive: zipfile.ZipFile, name: str, rows: pl.LazyFrame) -> None:
+    """One CSV file; the same rows give the same bytes. polars writes two quotation marks for an empty text and nothing
+    for null: nothing is as usual."""
     member = zipfile.ZipInfo(name, date_time=(2020, 1, 1, 0, 0, 0))
     member.compress_type = zipfile.ZIP_DEFLATED
     table = rows.with_columns(pl.all().replace("", None)).collect()

@@ -9,7 +9,6 @@ Nobody in it exists: names are drawn from lists, addresses end in example.org.
 
 from __future__ import annotations
 
-import io
 import itertools
 import random
 import unicodedata
@@ -22,7 +21,8 @@ from typing import BinaryIO
 
 import polars as pl
 
-from rosters.oneroster import VERSIONS, manifest_properties
+from rosters.exporting import manifest, write_table
+from rosters.oneroster import VERSIONS
 
 #: A district as it would be delivered: table name to frame.
 Tables = dict[str, pl.DataFrame]
@@ -891,29 +891,11 @@ def write_zip(
     tables: Mapping[str, pl.DataFrame],
     *,
     version: str = "1.1",
-    level: int = 6,
     system: tuple[str, str] = ("Made-up SIS", "made-up"),
 ) -> None:
     """A delivery as a zip: these tables in full, the others absent, as the manifest says. The same tables give the same
-    bytes. `level`: how hard to compress, 0 to 9. `system`: name and code of what the manifest calls its maker."""
-    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED, compresslevel=level) as archive:
-        _add(archive, "manifest.csv", _manifest(tables, version, system))
+    bytes. `system`: name and code of what the manifest calls its maker."""
+    with zipfile.ZipFile(to, "w", zipfile.ZIP_DEFLATED) as archive:
+        write_table(archive, "manifest.csv", manifest(tables, version, system).lazy())
         for name, frame in tables.items():
-            _add(archive, f"{name}.csv", frame)
-
-
-def _manifest(tables: Mapping[str, pl.DataFrame], version: str, system: tuple[str, str]) -> pl.DataFrame:
-    said = {"manifest.version": "1.0", "oneroster.version": version}
-    said |= {"source.systemName": system[0], "source.systemCode": system[1]}
-    names = manifest_properties(VERSIONS[version])
-    modes = {name: "bulk" if name.removeprefix("file.") in tables else "absent" for name in names}
-    return pl.DataFrame({"propertyName": names, "value": [(modes | said)[name] for name in names]})
-
-
-def _add(archive: zipfile.ZipFile, name: str, frame: pl.DataFrame) -> None:
-    """One CSV file. polars writes two quotation marks for an empty text and nothing for null: nothing is as usual."""
-    text = io.BytesIO()
-    frame.select(pl.all().replace("", None)).write_csv(text, line_terminator="\r\n")
-    member = zipfile.ZipInfo(name, date_time=(2020, 1, 1, 0, 0, 0))
-    member.compress_type = zipfile.ZIP_DEFLATED
-    archive.writestr(member, text.getbuffer())
+            write_table(archive, f"{name}.csv", frame.lazy())

@@ -961,9 +961,9 @@ def export(
     by: Staff | None,
     without: Collection[str] = (),
     about: Mapping[str, str] = MappingProxyType({}),
-) -> IO[bytes]:
-    """The live roster as a zip of OneRoster `version`, in a file that is gone when it is closed. `about`: what the
-    audit row says beside."""
+) -> tuple[str, IO[bytes]]:
+    """The live roster as a zip of OneRoster `version`: what it is called, and a file that is gone when it is closed.
+    `about`: what the audit row says beside."""
     assert district.snapshot is not None
     file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115  # whoever asked closes it
     try:
@@ -976,7 +976,7 @@ def export(
     AuditEvent.objects.create(
         by=by, action="roster.exported", district=district, subject=f"district {district.pk}", after=after
     )
-    return file
+    return f"{district.site_code}-v{district.version}-oneroster-{version}.zip", file
 
 
 # ---------------------------------------------------------------------------------------------------------------

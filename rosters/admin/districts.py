@@ -309,8 +309,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if district.snapshot is None or version not in ("1.1", "1.2"):
             raise Http404
         without = () if request.user.has_perm("rosters.view_demographics") else ("demographics",)
-        file = syncs.export(district, version, by=acting(request), without=without)
-        name = f"{district.site_code}-v{district.version}-oneroster-{version}.zip"
+        name, file = syncs.export(district, version, by=acting(request), without=without)
         return FileResponse(file, as_attachment=True, filename=name, content_type="application/zip")
 
     def save_model(self, request: HttpRequest, obj: District, form: Any, change: bool) -> None:

@@ -633,8 +633,7 @@ class Export(PortalView):
         if request.headers.get("If-None-Match") == tag:
             return HttpResponse(status=304, headers={"ETag": tag})
         by = cast("Any", request.user if request.user.is_authenticated else None)
-        file = syncs.export(district, version, by=by, without=without, about=self.acted_by)
-        name = f"{district.site_code}-v{district.version}-oneroster-{version}.zip"
+        name, file = syncs.export(district, version, by=by, without=without, about=self.acted_by)
         answer = FileResponse(file, as_attachment=True, filename=name, content_type="application/zip")
         answer.headers["ETag"] = tag
         return answer

@@ -106,7 +106,7 @@ def dana(data_dir: Path, alice: Staff) -> Person:
 def rosters(tmp_path: Path) -> tuple[Path, Path]:
     """A zip with three people who have no family name, and the good one, of more than one piece."""
     tables = making.make_roster(users=2500, seed=4, today=timezone.localdate(), name="Cedar Grove")
-    making.write_zip(tmp_path / "monday.zip", tables, level=0)
+    making.write_zip(tmp_path / "monday.zip", tables)
     users = tables["users"].with_row_index("at")
     nameless = pl.when(pl.col("at") < 3).then(pl.lit("")).otherwise(pl.col("familyName")).alias("familyName")
     making.write_zip(tmp_path / "sunday.zip", {**tables, "users": users.with_columns(nameless).drop("at")})

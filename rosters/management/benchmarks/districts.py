@@ -24,7 +24,7 @@ def make_zips(folder: Path, users: int) -> dict[str, int]:
         "other": making.make_roster(users=users, seed=2, today=DAY, name="Harbor City Schools"),
     }
     for name, tables in days.items():
-        making.write_zip(folder / f"{name}.zip", tables, level=4 if name == "reordered" else 6)
+        making.write_zip(folder / f"{name}.zip", tables)
     return {name: sum(map(len, tables.values())) for name, tables in days.items()}
 
 

@@ -81,7 +81,7 @@ def places(data_dir: Path, tmp_path: Path, alice: Staff, make_staff: Callable[[s
     connection = Connection.objects.create(district=trip.district, kind="sftp", host="sftp.cedar.test", path="*.zip")
     browser = tool(trip.district, staff=make_staff("manu", "manager"))
     return {
-        "authorization": browser.headers["authorization"],
+        "authorization": browser.defaults["HTTP_AUTHORIZATION"],
         "site_code": "1001",
         "syncs": [done.pk, waits.pk],
         "uid": str(connection.uid),
