@@ -10,10 +10,12 @@ without knowing of each other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import queue
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Literal
+from typing import Literal, TypeVar
 
 import polars as pl
 
@@ -50,6 +52,44 @@ def scan(tables: Frames, table: str) -> pl.LazyFrame:
 def held(tables: Frames, table: str) -> pl.DataFrame | None:
     """A table, if it is in memory."""
     return tables.held(table) if isinstance(tables, OnDisk) else tables.get(table)
+
+
+_Item = TypeVar("_Item")
+
+
+def ahead(items: Iterator[_Item], *, by: int = 2) -> Iterator[_Item]:
+    """The same items, made by a thread that stays a little ahead: `by` of them wait at most. What it raises comes out
+    here. The thread may not use the database, whose connection is its user's."""
+    ready: queue.Queue[tuple[_Item] | BaseException | None] = queue.Queue(by)
+    left = threading.Event()
+
+    def put(item: tuple[_Item] | BaseException | None) -> None:
+        while not left.is_set():
+            try:
+                ready.put(item, timeout=0.1)
+                return
+            except queue.Full:
+                continue
+
+    def fetch() -> None:
+        try:
+            for item in items:
+                put((item,))
+                if left.is_set():
+                    return
+            put(None)
+        except BaseException as error:  # a panic of polars is no Exception
+            put(error)
+
+    threading.Thread(target=fetch, daemon=True).start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item[0]
+            del item
+    finally:
+        left.set()
 
 
 #: Told what is being done: (phase, fraction of that phase from 0 to 1, rows done so far).

@@ -3,7 +3,7 @@
 Only what changed is written: removed records become ``tobedeleted``, records that come back become active again,
 changed ones are updated, new ones inserted with primary keys taken beforehand, so that references are known before any
 insert. Readers see the old roster until the commit. Every count is held against the plan; the first that is off rolls
-all back. One table at a time is in memory.
+all back. What comes next is read and put into the database's form while the database is busy.
 """
 
 from __future__ import annotations
@@ -18,8 +18,9 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from rosters.applying.keys import Keys, take_keys
-from rosters.applying.tables import PlanBroken, remove, write
+from rosters.applying.tables import Coming, PlanBroken, remove, write
 from rosters.diffing import Difference, digests_after, patched, roster_digest
+from rosters.frames import ahead
 from rosters.models import AuditEvent, District, Snapshot, Sync
 from rosters.oneroster.normal import TABLES
 from rosters.storing import Store, StoredDifference, StoredFrames
@@ -67,10 +68,9 @@ def apply(
             done += remove(table, district.pk, plan, base, lived.get(table, 0), now)
             progress(done / whole, done)
         keys = Keys(district.pk, plan, first)
-        for table in TABLES:
-            if table in counts:
-                done += write(table, district.pk, plan, keys, lived.get(table, 0), now)
-                progress(done / whole, done)
+        for coming in ahead((Coming.of(plan, table) for table in TABLES if table in counts), by=1):
+            done += write(coming, district.pk, keys, lived.get(coming.table, 0), now)
+            progress(done / whole, done)
         snapshot_files.result()
         return _finish(sync, held, facts, now)
 

@@ -54,9 +54,13 @@ class Keys:
             self._known[table] = known
         return known
 
-    def tell(self, table: str, pairs: pl.DataFrame) -> None:
-        """Records just inserted: they need no looking up if anything refers to their table."""
+    def tell(self, table: str, ids: pl.Series) -> None:
+        """The new records in the order of their keys: they need no looking up if anything refers to their table."""
         if any(table in columns.values() for columns in REFERENCES.values()):
+            first = self.first[table]
+            pairs = pl.DataFrame({"sourcedId": ids}).with_columns(
+                pk=pl.int_range(first, first + len(ids), dtype=pl.Int64)
+            )
             self._known[table] = pl.concat([self._known.get(table, pl.DataFrame(schema=PAIRS)), pairs])
 
     def _wanted(self, table: str) -> pl.Series:

@@ -4,13 +4,15 @@ temporary tables on PostgreSQL. Frames come with the database's own column names
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
 import polars as pl
 from django.db import connection
 
+from rosters.frames import ahead
 from rosters.models import Record
 
 _SLICE = 20_000
@@ -50,17 +52,20 @@ def look_up(
     return found.filter(pl.col("sourcedId").is_in(wanted.implode())) if len(found) > len(wanted) else found
 
 
-def insert(model: type[Record], rows: pl.DataFrame, constant: Mapping[str, Any]) -> None:
-    """Add `rows`; `constant` holds the columns that are the same in all of them. In the order of their `IDENTITY`, rows
-    find their place in the index at its end."""
-    name = model._meta.db_table
+def insert(model: type[Record], parts: Iterator[pl.DataFrame], constant: Mapping[str, Any]) -> None:
+    """Add the rows of all `parts`, which are made while the database is busy with those before; `constant` holds the
+    columns that are the same in all of them. In the order of their `IDENTITY`, rows find their place in the index at
+    its end."""
+    name, fixed = model._meta.db_table, {column: _plain(value) for column, value in constant.items()}
+    if connection.vendor == "sqlite":
+        for rows in ahead(parts, by=1):
+            _insert_many(name, rows, fixed)
+        return
+    whole = (rows.with_columns(pl.lit(value).alias(column) for column, value in fixed.items()) for rows in parts)
+    first = next(whole)
+    columns = ",".join(f'"{c}"' for c in first.columns)
     with connection.cursor() as cursor:
-        if connection.vendor == "postgresql":
-            frame = rows.with_columns(pl.lit(_plain(value)).alias(column) for column, value in constant.items())
-            quoted = ",".join(f'"{c}"' for c in frame.columns)
-            _copy(cursor, f"COPY {name} ({quoted}) FROM STDIN (FORMAT csv, NULL '')", frame)
-        else:
-            _insert_many(name, rows, {column: _plain(value) for column, value in constant.items()})
+        _copy(cursor, f"COPY {name} ({columns}) FROM STDIN (FORMAT csv, NULL '')", chain([first], whole))
 
 
 def _insert_many(name: str, frame: pl.DataFrame, constant: dict[str, int | str]) -> None:
@@ -139,14 +144,21 @@ def _spread_out(cursor: Any, name: str, rows: pl.DataFrame) -> None:
         return
     quoted = ",".join(f'"{c}"' for c in rows.columns)
     cursor.execute(f"CREATE TEMP TABLE spread_out ON COMMIT DROP AS SELECT {quoted} FROM {name} WHERE false")
-    _copy(cursor, f"COPY spread_out ({quoted}) FROM STDIN (FORMAT csv, NULL '')", rows)
+    _copy(cursor, f"COPY spread_out ({quoted}) FROM STDIN (FORMAT csv, NULL '')", iter([rows]))
     cursor.execute("ANALYZE spread_out")
 
 
-def _copy(cursor: Any, statement: str, frame: pl.DataFrame) -> None:
-    """COPY in CSV: text is quoted (so that "" stays ""), a missing reference is an empty cell (NULL)."""
+def _copy(cursor: Any, statement: str, frames: Iterator[pl.DataFrame]) -> None:
+    """COPY in CSV, written while the server works: text is quoted (so that "" stays ""), a missing reference is an
+    empty cell (NULL)."""
+
+    def written() -> Iterator[bytes]:
+        for frame in frames:
+            for part in frame.iter_slices(_SLICE):
+                buffer = io.BytesIO()
+                part.write_csv(buffer, include_header=False, quote_style="non_numeric", null_value="")
+                yield buffer.getvalue()
+
     with cursor.copy(statement) as copy:
-        for part in frame.iter_slices(100_000):
-            buffer = io.BytesIO()
-            part.write_csv(buffer, include_header=False, quote_style="non_numeric", null_value="")
-            copy.write(buffer.getvalue())
+        for block in ahead(written()):
+            copy.write(block)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -40,44 +42,54 @@ def remove(table: str, district_id: int, plan: StoredDifference, base: StoredFra
     return len(leaving)
 
 
-def write(table: str, district_id: int, plan: StoredDifference, keys: Keys, lived: int, now: datetime) -> int:
+@dataclass(frozen=True, slots=True)
+class Coming:
+    """The records of a table that come or change: ``kind`` and their cells, and in which order of rows their ids are in
+    order."""
+
+    table: str
+    rows: pl.DataFrame
+    order: pl.Series
+
+    @classmethod
+    def of(cls, plan: StoredDifference, table: str) -> Coming:
+        rows = plan.scan(table).filter(pl.col("kind") != "removed").select("kind", *NORMAL[table]).collect()
+        return cls(table, rows, rows["sourcedId"].arg_sort())
+
+
+def write(coming: Coming, district_id: int, keys: Keys, lived: int, now: datetime) -> int:
     """Write the records that come or change; returns how many. `lived`: how many the base had."""
-    live = plan.scan(table).filter(pl.col("kind") != "removed").select("kind", *NORMAL[table]).collect()
+    table, live, order = coming.table, coming.rows, coming.order
     if not len(live):
         return 0
-    live = _in_order(live)
     model, constant = LIVE[table], {"status": "active", "date_last_modified": now}
     added = live["kind"] == "added"
     back = _there_already(table, district_id, live["sourcedId"].filter(added), lived, now)
     if len(back):
         added &= ~live["sourcedId"].is_in(back["sourcedId"].implode())
-    fresh, existing = (live, live.clear()) if added.all() else (live.filter(added), live.filter(~added))
-    del live
+    fresh, existing = order, order.clear()
+    if not added.all():
+        is_new = added.gather(order)
+        fresh, existing = order.filter(is_new), order.filter(~is_new)
+    for to in REFERENCES[table].values():
+        keys.of(to)  # looked up here, while the indexes are there
     if len(fresh):
-        first = keys.first[table]
-        pairs = fresh.select("sourcedId", pk=pl.int_range(first, first + len(fresh), dtype=pl.Int64))
-        keys.tell(table, pairs)
-        for to in REFERENCES[table].values():
-            keys.of(to)  # looked up while the indexes are there
+        keys.tell(table, live["sourcedId"].gather(fresh))
         with built_late(model, district_id, len(fresh)):
-            for start in range(0, len(fresh), _AT_ONCE):
-                part = _resolved(table, fresh.slice(start, _AT_ONCE), keys)
-                numbered = part.insert_column(0, pairs["pk"].slice(start, _AT_ONCE).alias("id"))
-                insert(model, numbered, {"district_id": district_id, **constant})
-        del fresh, pairs
+            insert(model, _numbered(table, live, fresh, keys), {"district_id": district_id, **constant})
     if len(existing):
-        changed = update(model, district_id, _resolved(table, existing, keys), constant)
+        changed = update(model, district_id, _resolved(table, live[existing], keys), constant)
         if changed != len(existing):
             raise PlanBroken(f"{table}: {len(existing)} records were to be changed, {changed} were")
     return len(added)
 
 
-def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
-    """`rows`, which are used up, in the order of their ids; never two copies of more than one column at a time."""
-    order, ordered = rows["sourcedId"].arg_sort(), pl.DataFrame(height=len(rows))
-    for name in rows.columns:
-        ordered.insert_column(ordered.width, rows.drop_in_place(name).gather(order))
-    return ordered
+def _numbered(table: str, rows: pl.DataFrame, order: pl.Series, keys: Keys) -> Iterator[pl.DataFrame]:
+    """Those of `rows` that `order` names, some at a time in the database's form, with their primary keys."""
+    for start in range(0, len(order), _AT_ONCE):
+        part = _resolved(table, rows[order.slice(start, _AT_ONCE)], keys)
+        first = keys.first[table] + start
+        yield part.insert_column(0, pl.int_range(first, first + len(part), dtype=pl.Int64, eager=True).alias("id"))
 
 
 def _there_already(table: str, district_id: int, coming: pl.Series, lived: int, now: datetime) -> pl.DataFrame:

@@ -24,13 +24,13 @@ from pathlib import Path
 import polars as pl
 
 from rosters.findings import Effect, Findings, places
-from rosters.frames import LINE, Delivered, DeliveredTable, Progress, silent, type_mode
+from rosters.frames import LINE, Delivered, DeliveredTable, Progress, ahead, silent, type_mode
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.former import OLD_NAMES
 from rosters.oneroster.spec import Table, Version
 from rosters.reading import headers, manifest, pages
 from rosters.reading.archive import Damaged, Member, looks_like, named, opened
-from rosters.reading.encoding import ENCODINGS, ahead, as_utf8, likely, with_line_feeds
+from rosters.reading.encoding import ENCODINGS, as_utf8, likely, with_line_feeds
 from rosters.reading.limits import Limits
 from rosters.reading.lines import Rows, blocks, cells_of, read_rows
 

@@ -4,8 +4,6 @@ would change names silently. Rules OR-CSV-040 to 042 and 047."""
 from __future__ import annotations
 
 import codecs
-import queue
-import threading
 from collections.abc import Iterator
 from itertools import chain
 
@@ -83,36 +81,3 @@ def with_line_feeds(pieces: Iterator[bytes], file: str, findings: Findings) -> I
     if b"\n" in first and b"\r\n" not in first:
         findings.add("OR-CSV-047", file, detail="Its lines end with LF alone.")
     return chain([first], pieces)
-
-
-def ahead(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same pieces, fetched by a thread that stays a little ahead; its exceptions come out here."""
-    ready: queue.Queue[bytes | BaseException | None] = queue.Queue(2)
-    left = threading.Event()
-
-    def put(item: bytes | BaseException | None) -> None:
-        while not left.is_set():
-            try:
-                ready.put(item, timeout=0.1)
-                return
-            except queue.Full:
-                continue
-
-    def fetch() -> None:
-        try:
-            for piece in pieces:
-                put(piece)
-                if left.is_set():
-                    return
-            put(None)
-        except Exception as error:
-            put(error)
-
-    threading.Thread(target=fetch, daemon=True).start()
-    try:
-        while (item := ready.get()) is not None:
-            if isinstance(item, BaseException):
-                raise item
-            yield item
-    finally:
-        left.set()
