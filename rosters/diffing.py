@@ -132,20 +132,33 @@ _PIECE: Final = 1 << 17
 def _compare_table(
     table: str, base: pl.LazyFrame, target: pl.DataFrame, people: tuple[_People, _People]
 ) -> pl.LazyFrame | None:
-    gone, come = _left_over(base.select(NORMAL[table]), target.select(NORMAL[table]))
-    if not len(gone) and not len(come):
+    base, target = base.select(NORMAL[table]), target.select(NORMAL[table])
+    gone, come = _left_over(base, target)
+    if not gone.any() and not come.any():
         return None
     before, after = people
-    in_both = gone["sourcedId"].is_in(come["sourcedId"].implode())
-    known = come["sourcedId"].is_in(gone["sourcedId"].implode())
-    old = gone.filter(in_both)
-    updated = come.filter(known).join(old, on="sourcedId", suffix=WAS, maintain_order="left")
+    was, ids = base.select("sourcedId").collect().to_series(), target["sourcedId"]
+    in_both = gone & was.is_in(ids.filter(come).implode())
+    known = come & ids.is_in(was.filter(gone).implode())
+    updated = target.filter(known).join(
+        _under(base, in_both).collect(), on="sourcedId", suffix=WAS, maintain_order="left"
+    )
+    removed, added = gone & ~in_both, come & ~known
     parts = [
-        _finished(table, _those(gone, ~in_both), "removed", before),
-        _finished(table, _changes(table, updated), "updated", after),
-        _finished(table, _those(come, ~known), "added", after),
+        _finished(table, _under(base, removed), "removed", before) if removed.any() else None,
+        _finished(table, _changes(table, updated).lazy(), "updated", after) if len(updated) else None,
+        _finished(table, _those(target, added).lazy(), "added", after) if added.any() else None,
     ]
     return pl.concat(part for part in parts if part is not None)
+
+
+def _under(rows: pl.LazyFrame, mask: pl.Series) -> pl.LazyFrame:
+    """The rows under `mask`, still where they were until somebody wants them."""
+    if mask.all():
+        return rows
+    names = rows.collect_schema().names()
+    marked = pl.concat([rows, mask.alias("wanted").to_frame().lazy()], how="horizontal")
+    return marked.filter("wanted").select(names)
 
 
 def _those(rows: pl.DataFrame, mask: pl.Series) -> pl.DataFrame:
@@ -153,11 +166,11 @@ def _those(rows: pl.DataFrame, mask: pl.Series) -> pl.DataFrame:
     return rows if mask.all() else rows.filter(mask)
 
 
-def _left_over(base: pl.LazyFrame, target: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The rows of each side that the other does not have, cell for cell. `base` is read piece by piece."""
+def _left_over(base: pl.LazyFrame, target: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    """Which rows of each side the other does not have, cell for cell. `base` is read piece by piece."""
     rows = base.select(pl.len()).collect().item()
     if not rows or target.is_empty():
-        return base.collect(), target
+        return _all_of(rows), _all_of(len(target))
     after, at_once = target.hash_rows(), max(_PIECE, rows // 4)
     known = after.implode()
     gone, before, staying = [], [], (0, 0, 0)
@@ -166,17 +179,29 @@ def _left_over(base: pl.LazyFrame, target: pl.DataFrame) -> tuple[pl.DataFrame, 
         hashes = piece.hash_rows()
         stays = hashes.is_in(known)
         staying = _added(staying, _checksum(piece, stays))
-        gone.append(_those(piece, ~stays))
+        gone.append(~stays)
         before.append(hashes)
     come = ~after.is_in(pl.concat(before).implode())
     if staying != _checksum(target, ~come):  # two different rows share a hash: compare the cells
         both, on = base.collect(), target.columns
-        return both.join(target, on=on, how="anti"), target.join(both, on=on, how="anti")
-    return pl.concat(gone), target.filter(come)
+        return _lacking(both, target, on), _lacking(target, both, on)
+    return pl.concat(gone), come
+
+
+def _all_of(rows: int) -> pl.Series:
+    return pl.Series([True], dtype=pl.Boolean).new_from_index(0, rows)
+
+
+def _lacking(rows: pl.DataFrame, others: pl.DataFrame, on: list[str]) -> pl.Series:
+    """Which of `rows` are not among the `others`."""
+    left = rows.with_row_index("number").join(others, on=on, how="anti")["number"]
+    return pl.int_range(len(rows), dtype=pl.UInt32, eager=True).is_in(left.implode())
 
 
 def _checksum(frame: pl.DataFrame, mask: pl.Series) -> tuple[int, int, int]:
     """Of the rows under `mask`, by a hash independent of the first; in halves, so that sums do not overflow."""
+    if not mask.any():
+        return 0, 0, 0
     hashes = frame.hash_rows(seed=0x5EED).filter(mask)
     return len(hashes), int((hashes // (1 << 32)).sum()), int((hashes % (1 << 32)).sum())
 
@@ -195,15 +220,12 @@ def _changes(table: str, updated: pl.DataFrame) -> pl.DataFrame:
     return updated.select(*NORMAL[table], fields, *was)
 
 
-def _finished(table: str, rows: pl.DataFrame, kind: str, people: _People) -> pl.LazyFrame | None:
-    """`rows` in the shape of a difference, None without any. What is added to them is worked out when they are
-    collected or written, so that it need never be in memory as a whole."""
-    if rows.is_empty():
-        return None
+def _finished(table: str, rows: pl.LazyFrame, kind: str, people: _People) -> pl.LazyFrame:
+    """`rows` in the shape of a difference. What is added to them is worked out when they are collected or written, so
+    that it need never be in memory as a whole."""
     fill = [pl.lit(None, pl.String).alias(name) for name in columns(table) if name.startswith(WAS)]
     unchanged = [] if kind == "updated" else [pl.lit("").alias("fields"), *fill]
-    lazy = placed(table, rows.lazy(), people)
-    return lazy.with_columns(pl.lit(kind, KIND).alias("kind"), *unchanged).select(columns(table))
+    return placed(table, rows, people).with_columns(pl.lit(kind, KIND).alias("kind"), *unchanged).select(columns(table))
 
 
 # ------------------------------------------------------------------------ where a record belongs: school, grade, role

@@ -440,7 +440,7 @@ def _draft(folder: Path) -> Path:
 
 
 def _filled(*names: str) -> pl.Expr:
-    """Columns of cells as they were before `_write_parquet` left empty ones out."""
+    """Columns of cells as they were before `_sink_parquet` left empty ones out."""
     return pl.col(names).fill_null("")
 
 

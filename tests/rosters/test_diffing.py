@@ -191,8 +191,12 @@ def test_hashes_find_the_same_rows_as_cells_do() -> None:
     base, target = table("orgs", {"sourcedId": "a"}, {"sourcedId": "b"}), table("orgs", {"sourcedId": "a", "name": "x"})
     on = base.columns
     slow = base.join(target, on=on, how="anti"), target.join(base, on=on, how="anti")
-    fast = diffing._left_over(base.lazy(), target)
+    gone, come = diffing._left_over(base.lazy(), target)
+    fast = base.filter(gone), target.filter(come)
     assert [as_set(f, "orgs") for f in fast] == [as_set(s, "orgs") for s in slow]
+    assert [diffing._lacking(base, target, on).to_list(), diffing._lacking(target, base, on).to_list()] == [
+        gone.to_list(), come.to_list()
+    ]  # fmt: skip
 
 
 def test_a_roster_in_pieces_differs_as_one_in_one_piece_does(monkeypatch: pytest.MonkeyPatch) -> None:
