@@ -80,6 +80,7 @@ class InState(admin.SimpleListFilter):
 
 @admin.register(Connection)
 class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    nothing_yet = "Add a connection on a district's page: then rosters come by themselves."
     form = ConnectionForm
     change_form_template = "admin/connections/connection/page.html"
     list_display = ("of", "kind", "standing", "when", "last")

@@ -9,12 +9,19 @@ from django.http import HttpRequest
 from django.template.response import TemplateResponse
 from django.utils import timezone
 
+from portal.rooms import rooms
+
 
 class PortalAdminSite(admin.AdminSite):
     site_header = "Roster portal"
     site_title = "Roster portal"
     index_title = "Desk"
     index_template = "admin/desk.html"
+    enable_nav_sidebar = False  # the rooms at the top say the same in our words and leave lists their width
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        context = super().each_context(request)
+        return {**context, **rooms(request)} if context["has_permission"] else context
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from portal.desk import desk  # the desk stands on pages that are registered with this very site

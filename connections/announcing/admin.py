@@ -43,6 +43,9 @@ class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Webhook)
 class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    nothing_yet = (
+        "A webhook tells a tool what happened, so that it need not ask. It belongs to an API client: add that first."
+    )
     form = WebhookForm
     change_form_template = "admin/announcing/webhook.html"
     list_display = ("client", "url", "standing", "last_sent_at")

@@ -171,6 +171,7 @@ def _latest_id() -> Subquery:
 
 @admin.register(District)
 class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    nothing_yet = "Add the first district; its deliveries come after it."
     form = DistrictForm
     change_form_template = "admin/rosters/district/page.html"
     list_display = ("name", "site_code", "standing", "owner", "live")

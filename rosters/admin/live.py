@@ -124,6 +124,7 @@ class LiveChangeList(ChangeList):
 class Live(ReadOnly):
     """What all pages of the live roster share."""
 
+    nothing_yet = "Nothing is live here yet: it comes with a district's first roster."
     change_form_template = "admin/rosters/record/page.html"
     paginator = ShortCountPaginator
     show_full_result_count = False

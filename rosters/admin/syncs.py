@@ -94,6 +94,7 @@ class Came(admin.SimpleListFilter):
 
 @admin.register(Sync)
 class SyncAdmin(ReadOnly):
+    nothing_yet = "A sync begins with a delivery: upload one on a district's page, or set up a connection there."
     list_display = ("received", "district", "outcome", "why", "plus", "tilde", "minus")
     list_display_links = ("received",)
     list_filter = (Waiting, Stuck, DryRuns, Came, "status", "received_at", OfProduct, "district__owner")

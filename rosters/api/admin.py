@@ -52,6 +52,7 @@ class NewClientForm(ClientForm):
 
 @admin.register(Client)
 class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    nothing_yet = "Add a client for each tool that reads rosters or works with syncs."
     form = ClientForm
     change_form_template = "admin/api/client.html"
     list_display = ("name", "key", "sees", "used", "standing")

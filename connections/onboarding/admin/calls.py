@@ -83,6 +83,7 @@ class OutcomeForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Call)
 class CallAdmin(ReadOnly):
+    nothing_yet = "Districts book their first call themselves, in the hours that staff keep."
     list_display = ("begins", "standing", "district", "person", "staff", "theirs")
     list_display_links = ("begins",)
     list_filter = (When, Whose, "staff")
@@ -198,6 +199,7 @@ class CallAdmin(ReadOnly):
 class AvailabilityAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     """When one takes calls oneself: everybody who may see hours sees all of them, and changes only their own."""
 
+    nothing_yet = "Nobody keeps hours yet. Add yours, and districts can book their first call."
     list_display = ("staff", "time_zone", "minutes", "buffer")
     list_select_related = ("staff",)
 

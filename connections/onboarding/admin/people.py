@@ -52,6 +52,7 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg]
 
 @admin.register(Person)
 class PersonAdmin(ReadOnly):
+    nothing_yet = "Invite the first person on a district's page."
     list_display = ("name", "district", "email", "role", "last_seen_at")
     list_select_related = ("district",)
     list_filter = ("role", "district")
