@@ -18,6 +18,9 @@ class Link:
     is_here: bool
 
 
+#: Its pages are for superusers only, whatever permissions somebody has (`portal.admin`).
+_QUEUE: Final = "django_q"
+
 #: A room's name, and the lists that stand beside each other in it: name, app and model.
 _ROOMS: Final = (
     ("Districts", (("Districts", "rosters", "district"),)),
@@ -48,6 +51,15 @@ _ROOMS: Final = (
     ("API clients", (("API clients", "api", "client"), ("Webhooks", "announcing", "webhook"))),
     ("Audit trail", (("Audit trail", "rosters", "auditevent"),)),
     ("Staff", (("Staff", "auth", "user"), ("Groups", "auth", "group"))),
+    (
+        "Background work",
+        (
+            ("Failed tasks", _QUEUE, "failure"),
+            ("Queued tasks", _QUEUE, "ormq"),
+            ("Scheduled tasks", _QUEUE, "schedule"),
+            ("Successful tasks", _QUEUE, "success"),
+        ),
+    ),
 )
 
 
@@ -63,7 +75,7 @@ def rooms(request: HttpRequest) -> dict[str, Any]:
         links = [
             Link(label, reverse(f"admin:{app}_{model}_changelist"), here.startswith(f"{app}_{model}_"))
             for label, app, model in lists
-            if request.user.has_perm(f"{app}.view_{model}")
+            if (request.user.is_superuser if app == _QUEUE else request.user.has_perm(f"{app}.view_{model}"))
         ]
         if not links:
             continue
@@ -72,7 +84,4 @@ def rooms(request: HttpRequest) -> dict[str, Any]:
         if is_here and len(links) > 1:
             beside = links
         list_name = next((link.name for link in links if link.is_here), list_name)
-    if request.user.is_superuser:
-        at = match is not None and (match.kwargs.get("app_label") == "django_q" or here.startswith("django_q_"))
-        found.append(Link("Background work", reverse("admin:app_list", args=["django_q"]), at))
     return {"rooms": found, "beside": beside, "list_name": list_name}
