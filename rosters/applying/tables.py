@@ -71,10 +71,11 @@ def write(coming: Coming, district_id: int, keys: Keys, lived: int, now: datetim
     if not added.all():
         is_new = added.gather(order)
         fresh, existing = order.filter(is_new), order.filter(~is_new)
+    if len(fresh):
+        keys.tell(table, live["sourcedId"].gather(fresh))
     for to in REFERENCES[table].values():
         keys.of(to)  # looked up here, while the indexes are there
     if len(fresh):
-        keys.tell(table, live["sourcedId"].gather(fresh))
         with built_late(model, district_id, len(fresh)):
             insert(model, _numbered(table, live, fresh, keys), {"district_id": district_id, **constant})
     if len(existing):
