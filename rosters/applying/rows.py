@@ -52,23 +52,22 @@ def look_up(
     return found.filter(pl.col("sourcedId").is_in(wanted.implode())) if len(found) > len(wanted) else found
 
 
-def insert(model: type[Record], parts: Iterator[pl.DataFrame], constant: Mapping[str, Any]) -> None:
-    """Add the rows of all `parts`, which are made while the database is busy with those before; `constant` holds the
-    columns that are the same in all of them. In the order of their `IDENTITY`, rows find their place in the index at
-    its end."""
+def insert(model: type[Record], parts: Iterator[pl.DataFrame], constant: Mapping[str, Any]) -> int:
+    """Add the rows of all `parts`, which are made while the database is busy with those before; how many it took.
+    `constant` holds the columns that are the same in all of them. In the order of their `IDENTITY`, rows find their
+    place in the index at its end."""
     name, fixed = model._meta.db_table, {column: _plain(value) for column, value in constant.items()}
     if connection.vendor == "sqlite":
-        for rows in ahead(parts, by=1):
-            _insert_many(name, rows, fixed)
-        return
+        return sum(_insert_many(name, rows, fixed) for rows in ahead(parts, by=1))
     whole = (rows.with_columns(pl.lit(value).alias(column) for column, value in fixed.items()) for rows in parts)
     first = next(whole)
     columns = ",".join(f'"{c}"' for c in first.columns)
     with connection.cursor() as cursor:
         _copy(cursor, f"COPY {name} ({columns}) FROM STDIN (FORMAT csv, NULL '')", chain([first], whole))
+        return int(cursor.rowcount)
 
 
-def _insert_many(name: str, frame: pl.DataFrame, constant: dict[str, int | str]) -> None:
+def _insert_many(name: str, frame: pl.DataFrame, constant: dict[str, int | str]) -> int:
     """What is the same in every row, such as a column that the district never fills, stands in the statement itself:
     sqlite3 binds each parameter of each row one by one."""
     texts = [c for c, dtype in frame.schema.items() if dtype == pl.String]
@@ -77,7 +76,7 @@ def _insert_many(name: str, frame: pl.DataFrame, constant: dict[str, int | str])
     fixed = {**constant, **dict.fromkeys(empty, "")}
     columns = ",".join(f'"{c}"' for c in (*frame.columns, *fixed))
     marks = ",".join([*("?" * frame.width), *(_literal(value) for value in fixed.values())])
-    _execute_many(f"INSERT INTO {name} ({columns}) VALUES ({marks})", frame)
+    return _execute_many(f"INSERT INTO {name} ({columns}) VALUES ({marks})", frame)
 
 
 def _literal(value: int | str) -> str:

@@ -77,7 +77,9 @@ def write(coming: Coming, district_id: int, keys: Keys, lived: int, now: datetim
         keys.of(to)  # looked up here, while the indexes are there
     if len(fresh):
         with built_late(model, district_id, len(fresh)):
-            insert(model, _numbered(table, live, fresh, keys), {"district_id": district_id, **constant})
+            came = insert(model, _numbered(table, live, fresh, keys), {"district_id": district_id, **constant})
+        if came != len(fresh):
+            raise PlanBroken(f"{table}: {len(fresh)} records were to be added, {came} were")
     if len(existing):
         changed = update(model, district_id, _resolved(table, live[existing], keys), constant)
         if changed != len(existing):

@@ -85,6 +85,19 @@ def test_a_snapshot_comes_back_as_it_was(store: Store) -> None:
         found["roles"]
 
 
+def test_a_roster_on_disk_differs_as_one_in_memory_does(store: Store) -> None:
+    """What leaves is read again, row group by row group, while the difference is written."""
+    base = table("users", *(person(number) for number in range(100)))
+    coming = [person(number, givenName="Ada") if number % 7 == 0 else person(number) for number in range(0, 120, 2)]
+    target = {"users": table("users", *reversed(coming))}
+    path = store.snapshot_path(7, "users", "d")
+    path.parent.mkdir(parents=True)
+    base.write_parquet(path, row_group_size=9)
+    stored = store.write_difference(7, 1, differences(store.frames(7, {"users": {"digest": "d"}}), target))
+    assert stored.frame("users").equals(compare({"users": base}, target).tables["users"])
+    assert stored.counts("users") == {"added": 10, "updated": 8, "removed": 50}
+
+
 def test_a_first_roster_is_written_once(store: Store) -> None:
     users = table("users", person(1), person(2))
     store.write_difference(7, 1, differences({}, {"users": users}))

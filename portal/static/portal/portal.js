@@ -49,3 +49,9 @@ document.addEventListener("DOMContentLoaded", () => {
 window.addEventListener("load", () => setTimeout(() => {
   for (const mark of document.querySelectorAll("span.help-tooltip[aria-label]:not([role])")) { mark.setAttribute("role", "img"); }
 }));
+
+// On a phone the row of rooms is longer than the screen: the one where we are is brought into sight.
+document.addEventListener("DOMContentLoaded", () => {
+  const room = document.querySelector(".rooms [aria-current]");
+  if (room) room.parentElement.scrollLeft = room.offsetLeft - 24;
+});
