@@ -345,7 +345,10 @@ def _lived(table: str, before: pl.LazyFrame, people: _People, dimension: str) ->
     if not named:
         return before.select(pl.lit("").alias("key"), number).collect()
     if not set(named) <= set(NORMAL[table]):
-        before = before.join(people.places.lazy(), left_on=_USER[table], right_on="of", how="left")
+        # Looked up by number, which is several times as fast. Two ids in 2**64 with the same would move one count.
+        places = people.places.lazy().with_columns(pl.col("of").hash())
+        user = pl.col(_USER[table]).hash().alias("of")
+        before = before.select(user).join(places, on="of", how="left")
     return before.group_by(place.fill_null("").alias("key")).agg(number).collect()
 
 

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Literal, TypeVar
@@ -55,6 +56,7 @@ def held(tables: Frames, table: str) -> pl.DataFrame | None:
 
 
 _Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
 def ahead(items: Iterator[_Item], *, by: int = 2) -> Iterator[_Item]:
@@ -90,6 +92,13 @@ def ahead(items: Iterator[_Item], *, by: int = 2) -> Iterator[_Item]:
             del item
     finally:
         left.set()
+
+
+def side_by_side(work: Callable[[_Item], _Result], items: Iterable[_Item]) -> Iterator[_Result]:
+    """`work` done on each item, two at a time, the results in the order of `items`. polars works on several cores where
+    it can, but much of it cannot. The threads may not use the database, whose connection is their user's."""
+    with ThreadPoolExecutor(2) as pool:
+        yield from pool.map(work, items)
 
 
 #: Told what is being done: (phase, fraction of that phase from 0 to 1, rows done so far).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
@@ -10,7 +11,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from rosters.diffing import ID, Difference, column_of, rows_of, scan_of
+from rosters.diffing import ID, WAS, Difference, column_of, rows_of, scan_of
 from rosters.frames import Frames
 from rosters.oneroster.normal import TABLES
 from rosters.oneroster.plain import NOUNS, Noun, listed, percent, shortened
@@ -343,22 +344,30 @@ def _school_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
 def _schools_gone(s: Situation) -> dict[str, int]:
     """sourcedId of every school that loses its org, all its people or all its enrollments -> how many people it had;
     the largest first."""
-    people_before, people_after = (_per_school(frames, "users", "primaryOrgSourcedId") for frames in (s.base, s.target))
-    seats_before, seats_after = (_per_school(frames, "enrollments", "schoolSourcedId") for frames in (s.base, s.target))
     schools = scan_of(s.base, "orgs").filter(pl.col("type") == "school").select("sourcedId").collect().to_series()
-    orgs = set(column_of(s.target, "orgs", "sourcedId").to_list())
-    gone = {
-        school: people_before.get(school, 0)
-        for school in schools.to_list()
-        if school not in orgs
-        or (people_before.get(school) and not people_after.get(school))
-        or (seats_before.get(school) and not seats_after.get(school))
+    gone = set(schools.to_list()) - set(column_of(s.target, "orgs", "sourcedId").to_list())
+    for table, column in (("users", "primaryOrgSourcedId"), ("enrollments", "schoolSourcedId")):
+        gone |= _emptied(s, table, column) & set(schools.to_list())
+    if not gone:
+        return {}
+    people = scan_of(s.base, "users").group_by("primaryOrgSourcedId").len().collect()
+    had = dict.fromkeys(gone, 0) | {school: number for school, number in people.iter_rows() if school in gone}
+    return dict(sorted(had.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _emptied(s: Situation, table: str, column: str) -> set[str]:
+    """The schools that had records of `table` and would have none. Counted from the tally; it puts an updated record
+    where it would be, so those that move are taken from where they were."""
+    if table not in s.difference.tables:
+        return set()
+    moving = s.difference.scan(table).filter((pl.col("kind") == "updated") & pl.col(WAS + column).is_not_null())
+    places = moving.select(now=column, was=WAS + column).collect()
+    come, left = Counter(places["now"].to_list()), Counter(places["was"].to_list())
+    return {
+        line.key
+        for line in _lines(s, table, "school")
+        if line.before and line.before + line.added - line.removed + come[line.key] == left[line.key]
     }
-    return dict(sorted(gone.items(), key=lambda item: (-item[1], item[0])))
-
-
-def _per_school(frames: Frames, table: str, column: str) -> dict[str, int]:
-    return dict(scan_of(frames, table).group_by(column).len().collect().iter_rows())
 
 
 def _term_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:

@@ -24,7 +24,7 @@ from pathlib import Path
 import polars as pl
 
 from rosters.findings import Effect, Findings, places
-from rosters.frames import LINE, Delivered, DeliveredTable, Progress, ahead, silent, type_mode
+from rosters.frames import LINE, Delivered, DeliveredTable, Progress, silent, type_mode
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.former import OLD_NAMES
 from rosters.oneroster.spec import Table, Version
@@ -235,7 +235,7 @@ class _Package:
 
     def _table(self, member: Member, table: Table, declared: str) -> DeliveredTable | None:
         """One file; None where it holds nothing. Raises `Damaged` where it cannot be read."""
-        raw = ahead(member.pieces())
+        raw = member.pieces()
         first = next(raw, b"")
         if seen := looks_like(first[:512]):
             raise Damaged("OR-CSV-011", f"It looks like {seen}.")
@@ -365,7 +365,7 @@ def _share(names: list[str], table: Table) -> float:
 def _named_columns(cells: pl.DataFrame, header: headers.Header, table: Table) -> pl.DataFrame:
     """Every standard column in the standard's order (a missing one is empty), then ``metadata.*``, then `LINE`.
 
-    Takes `cells` apart column by column: nothing is copied, and all columns without a cell are one in memory.
+    Takes `cells` apart column by column: nothing is copied, and all columns that are missing are one in memory.
     """
     names = [*table.header, *(name for name in header.columns if name.startswith(headers.METADATA))]
     empty = pl.Series("", [""], dtype=pl.String).new_from_index(0, len(cells))
@@ -373,7 +373,5 @@ def _named_columns(cells: pl.DataFrame, header: headers.Header, table: Table) ->
     for name in names:
         position = header.columns.get(name)
         column = empty if position is None else cells.drop_in_place(f"c{position}")
-        if not column.str.len_bytes().max():
-            column = empty
         frame.insert_column(frame.width, column.alias(name))
     return frame.insert_column(frame.width, cells.drop_in_place(LINE))

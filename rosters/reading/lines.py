@@ -24,12 +24,13 @@ from __future__ import annotations
 
 import csv
 import re
+from codecs import BOM_UTF8
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import polars as pl
 
-from rosters.frames import LINE
+from rosters.frames import LINE, ahead
 from rosters.reading.archive import Damaged
 from rosters.reading.encoding import likely
 from rosters.reading.limits import Limits
@@ -53,6 +54,8 @@ _SHOWN = 60
 #: A file with more quotes that nothing closes is no CSV file; a bound for the time that looking for their ends takes.
 MOST_UNCLOSED = 10_000
 _BEYOND = -1
+#: A byte that no text has; where one has it, each line is judged alone.
+_NEVER = b"\x1f"
 #: What is judged and parsed at once: large enough for polars, small enough for memory.
 BLOCK = 8 << 20
 
@@ -107,40 +110,89 @@ def parse_lines(lines: pl.Series, width: int) -> pl.DataFrame:
     return _parse(lines.str.join("\n").item().encode(), lines, width)
 
 
-def parse_plain(data: bytes, width: int, key: int, limits: Limits) -> pl.DataFrame | None:
-    """The cells of a block without quotes, if all its lines are beyond doubt; else None, and each line is judged alone.
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Whole lines, the last one of a file perhaps without its end; with how many line feeds and carriage returns."""
+
+    data: bytes
+    feeds: int
+    returns: int
+
+    @classmethod
+    def of(cls, data: bytes) -> Block:
+        return cls(data, data.count(b"\n"), data.count(b"\r") if b"\r" in data else 0)
+
+    @property
+    def lines(self) -> int:
+        return self.feeds + (not self.data.endswith(b"\n"))
+
+    @property
+    def size(self) -> int:
+        """Bytes, as if the last line had an end."""
+        return len(self.data) + (not self.data.endswith(b"\n"))
+
+
+def parse_at_once(block: Block, width: int, key: int, limits: Limits) -> pl.DataFrame | None:
+    """The cells of a block, if all its lines are beyond doubt; else None, and each line is judged alone."""
+    if block.returns not in (0, block.lines) or block.data.startswith(BOM_UTF8):
+        return None
+    try:
+        parse = _parse_quoted if b'"' in block.data else _parse_plain
+        cells = parse(block, width, limits)
+    except pl.exceptions.PolarsError:
+        return None
+    if cells is None or len(cells) != block.lines:
+        return None
+    sizes = cells.select(pl.all().str.len_bytes())
+    if not sizes[f"c{key}"].min() or max(sizes.max().row(0)) > limits.cell:
+        return None  # a row of commas alone, or a cell that is too long
+    held = sum(sizes.sum().row(0))
+    if b'"' in block.data:
+        # A quote within a cell was written as two; those around cells are not in them.
+        inside = sum(cells.select(pl.all().str.count_matches('"', literal=True).sum()).row(0))
+        held += block.data.count(b'"') - inside if b'""' in block.data else block.data.count(b'"')
+    return cells if held + block.lines * width + block.returns == block.size else None
+
+
+def _parse_plain(block: Block, width: int, limits: Limits) -> pl.DataFrame:
+    """The cells of a block without quotes.
 
     Without quotes a comma always ends a cell and a line feed always a row. polars refuses a line with more cells than
     there are columns. So if it found as many rows as there are lines, and the bytes of all cells, the commas between
-    them and the line ends are the bytes of the block, no line has fewer cells either, and nothing was lost.
+    them and the line ends are the bytes of the block, no line has fewer cells either, and nothing was lost. Where there
+    are as many carriage returns as lines, none is in a cell: it would be counted with the cell and with the line ends.
     """
-    if b'"' in data:
+    return pl.read_csv(block.data, has_header=False, schema=_texts(width), empty_string_is_null=False, quote_char=None)
+
+
+def _parse_quoted(block: Block, width: int, limits: Limits) -> pl.DataFrame | None:
+    """The cells of a block with quotes, if each line that has one is legal by itself.
+
+    Of the other lines the same holds as in a block without quotes.
+    """
+    if _NEVER in block.data:
         return None
-    ends = data.count(b"\n") + (not data.endswith(b"\n"))
-    returns = data.count(b"\r") if b"\r" in data else 0
-    try:
-        cells = pl.read_csv(
-            data, has_header=False, schema=dict.fromkeys(cell_names(width), pl.String), empty_string_is_null=False,
-            quote_char=None,
-        )  # fmt: skip
-    except pl.exceptions.PolarsError:
+    line = pl.read_csv(
+        block.data, has_header=False, schema={"line": pl.String}, empty_string_is_null=False, quote_char=None,
+        separator=_NEVER.decode(),
+    )["line"]  # fmt: skip
+    if len(line) != block.lines or line.str.contains("\r", literal=True).any():
         return None
-    if len(cells) != ends or returns not in (0, ends):
+    quoted = line.filter(line.str.contains('"', literal=True))
+    if int(quoted.str.len_bytes().max() or 0) > limits.cell:  # type: ignore[arg-type]
         return None
-    sizes = cells.select(pl.all().str.len_bytes())
-    held = sum(sizes.sum().row(0))
-    if held + ends * width + returns != len(data) + (not data.endswith(b"\n")):
+    if not quoted.str.contains(rf"^{_CELL}(?:,{_CELL}){{{width - 1}}}$").all():
         return None
-    if not sizes[f"c{key}"].min() or max(sizes.max().row(0)) > limits.cell:
-        return None  # a row of commas alone, or a cell that is too long
-    if returns and cells.select(pl.any_horizontal(pl.all().str.contains("\r", literal=True).any())).item():
-        return None
-    return cells
+    return pl.read_csv(block.data, has_header=False, schema=_texts(width), empty_string_is_null=False)
+
+
+def _texts(width: int) -> dict[str, type[pl.String]]:
+    return dict.fromkeys(cell_names(width), pl.String)
 
 
 def _parse(data: bytes, lines: pl.Series, width: int) -> pl.DataFrame:
     """The cells of `data`, whose lines are `lines`, proved. polars is fast, but what it returned must add up."""
-    schema = dict.fromkeys(cell_names(width), pl.String)
+    schema = _texts(width)
     if lines.is_empty():
         return pl.DataFrame(schema=schema)
     try:
@@ -189,14 +241,14 @@ def blocks(pieces: Iterable[bytes], limits: Limits, *, size: int = BLOCK) -> Ite
 def read_rows(
     data: Iterable[bytes], width: int, limits: Limits, *, key: int | None = 0, first_line: int = 2, first_byte: int = 0
 ) -> Rows:
-    """Read what follows the header. `data`: `blocks` of UTF-8 bytes; `key`: which cell is the sourcedId, if any;
-    `first_line` and `first_byte`: where in the file they begin.
+    """Read what follows the header. `data`: `blocks` of UTF-8 bytes, made by a thread that stays ahead; `key`: which
+    cell is the sourcedId, if any; `first_line` and `first_byte`: where in the file they begin.
 
     Raises `Damaged` where the bytes cannot be text at all (NUL) or quotes are beyond repair.
     """
     reader = _Reader(width, limits, key, first_line, first_byte)
-    waiting: bytes | None = None
-    for block in data:
+    waiting: Block | None = None
+    for block in ahead(map(Block.of, data), by=1):
         if waiting is not None:
             reader.take(waiting, last=False)
         waiting = block
@@ -223,15 +275,17 @@ class _Reader:
     faults: list[pl.DataFrame] = field(default_factory=list)
     cut: int = 0
 
-    def take(self, block: bytes, *, last: bool) -> None:
-        data = self.held + block
-        self.held = b""
+    def take(self, block: Block, *, last: bool) -> None:
+        if self.held:
+            block = Block.of(self.held + block.data)
+            self.held = b""
+        data = block.data
         if (nul := data.find(b"\0")) >= 0:
             line = self.number + data.count(b"\n", 0, nul)
             raise Damaged("OR-CSV-042", f"Line {line} holds a NUL byte.", line)
-        plain = None if self.torn or self.key is None else parse_plain(data, self.width, self.key, self.limits)
-        if plain is not None:
-            self._keep(plain, self._numbers(len(plain)))
+        cells = None if self.torn or self.key is None else parse_at_once(block, self.width, self.key, self.limits)
+        if cells is not None:
+            self._keep(cells, self._numbers(len(cells)))
             self._behind(data, last=last)
             return
         lines, undecoded = _decoded(data, self.limits)
@@ -257,7 +311,7 @@ class _Reader:
             self.cut = self.number - 1
 
     def finish(self) -> Rows:
-        schema = {**dict.fromkeys(cell_names(self.width), pl.String), LINE: pl.UInt32}
+        schema: dict[str, type[pl.DataType]] = {**_texts(self.width), LINE: pl.UInt32}
         cells = _in_one_piece(self.cells) if self.cells else pl.DataFrame(schema=schema)
         faults = pl.concat(self.faults) if self.faults else pl.DataFrame(schema=_FAULTS)
         return Rows(cells, faults, self.cut, self.undecoded)
@@ -463,10 +517,14 @@ class _Reader:
 
 def _in_one_piece(parts: list[pl.DataFrame]) -> pl.DataFrame:
     """`parts`, which are used up, as one frame whose columns lie in one piece each; never two copies of more than one
-    column at a time."""
-    whole = pl.DataFrame(height=sum(map(len, parts)))
+    column at a time. All columns of cells without a letter are one in memory."""
+    rows = sum(map(len, parts))
+    empty = pl.Series("", [""], dtype=pl.String).new_from_index(0, rows)
+    whole = pl.DataFrame(height=rows)
     for name in parts[0].columns:
-        column = pl.concat([part.drop_in_place(name) for part in parts], rechunk=True)
+        pieces = [part.drop_in_place(name) for part in parts]
+        blank = name != LINE and not any(piece.str.len_bytes().max() for piece in pieces)
+        column = empty.alias(name) if blank else pl.concat(pieces, rechunk=True)
         whole.insert_column(whole.width, column)
     return whole
 

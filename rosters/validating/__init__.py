@@ -11,7 +11,7 @@ from __future__ import annotations
 import polars as pl
 
 from rosters.findings import Finding, Findings
-from rosters.frames import Checked, CheckedTable, CheckOptions, Delivered, Frames, Progress, silent
+from rosters.frames import Checked, CheckedTable, CheckOptions, Delivered, Frames, Progress, side_by_side, silent
 from rosters.validating import cells, practice, profiles, references, semantics
 from rosters.validating.context import Context
 
@@ -32,9 +32,8 @@ def check(
         ctx.frames[name] = table.frame
         ctx.bad[name] = pl.Series(name, [False], dtype=pl.Boolean).new_from_index(0, len(table.frame))
     rows = sum(len(f) for f in ctx.frames.values())
-    for done, name in enumerate(list(ctx.frames), start=1):
-        cells.check(ctx, name)
-        references.check_identity(ctx, name)
+    largest_first = sorted(ctx.frames, key=lambda name: -len(ctx.frames[name]))
+    for done, _ in enumerate(side_by_side(lambda name: _check_alone(ctx, name), largest_first), start=1):
         progress("checking", 0.6 * done / len(ctx.frames), rows)
     incomplete = references.check_complete(ctx)
     incomplete += references.check_references(ctx)
@@ -46,6 +45,12 @@ def check(
     progress("checking", 1.0, rows)
     tables = {name: _checked(ctx, name) for name in ctx.frames}
     return Checked(delivered.version, tables, findings, tuple(incomplete) + tuple(_too_many(ctx, tables)))
+
+
+def _check_alone(ctx: Context, name: str) -> None:
+    """What can be said of a table without any other."""
+    cells.check(ctx, name)
+    references.check_identity(ctx, name)
 
 
 def _checked(ctx: Context, name: str) -> CheckedTable:

@@ -22,7 +22,7 @@ from rosters.findings import Effect, Severity
 from rosters.frames import Checked
 from rosters.oneroster.spec import Column, Table, Vocabulary
 from rosters.oneroster.vocabularies import CEDS_COUNTRY, CEDS_GRADES, CEDS_RESIDENCES, CEDS_STATES, GRADE_VARIANTS
-from rosters.validating.context import GUID, Context, indices
+from rosters.validating.context import GUID, Context, indices, words
 
 # Digits are spelled out: \d would take those of every script.
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
@@ -110,7 +110,7 @@ def _any(frame: pl.DataFrame, conditions: list[pl.Expr]) -> list[bool]:
         together[column if column in repeating else ""].append(number)
     fires = [False] * len(conditions)
     for column, numbers in together.items():
-        rows = frame.select(pl.col(column).unique()) if column else frame
+        rows = words(frame[column]).to_frame() if column else frame
         found = rows.lazy().select(conditions[number].any().alias(str(number)) for number in numbers).collect()
         for number, fired in zip(numbers, found.row(0), strict=True):
             fires[number] = fired
@@ -129,16 +129,18 @@ def _repeats(cells: pl.Series) -> bool:
 def _heal(ctx: Context, table: Table) -> None:
     """Apply the district's mappings, then read words that differ in case or outer blanks only as what they mean."""
     frame = ctx.frames[table.name]
-    for key, words in ctx.options.mappings.items():
+    for key, meanings in ctx.options.mappings.items():
         name, _, healed = key.partition(".")
-        if name == table.name and healed in frame.columns and words:
+        if name == table.name and healed in frame.columns and meanings:
             frame = frame.with_columns(
-                _mapped(healed, dict(words), listed=bool((c := ctx.column(name, healed)) and c.listed))
+                _mapped(healed, dict(meanings), listed=bool((c := ctx.column(name, healed)) and c.listed))
             )
     ctx.frames[table.name] = frame
     for column in table.columns:
         vocabulary = _vocabulary(ctx, column)
         if vocabulary is not None and column.kind in ("enum", "boolean") and not column.listed:
+            if set(words(ctx.frames[table.name][column.name])) <= {"", *vocabulary.values}:
+                continue
             _heal_case(ctx, table, column, vocabulary)
             _read_as(ctx, table, column, OF_VOCABULARY.get(vocabulary.name, ""), vocabulary.legacy)
             if not column.required:  # the standard's own words for such a cell are "NULL/blank"
@@ -148,14 +150,14 @@ def _heal(ctx: Context, table: Table) -> None:
             _read_as(ctx, table, column, "OR-CSV-105", _closing_years(ctx.frames[table.name][column.name]))
 
 
-def _mapped(column: str, words: dict[str, str], *, listed: bool) -> pl.Expr:
+def _mapped(column: str, meanings: dict[str, str], *, listed: bool) -> pl.Expr:
     cell = pl.col(column)
     if not listed:
-        return cell.replace(words)
+        return cell.replace(meanings)
     return (
         pl.when(cell == "")
         .then(cell)
-        .otherwise(cell.str.split(",").list.eval(pl.element().str.strip_chars().replace(words)).list.join(","))
+        .otherwise(cell.str.split(",").list.eval(pl.element().str.strip_chars().replace(meanings)).list.join(","))
         .alias(column)
     )
 
@@ -163,11 +165,10 @@ def _mapped(column: str, words: dict[str, str], *, listed: bool) -> pl.Expr:
 def _heal_case(ctx: Context, table: Table, column: Column, vocabulary: Vocabulary) -> None:
     frame = ctx.frames[table.name]
     cells = frame[column.name]
-    words = cells.unique()
     right = {v.lower(): v for v in vocabulary.values}
     healed = {
         w: right[w.strip().lower()]
-        for w in words.to_list()
+        for w in words(cells).to_list()
         if w not in vocabulary.values and w.strip().lower() in right
     }
     if not healed:
@@ -188,8 +189,8 @@ def _heal_case(ctx: Context, table: Table, column: Column, vocabulary: Vocabular
 def _read_as(ctx: Context, table: Table, column: Column, code: str, meanings: Mapping[str, str]) -> None:
     """Words that break the standard, but of which everybody knows what they mean: reported, and read as that."""
     cells = ctx.frames[table.name][column.name]
-    rows = indices(cells.is_in(list(meanings))) if meanings else cells.head(0)
-    if len(rows):
+    if meanings and words(cells).is_in(list(meanings)).any():
+        rows = indices(cells.is_in(list(meanings)))
         read = sorted({meanings[word] or "empty" for word in cells.gather(rows).unique()})
         detail = f"It was read as {', '.join(read[:6])}."
         ctx.flag(code, table.name, column.name, rows, effect="none", detail=detail)
@@ -199,7 +200,7 @@ def _read_as(ctx: Context, table: Table, column: Column, code: str, meanings: Ma
 def _closing_years(cells: pl.Series) -> dict[str, str]:
     """School years written as both of their years ("2026-2027", "2026/27"), with the one that the standard wants."""
     years = {}
-    for cell in cells.unique().to_list():
+    for cell in words(cells).to_list():
         if match := _TWO_YEARS.fullmatch(cell.strip()):
             closing = str(int(match[1]) + 1)
             if match[2] in (closing, closing[2:]):
@@ -224,7 +225,7 @@ def _modes(ctx: Context, table: Table) -> None:
     facts = frame.select(
         s=status.sum(), m=modified.sum(), one=(status != modified).sum(), both=(status & modified).sum()
     ).row(0)
-    if not len(frame):
+    if not len(frame) or (ctx.mode(name) == "bulk" and not any(facts[:2])):
         return
     none: Effect = "none"
     if ctx.mode(name) == "bulk":
@@ -419,7 +420,7 @@ def _grades(ctx: Context, table: Table) -> None:
     code = "OR-CSV-143" if ctx.delivered.version == "1.1" else "OR-CSV-144"
     cells = ctx.frames[table.name]["grades"]
     wrong: list[str] = []
-    for cell in cells.unique().to_list():
+    for cell in words(cells).to_list():
         if any(grade.strip() not in CEDS_GRADES for grade in cell.split(",") if cell):
             wrong.append(cell)
     if not wrong:
@@ -463,12 +464,12 @@ def _lists(ctx: Context, table: Table) -> None:
             )
         vocabulary = _vocabulary(ctx, column)
         if vocabulary is not None and column.kind == "enum":
-            words = "|".join(vocabulary.values) + (r"|ext:[A-Za-z0-9._\-]+" if vocabulary.extensible else "")
+            known = "|".join(vocabulary.values) + (r"|ext:[A-Za-z0-9._\-]+" if vocabulary.extensible else "")
             tests.append(
                 Test(
                     OF_VOCABULARY["importance"],
                     column.name,
-                    (cell != "") & ~cell.str.contains(rf"^\s*(?:{words})(?:\s*,\s*(?:{words}))*\s*$"),
+                    (cell != "") & ~cell.str.contains(rf"^\s*(?:{known})(?:\s*,\s*(?:{known}))*\s*$"),
                 )
             )
     if len(frame):

@@ -10,6 +10,7 @@ from __future__ import annotations
 import polars as pl
 
 from rosters.findings import Effect
+from rosters.frames import side_by_side
 from rosters.oneroster.normal import TABLES
 from rosters.oneroster.spec import Column
 from rosters.validating.context import Context, indices
@@ -82,8 +83,7 @@ def _check_case(ctx: Context, name: str) -> None:
     """161: ids that differ in case or outer blanks only. Ids that folding leaves as they are, most districts' all, can
     only be the twins of others."""
     ids = ctx.frames[name]["sourcedId"]
-    changing = ids.filter(ids.str.contains(_FOLDED))
-    if not len(changing):
+    if not ids.to_frame().lazy().select(pl.col("sourcedId").str.contains(_FOLDED).any()).collect().item():
         return
     folded = ids.str.strip_chars().str.to_lowercase()
     if folded.hash().n_unique() < ids.hash().n_unique():
@@ -104,11 +104,10 @@ def check_references(ctx: Context) -> list[tuple[str, str]]:
     columns = [(n, c) for n in ctx.frames for c in ctx.table(n).columns if c.refers_to]
     order = {name: i for i, name in enumerate(TABLES)}
     columns.sort(key=lambda pair: order.get(pair[0], 99))
-    references = []
     for name, column in columns:
         incomplete += _check_target(ctx, name, column)
-        if column.refers_to in ctx.frames or column.refers_to in ctx.base:
-            references.append(_Reference(ctx, name, column))
+    leading = [(n, c) for n, c in columns if c.refers_to in ctx.frames or c.refers_to in ctx.base]
+    references = list(side_by_side(lambda pair: _Reference(ctx, *pair), leading))
     while True:
         before = {n: int(m.sum()) for n, m in ctx.bad.items()}
         for reference in references:

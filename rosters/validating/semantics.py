@@ -159,11 +159,13 @@ def _wrong_type(ctx: Context, code: str, table: str, column: str, wanted: str, e
     assert known is not None
     if known.refers_to not in ctx.frames:
         return
-    found = ctx.value_at(known.refers_to, "type", ctx.row_of(table, column))
-    wrong = found.is_not_null() & (found != wanted)
+    types = ctx.frames[known.refers_to]["type"]
+    wrong = types != wanted
     if ctx.delivered.version == "1.2":
-        wrong &= ~found.str.starts_with("ext:")
-    ctx.flag(code, table, column, indices(wrong & ~ctx.bad[table]), effect=effect)
+        wrong &= ~types.str.starts_with("ext:")
+    if wrong.any():
+        leading = wrong.gather(ctx.row_of(table, column))
+        ctx.flag(code, table, column, indices(leading & ~ctx.bad[table]), effect=effect)
 
 
 def _courses(ctx: Context) -> None:
@@ -320,8 +322,7 @@ def _enrollments(ctx: Context) -> None:
     ctx.flag("OR-CSV-218", "enrollments", "primary", indices(leading), effect="value")
     if ctx.has("classes"):
         of_class = ctx.row_of("enrollments", "classSourcedId")
-        school = ctx.value_at("classes", "schoolSourcedId", of_class)
-        ctx.flag("OR-CSV-215", "enrollments", "schoolSourcedId", indices(school != frame["schoolSourcedId"]))
+        _school_of_class(ctx, of_class)
         if ctx.has("academicSessions"):
             _within_terms(ctx, of_class)
         _teachers(ctx, of_class)
@@ -332,6 +333,16 @@ def _enrollments(ctx: Context) -> None:
         _switched_off(ctx, user)
         if ctx.has("classes"):
             _twice(ctx, user)
+
+
+def _school_of_class(ctx: Context, of_class: pl.Series) -> None:
+    """215: enrolled at the school of the class. Where both are known, their rows say it; elsewhere their ids."""
+    there = ctx.row_of("classes", "schoolSourcedId").gather(of_class)
+    same = (there == ctx.row_of("enrollments", "schoolSourcedId")).fill_null(False)
+    rows = indices(of_class.is_not_null() & ~same)
+    school = ctx.value_at("classes", "schoolSourcedId", of_class.gather(rows))
+    other = rows.filter(school != ctx.frames["enrollments"]["schoolSourcedId"].gather(rows))
+    ctx.flag("OR-CSV-215", "enrollments", "schoolSourcedId", other)
 
 
 def _within_terms(ctx: Context, of_class: pl.Series) -> None:
@@ -355,7 +366,7 @@ def _overlapping(rows: pl.DataFrame, *key: str) -> pl.Series:
     """``row`` of those that begin before an earlier one of the same `key` has ended. ``begin`` and ``end`` are dates as
     text; without a date, that side is open."""
     until = pl.when(pl.col("end") == "").then(pl.lit("9999")).otherwise(pl.col("end"))
-    ordered = rows.sort(*key, "begin")
+    ordered = rows.filter(pl.struct(key).is_duplicated()).sort(*key, "begin")
     return ordered.filter(until.cum_max().shift(1).over(key) > pl.col("begin"))["row"].sort()
 
 
@@ -368,7 +379,8 @@ def _teachers(ctx: Context, of_class: pl.Series) -> None:
     several = _overlapping(teaching.filter("primary"), "class")
     ctx.flag("OR-CSV-219", "enrollments", "primary", _comparable(ctx, "enrollments", several, "beginDate", "endDate"))
     if whole(ctx, "enrollments"):
-        unmarked = teaching.filter((~pl.col("primary").any() & (pl.len() > 1)).over("class"))["row"]
+        together = teaching.filter(pl.col("class").is_duplicated())
+        unmarked = together.filter((~pl.col("primary").any()).over("class"))["row"]
         ctx.flag("OR-CSV-219", "enrollments", "primary", unmarked, detail="No teacher is marked.")
 
 
@@ -378,7 +390,9 @@ def _own_school(ctx: Context, user: pl.Series) -> None:
     if held is None or not whole(ctx, "orgs"):
         return
     asked = pl.DataFrame({"user": user, "school": ctx.row_of("enrollments", "schoolSourcedId")}).with_row_index("row")
-    strangers = asked.drop_nulls().join(held, left_on=["user", "school"], right_on=["user", "org"], how="anti")
+    user_and = pl.col("user").cast(pl.UInt64) * 2**32  # both as one number, which is looked up faster than two
+    at_home = held.select(user_and + pl.col("org")).to_series().implode()
+    strangers = asked.drop_nulls().filter(~(user_and + pl.col("school")).is_in(at_home))
     if not len(strangers):
         return
     lineage, pairs = _lineage(ctx), strangers.join(held, on="user")
@@ -396,15 +410,13 @@ def _own_role(ctx: Context, user: pl.Series) -> None:
     if held is None:
         return
     words = ctx.version.vocabularies["userRole" if ctx.delivered.version == "1.1" else "role"].values
-    own_words = held.filter(~pl.col("role").is_in(words))["user"]
-    asked = ctx.frames["enrollments"].select("role").with_columns(user.alias("user")).with_row_index("row")
-    asked = asked.filter(user.is_not_null() & pl.col("role").is_in(_FITTING) & living(ctx, "enrollments"))
-    fitting = pl.DataFrame(
-        [(held, role) for role, own in _FITTING.items() for held in own], ["own", "role"], orient="row"
-    )
-    allowed = held.join(fitting, left_on="role", right_on="own").select("user", role="role_right").unique()
-    odd = asked.join(allowed, on=["user", "role"], how="anti").filter(~pl.col("user").is_in(own_words.implode()))
-    ctx.flag("OR-CSV-217", "enrollments", "role", odd["row"].sort())
+    roles, every = ctx.frames["enrollments"]["role"], _numbers(len(ctx.frames["users"]))
+    odd = pl.repeat(False, len(roles), eager=True)
+    for role, own in _FITTING.items():
+        free = held.filter(pl.col("role").is_in(own) | ~pl.col("role").is_in(words))["user"]
+        bound = ~every.is_in(free.implode())
+        odd |= (roles == role) & bound.gather(user).fill_null(False)
+    ctx.flag("OR-CSV-217", "enrollments", "role", indices(odd & living(ctx, "enrollments")))
 
 
 def _switched_off(ctx: Context, user: pl.Series) -> None:
@@ -426,7 +438,7 @@ def _twice(ctx: Context, user: pl.Series) -> None:
         return
     rows = keyed.with_columns(begin=frame["beginDate"], end=frame["endDate"]).with_row_index("row")
     rows = rows.filter(user.is_not_null() & of_class.is_not_null() & living(ctx, "enrollments"))
-    again = _overlapping(rows.filter(pl.struct("user", "class", "role").is_duplicated()), "user", "class", "role")
+    again = _overlapping(rows, "user", "class", "role")
     again = _comparable(ctx, "enrollments", again, "beginDate", "endDate")
     ctx.flag("OR-CSV-220", "enrollments", "userSourcedId", again)
 
