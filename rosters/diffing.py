@@ -19,7 +19,7 @@ from typing import Final
 import polars as pl
 import polars_hash
 
-from rosters.frames import Frames, held, scan
+from rosters.frames import Frames, held, scan, side_by_side
 from rosters.oneroster.normal import NORMAL, TABLES
 
 KINDS: Final = ("added", "updated", "removed")
@@ -125,6 +125,9 @@ def patched(base: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
 # --------------------------------------------------------------------------------------------------------- one table
 
 
+#: Rows that are in memory, or may be too many for that.
+_Rows = pl.DataFrame | pl.LazyFrame
+
 #: Rows of an accepted table that are in memory at once.
 _PIECE: Final = 1 << 17
 
@@ -137,19 +140,29 @@ def _compare_table(
     if not gone.any() and not come.any():
         return None
     before, after = people
-    was, ids = base.select("sourcedId").collect().to_series(), target["sourcedId"]
-    in_both = gone & was.is_in(ids.filter(come).implode())
-    known = come & ids.is_in(was.filter(gone).implode())
-    updated = target.filter(known).join(
-        _under(base, in_both).collect(), on="sourcedId", suffix=WAS, maintain_order="left"
-    )
-    removed, added = gone & ~in_both, come & ~known
+    coming = _those(target, come)
+    removed, staying, was = _leaving(base, gone, coming["sourcedId"])
+    known = coming["sourcedId"].is_in(was.implode())
+    updated = coming.filter(known).join(staying, on="sourcedId", suffix=WAS, maintain_order="left")
     parts = [
-        _finished(table, _under(base, removed), "removed", before) if removed.any() else None,
-        _finished(table, _changes(table, updated).lazy(), "updated", after) if len(updated) else None,
-        _finished(table, _those(target, added).lazy(), "added", after) if added.any() else None,
+        _finished(table, removed, "removed", before) if len(was) > len(staying) else None,
+        _finished(table, _changes(table, updated), "updated", after) if len(updated) else None,
+        _finished(table, _those(coming, ~known), "added", after) if not known.all() else None,
     ]
     return pl.concat(part for part in parts if part is not None)
+
+
+def _leaving(base: pl.LazyFrame, gone: pl.Series, coming: pl.Series) -> tuple[_Rows, pl.DataFrame, pl.Series]:
+    """Of the rows under `gone` those whose record does not come and those whose record does; and the ids of both. If
+    the former are many, they are left where they are until somebody wants them."""
+    rows = _under(base, gone)
+    if gone.sum() <= _PIECE:
+        found = rows.collect()
+        stays = found["sourcedId"].is_in(coming.implode())
+        return found.filter(~stays), found.filter(stays), found["sourcedId"]
+    was = rows.select("sourcedId").collect().to_series()
+    stays = gone.scatter(gone.arg_true(), was.is_in(coming.implode()))
+    return _under(base, gone & ~stays), _under(base, stays).collect(), was
 
 
 def _under(rows: pl.LazyFrame, mask: pl.Series) -> pl.LazyFrame:
@@ -171,21 +184,15 @@ def _left_over(base: pl.LazyFrame, target: pl.DataFrame) -> tuple[pl.Series, pl.
     rows = base.select(pl.len()).collect().item()
     if not rows or target.is_empty():
         return _all_of(rows), _all_of(len(target))
-    after, at_once = target.hash_rows(), max(_PIECE, rows // 4)
-    known = after.implode()
-    gone, before, staying = [], [], (0, 0, 0)
-    for start in range(0, rows, at_once):
-        piece = base.slice(start, at_once).collect()
-        hashes = piece.hash_rows()
-        stays = hashes.is_in(known)
-        staying = _added(staying, _checksum(piece, stays))
-        gone.append(~stays)
-        before.append(hashes)
-    come = ~after.is_in(pl.concat(before).implode())
-    if staying != _checksum(target, ~come):  # two different rows share a hash: compare the cells
-        both, on = base.collect(), target.columns
+    at_once = max(_PIECE, rows // 4)
+    pieces = (base.slice(start, at_once).collect() for start in range(0, rows, at_once))
+    before, after = pl.concat([_marked(piece) for piece in pieces]), _marked(target)
+    sides = ((before["row"], after["row"]), (after["row"], before["row"]))
+    gone, come = side_by_side(lambda pair: ~pair[0].is_in(pair[1].implode()), sides)
+    if _checksum(before.filter(~gone)) != _checksum(after.filter(~come)):
+        both, on = base.collect(), target.columns  # two different rows share a hash: compare the cells
         return _lacking(both, target, on), _lacking(target, both, on)
-    return pl.concat(gone), come
+    return gone, come
 
 
 def _all_of(rows: int) -> pl.Series:
@@ -198,16 +205,15 @@ def _lacking(rows: pl.DataFrame, others: pl.DataFrame, on: list[str]) -> pl.Seri
     return pl.int_range(len(rows), dtype=pl.UInt32, eager=True).is_in(left.implode())
 
 
-def _checksum(frame: pl.DataFrame, mask: pl.Series) -> tuple[int, int, int]:
-    """Of the rows under `mask`, by a hash independent of the first; in halves, so that sums do not overflow."""
-    if not mask.any():
-        return 0, 0, 0
-    hashes = frame.hash_rows(seed=0x5EED).filter(mask)
-    return len(hashes), int((hashes // (1 << 32)).sum()), int((hashes % (1 << 32)).sum())
+def _marked(rows: pl.DataFrame) -> pl.DataFrame:
+    """Two hashes of each row, independent of each other: ``row``, by which it is found, and ``proof``."""
+    return pl.DataFrame({"row": rows.hash_rows(), "proof": rows.hash_rows(seed=0x5EED)})
 
 
-def _added(one: tuple[int, int, int], other: tuple[int, int, int]) -> tuple[int, int, int]:
-    return one[0] + other[0], one[1] + other[1], one[2] + other[2]
+def _checksum(marks: pl.DataFrame) -> tuple[int, ...]:
+    """How many rows, and their proofs in halves, so that sums do not overflow."""
+    proof = pl.col("proof")
+    return marks.select(pl.len(), high=(proof // 2**32).sum(), low=(proof % 2**32).sum()).row(0)
 
 
 def _changes(table: str, updated: pl.DataFrame) -> pl.DataFrame:
@@ -220,7 +226,7 @@ def _changes(table: str, updated: pl.DataFrame) -> pl.DataFrame:
     return updated.select(*NORMAL[table], fields, *was)
 
 
-def _finished(table: str, rows: pl.LazyFrame, kind: str, people: _People) -> pl.LazyFrame:
+def _finished(table: str, rows: _Rows, kind: str, people: _People) -> pl.LazyFrame:
     """`rows` in the shape of a difference. What is added to them is worked out when they are collected or written, so
     that it need never be in memory as a whole."""
     fill = [pl.lit(None, pl.String).alias(name) for name in columns(table) if name.startswith(WAS)]
@@ -275,16 +281,23 @@ _USER: Final = {
 }  # fmt: skip
 
 
-def placed(table: str, rows: pl.LazyFrame, people: _People) -> pl.LazyFrame:
+def placed(table: str, rows: _Rows, people: _People) -> pl.LazyFrame:
     """`rows` with ``school``, ``grade`` and ``role``; "" where the user is not known."""
     if user := _USER.get(table):
-        rows = rows.join(people.places.lazy(), left_on=user, right_on="of", how="left", maintain_order="left")
+        places = people.places
+        if isinstance(rows, pl.DataFrame) and 4 * len(rows) < len(places):
+            places = places.filter(pl.col("of").is_in(rows[user].implode()))  # a join would look at everybody
+        rows = rows.lazy().join(places.lazy(), left_on=user, right_on="of", how="left", maintain_order="left")
     named = dict(zip(DIMENSIONS, _PLACES[table], strict=True))
-    return rows.with_columns(expression.fill_null("").alias(name) for name, expression in named.items())
+    return rows.lazy().with_columns(expression.fill_null("").alias(name) for name, expression in named.items())
 
 
 # ------------------------------------------------------------------------------------------------------------ tallies
 
+
+#: By what the changes of a table are counted.
+_WAYS: Final = (*DIMENSIONS, "field")
+_NONE: Final = dict.fromkeys(KINDS, 0)
 
 TALLY: Final = {
     "table": pl.String, "dimension": pl.String, "key": pl.String, "label": pl.String,
@@ -300,21 +313,23 @@ def tally(base: Frames, difference: Difference) -> pl.DataFrame:
     """
     people = _People(base)
     names = school_names(base, difference)
-    parts = []
     counts = difference.counts()
-    for table in TABLES:
+
+    def counted(asked: tuple[str, str]) -> pl.DataFrame | None:
+        table, dimension = asked
+        if dimension in DIMENSIONS:
+            lived = _lived(table, scan_of(base, table), people, dimension)
+            found = _by_key(lived, difference.scan(table), dimension)
+            if found["key"].to_list() == [""]:
+                return None
+            return _tallied(table, dimension, found, names if dimension == "school" else None)
         number = rows_of(base, table)
-        if table not in counts:
-            if number:
-                parts.append(_tallied(table, "", _whole(number)))
-            continue
-        parts.append(_tallied(table, "", _whole(number, counts[table])))
-        rows = difference.scan(table)
-        for dimension in DIMENSIONS:
-            found = _by_key(_lived(table, scan_of(base, table), people, dimension), rows, dimension)
-            if found["key"].to_list() != [""]:
-                parts.append(_tallied(table, dimension, found, names if dimension == "school" else None))
-        parts.append(_tallied(table, "field", _by_field(rows, number)))
+        if dimension:
+            return _tallied(table, dimension, _by_field(difference.scan(table), number))
+        return _tallied(table, "", _whole(number, counts.get(table, _NONE))) if number or table in counts else None
+
+    asked = [(table, dimension) for table in TABLES for dimension in ("", *(_WAYS if table in counts else ()))]
+    parts = [part for part in side_by_side(counted, asked) if part is not None]
     return pl.concat(parts) if parts else pl.DataFrame(schema=TALLY)
 
 
@@ -333,7 +348,7 @@ def counts_of(rows: pl.DataFrame) -> dict[str, int]:
     return {kind: counts.get(kind, 0) for kind in KINDS}
 
 
-def _whole(before: int, counts: Mapping[str, int] = dict.fromkeys(KINDS, 0)) -> pl.DataFrame:
+def _whole(before: int, counts: Mapping[str, int]) -> pl.DataFrame:
     return pl.DataFrame({"key": [""], "before": [before], **{kind: [n] for kind, n in counts.items()}})
 
 

@@ -398,8 +398,10 @@ def _tail_missing(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
         if s.modes.get(table) != "bulk":
             continue
         removed = s.difference.scan(table).filter(REMOVED).select("sourcedId").collect().to_series()
-        missing = _missing_at_the_end(column_of(s.base, table, "sourcedId"), removed) if len(removed) else 0
-        if missing and missing >= limit["tail_missing"]:
+        least = max(1, limit["tail_missing"])
+        enough = len(removed) >= least  # else the ids of the table need not be read
+        missing = _missing_at_the_end(column_of(s.base, table, "sourcedId"), removed) if enough else 0
+        if missing >= least:
             holds.append(
                 HoldFound(
                     "TAIL_MISSING",

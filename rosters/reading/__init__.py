@@ -17,7 +17,8 @@ from __future__ import annotations
 from codecs import BOM_UTF8
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 
@@ -41,6 +42,8 @@ _ARCHIVES_AND_SHEETS = (
 )  # fmt: skip
 _DELIMITERS = {";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 _SHOWN = 60
+#: Seconds between two looks at how far the reading is.
+_LOOK = 0.5
 #: Rules whose breach costs the table and leaves the other files readable.
 _COSTS_A_TABLE = ("OR-CSV-063", "OR-CSV-064")
 
@@ -98,12 +101,13 @@ def _sort_out(members: list[Member], findings: Findings) -> dict[str, Member]:
 
 @dataclass(slots=True)
 class _Package:
-    """The files of one delivery on their way to frames."""
+    """The files of one delivery on their way to frames. `passed`: how many bytes of each have been looked at."""
 
     encoding: str
     limits: Limits
     findings: Findings
     progress: Progress
+    passed: dict[str, int] = field(default_factory=dict)
 
     def read(self, files: dict[str, Member], version: str, *, alone: bool, folder: bool) -> Delivered:
         properties: dict[str, str] = {}
@@ -214,28 +218,39 @@ class _Package:
     def _tables(
         self, files: dict[str, Member], standard: Version, properties: dict[str, str]
     ) -> dict[str, DeliveredTable]:
+        """All files, the largest first and two at a time: inflating one is one core's work."""
         whole = sum(member.size for member in files.values()) or 1
-        tables: dict[str, DeliveredTable] = {}
-        done = rows = 0
-        for name, table in standard.tables.items():
-            member = files.get(table.file)
-            if member is None:
-                continue
-            try:
-                read_table = self._table(member, table, properties.get(f"file.{name}", ""))
-            except Damaged as damage:
-                self._refuse(damage, table.file)
-                read_table = None
-            if read_table is not None:
-                tables[name] = read_table
-                rows += len(read_table.frame)
-            done += member.size
-            self.progress("reading", done / whole, rows)
-        return tables
+        wanted = [table for table in standard.tables.values() if table.file in files]
+        with ThreadPoolExecutor(2) as pool:
+            coming = {
+                table.name: pool.submit(self._table, files[table.file], table, properties.get(f"file.{table.name}", ""))
+                for table in sorted(wanted, key=lambda table: -files[table.file].size)
+            }
+            waiting = set(coming.values())
+            while waiting:
+                _, waiting = wait(waiting, timeout=_LOOK)
+                rows = sum(len(t.frame) for one in coming.values() if one.done() and (t := one.result()) is not None)
+                self.progress("reading", min(1.0, sum(self.passed.values()) / whole), rows)
+        found = {table.name: coming[table.name].result() for table in wanted}
+        return {name: table for name, table in found.items() if table is not None}
 
     def _table(self, member: Member, table: Table, declared: str) -> DeliveredTable | None:
+        """One file; None where it holds nothing or cannot be read."""
+        try:
+            return self._rows(member, table, declared)
+        except Damaged as damage:
+            self._refuse(damage, table.file)
+            return None
+
+    def _passing(self, member: Member) -> Iterator[bytes]:
+        """The bytes of a member, counted while they come."""
+        for piece in member.pieces():
+            self.passed[member.name] = self.passed.get(member.name, 0) + len(piece)
+            yield piece
+
+    def _rows(self, member: Member, table: Table, declared: str) -> DeliveredTable | None:
         """One file; None where it holds nothing. Raises `Damaged` where it cannot be read."""
-        raw = member.pieces()
+        raw = self._passing(member)
         first = next(raw, b"")
         if seen := looks_like(first[:512]):
             raise Damaged("OR-CSV-011", f"It looks like {seen}.")

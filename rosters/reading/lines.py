@@ -112,15 +112,14 @@ def parse_lines(lines: pl.Series, width: int) -> pl.DataFrame:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Whole lines, the last one of a file perhaps without its end; with how many line feeds and carriage returns."""
+    """Whole lines, the last one of a file perhaps without its end; with how many line feeds."""
 
     data: bytes
     feeds: int
-    returns: int
 
     @classmethod
     def of(cls, data: bytes) -> Block:
-        return cls(data, data.count(b"\n"), data.count(b"\r") if b"\r" in data else 0)
+        return cls(data, data.count(b"\n"))
 
     @property
     def lines(self) -> int:
@@ -134,7 +133,8 @@ class Block:
 
 def parse_at_once(block: Block, width: int, key: int, limits: Limits) -> pl.DataFrame | None:
     """The cells of a block, if all its lines are beyond doubt; else None, and each line is judged alone."""
-    if block.returns not in (0, block.lines) or block.data.startswith(BOM_UTF8):
+    returns = block.data.count(b"\r") if b"\r" in block.data else 0
+    if returns not in (0, block.lines) or block.data.startswith(BOM_UTF8):
         return None
     try:
         parse = _parse_quoted if b'"' in block.data else _parse_plain
@@ -151,7 +151,7 @@ def parse_at_once(block: Block, width: int, key: int, limits: Limits) -> pl.Data
         # A quote within a cell was written as two; those around cells are not in them.
         inside = sum(cells.select(pl.all().str.count_matches('"', literal=True).sum()).row(0))
         held += block.data.count(b'"') - inside if b'""' in block.data else block.data.count(b'"')
-    return cells if held + block.lines * width + block.returns == block.size else None
+    return cells if held + block.lines * width + returns == block.size else None
 
 
 def _parse_plain(block: Block, width: int, limits: Limits) -> pl.DataFrame:
