@@ -161,7 +161,7 @@ def _leaving(base: pl.LazyFrame, gone: pl.Series, coming: pl.Series) -> tuple[_R
         stays = found["sourcedId"].is_in(coming.implode())
         return found.filter(~stays), found.filter(stays), found["sourcedId"]
     was = rows.select("sourcedId").collect().to_series()
-    stays = gone.scatter(gone.arg_true(), was.is_in(coming.implode()))
+    stays = pl.repeat(False, len(gone), eager=True).scatter(gone.arg_true(), was.is_in(coming.implode()))
     return _under(base, gone & ~stays), _under(base, stays).collect(), was
 
 

@@ -12,6 +12,7 @@ import polars as pl
 from rosters.applying.indexes import built_late
 from rosters.applying.keys import PAIRS, Keys
 from rosters.applying.rows import IDENTITY, insert, look_up, update, update_others
+from rosters.frames import positions
 from rosters.models import FIELDS, LIVE
 from rosters.oneroster.normal import NORMAL, REFERENCES
 from rosters.storing import StoredDifference, StoredFrames
@@ -120,9 +121,8 @@ def _resolved(table: str, rows: pl.DataFrame, keys: Keys) -> pl.DataFrame:
     demographics' user and people's search name. Raises PlanBroken where a reference leads nowhere."""
     found: dict[str, pl.Series] = {}
     for column, to in REFERENCES[table].items():
-        found[column] = rows.select(column).join(
-            keys.of(to), left_on=column, right_on="sourcedId", how="left", maintain_order="left"
-        )["pk"]  # fmt: skip
+        known = keys.of(to)
+        found[column] = known["pk"].gather(positions(rows[column], known["sourcedId"]))
         lost = int(((rows[column] != "") & found[column].is_null()).sum())
         if lost:
             raise PlanBroken(f"{table}.{column}: {lost} references lead to records that are not there")

@@ -108,13 +108,14 @@ def _any(frame: pl.DataFrame, conditions: list[pl.Expr]) -> list[bool]:
         about = set(condition.meta.root_names())
         column = about.pop() if len(about) == 1 else ""
         together[column if column in repeating else ""].append(number)
-    fires = [False] * len(conditions)
-    for column, numbers in together.items():
-        rows = words(frame[column]).to_frame() if column else frame
-        found = rows.lazy().select(conditions[number].any().alias(str(number)) for number in numbers).collect()
-        for number, fired in zip(numbers, found.row(0), strict=True):
-            fires[number] = fired
-    return fires
+    asked = [
+        (words(frame[column]).to_frame() if column else frame)
+        .lazy()
+        .select(conditions[number].any().alias(str(number)) for number in numbers)
+        for column, numbers in together.items()
+    ]
+    found = pl.concat(pl.collect_all(asked), how="horizontal").row(0, named=True)
+    return [found[str(number)] for number in range(len(conditions))]
 
 
 def _repeats(cells: pl.Series) -> bool:
