@@ -67,7 +67,7 @@ def apply(
         for table in reversed(plan.tables):
             done += remove(table, district.pk, plan, base, lived.get(table, 0), now)
             progress(done / whole, done)
-        keys = Keys(district.pk, plan, first)
+        keys = Keys(district.pk, plan, first, {table: int(known["rows"]) for table, known in facts.items()})
         for coming in ahead((Coming.of(plan, table) for table in TABLES if table in counts), by=1):
             done += write(coming, district.pk, keys, lived.get(coming.table, 0), now)
             progress(done / whole, done)

@@ -34,10 +34,14 @@ class Keys:
     """sourcedId -> primary key of the records that new and changed rows refer to, whether active or not.
 
     What was just inserted is known; the rest is looked up once for each table, and only what `plan` refers to.
+    `rows`: how many records each table will have.
     """
 
-    def __init__(self, district_id: int, plan: StoredDifference, first: Mapping[str, int]) -> None:
+    def __init__(
+        self, district_id: int, plan: StoredDifference, first: Mapping[str, int], rows: Mapping[str, int]
+    ) -> None:
         self.first = first
+        self._rows = rows
         self._district = district_id
         self._plan = plan
         self._known: dict[str, pl.DataFrame] = {}
@@ -46,7 +50,7 @@ class Keys:
     def of(self, table: str) -> pl.DataFrame:
         """`PAIRS` of all records of `table` that anything in the plan refers to."""
         known = self._known.get(table, pl.DataFrame(schema=PAIRS))
-        if table not in self._looked_up:
+        if table not in self._looked_up and len(known) < self._rows.get(table, 0):
             self._looked_up.add(table)
             wanted = self._wanted(table)
             missing = wanted.filter(~wanted.is_in(known["sourcedId"].implode())) if len(known) else wanted
