@@ -128,8 +128,8 @@ def patched(base: pl.LazyFrame, rows: pl.LazyFrame) -> pl.LazyFrame:
 #: Rows that are in memory, or may be too many for that.
 _Rows = pl.DataFrame | pl.LazyFrame
 
-#: Rows of an accepted table that are in memory at once.
-_PIECE: Final = 1 << 17
+#: Rows of an accepted table that are in memory at once: as many as are stored together.
+_PIECE: Final = 1 << 16
 
 
 def _compare_table(
@@ -155,14 +155,18 @@ def _compare_table(
 def _leaving(base: pl.LazyFrame, gone: pl.Series, coming: pl.Series) -> tuple[_Rows, pl.DataFrame, pl.Series]:
     """Of the rows under `gone` those whose record does not come and those whose record does; and the ids of both. If
     the former are many, they are left where they are until somebody wants them."""
-    rows = _under(base, gone)
     if gone.sum() <= _PIECE:
-        found = rows.collect()
+        found = pl.concat([piece.filter(gone.slice(start, _PIECE)) for start, piece in _pieces(base, len(gone))])
         stays = found["sourcedId"].is_in(coming.implode())
         return found.filter(~stays), found.filter(stays), found["sourcedId"]
-    was = rows.select("sourcedId").collect().to_series()
+    was = _under(base, gone).select("sourcedId").collect().to_series()
     stays = pl.repeat(False, len(gone), eager=True).scatter(gone.arg_true(), was.is_in(coming.implode()))
     return _under(base, gone & ~stays), _under(base, stays).collect(), was
+
+
+def _pieces(base: pl.LazyFrame, rows: int) -> Iterator[tuple[int, pl.DataFrame]]:
+    """`base`, which has so many rows, one piece after the other, each with where it begins."""
+    return ((start, base.slice(start, _PIECE).collect()) for start in range(0, max(rows, 1), _PIECE))
 
 
 def _under(rows: pl.LazyFrame, mask: pl.Series) -> pl.LazyFrame:
@@ -184,9 +188,7 @@ def _left_over(base: pl.LazyFrame, target: pl.DataFrame) -> tuple[pl.Series, pl.
     rows = base.select(pl.len()).collect().item()
     if not rows or target.is_empty():
         return _all_of(rows), _all_of(len(target))
-    at_once = max(_PIECE, rows // 4)
-    pieces = (base.slice(start, at_once).collect() for start in range(0, rows, at_once))
-    before, after = pl.concat([_marked(piece) for piece in pieces]), _marked(target)
+    before, after = pl.concat([_marked(piece) for _, piece in _pieces(base, rows)]), _marked(target)
     sides = ((before["row"], after["row"]), (after["row"], before["row"]))
     gone, come = side_by_side(lambda pair: ~pair[0].is_in(pair[1].implode()), sides)
     if _checksum(before.filter(~gone)) != _checksum(after.filter(~come)):
