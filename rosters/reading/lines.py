@@ -54,6 +54,8 @@ _SHOWN = 60
 #: A file with more quotes that nothing closes is no CSV file; a bound for the time that looking for their ends takes.
 MOST_UNCLOSED = 10_000
 _BEYOND = -1
+#: A carriage return that is no part of a line's end.
+_STRAY_RETURN = re.compile(rb"\r[^\n]")
 #: A byte that no text has; where one has it, each line is judged alone.
 _NEVER = b"\x1f"
 #: What is judged and parsed at once: large enough for polars, small enough for memory.
@@ -133,9 +135,9 @@ class Block:
 
 def parse_at_once(block: Block, width: int, key: int, limits: Limits) -> pl.DataFrame | None:
     """The cells of a block, if all its lines are beyond doubt; else None, and each line is judged alone."""
-    returns = block.data.count(b"\r") if b"\r" in block.data else 0
-    if returns not in (0, block.lines) or block.data.startswith(BOM_UTF8):
-        return None
+    returns = block.lines if b"\r" in block.data else 0  # at the end of each line, or of none
+    if (returns and _STRAY_RETURN.search(block.data)) or block.data.startswith(BOM_UTF8):
+        return None  # polars would take both away without a word
     try:
         parse = _parse_quoted if b'"' in block.data else _parse_plain
         cells = parse(block, width, limits)
@@ -159,8 +161,7 @@ def _parse_plain(block: Block, width: int, limits: Limits) -> pl.DataFrame:
 
     Without quotes a comma always ends a cell and a line feed always a row. polars refuses a line with more cells than
     there are columns. So if it found as many rows as there are lines, and the bytes of all cells, the commas between
-    them and the line ends are the bytes of the block, no line has fewer cells either, and nothing was lost. Where there
-    are as many carriage returns as lines, none is in a cell: it would be counted with the cell and with the line ends.
+    them and the line ends are the bytes of the block, no line has fewer cells either, and nothing was lost.
     """
     return pl.read_csv(block.data, has_header=False, schema=_texts(width), empty_string_is_null=False, quote_char=None)
 
@@ -176,7 +177,7 @@ def _parse_quoted(block: Block, width: int, limits: Limits) -> pl.DataFrame | No
         block.data, has_header=False, schema={"line": pl.String}, empty_string_is_null=False, quote_char=None,
         separator=_NEVER.decode(),
     )["line"]  # fmt: skip
-    if len(line) != block.lines or line.str.contains("\r", literal=True).any():
+    if len(line) != block.lines:
         return None
     quoted = line.filter(line.str.contains('"', literal=True))
     if int(quoted.str.len_bytes().max() or 0) > limits.cell:  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from tests.rosters.reading.sets import ORG, found, ids, read_orgs, severity, tab
 
 LIMITS = Limits()
 Quoting = Literal[0, 1]
-CELLS = st.text(st.sampled_from([*"ab\",;é \t'|", "\u2028", "\x01", "İ"]), max_size=5)
+CELLS = st.text(st.sampled_from([*"ab\",;é \t'|", "\u2028", "\x01", "\x1f", "İ"]), max_size=5)
 QUOTING: st.SearchStrategy[Quoting] = st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
 LINE_ENDS = st.sampled_from(["\n", "\r\n"])
 TABLES = st.integers(2, 4).flatmap(
@@ -105,6 +105,23 @@ def test_cells_of_one_line(rows: list[list[str]], quoting: Quoting) -> None:
 
 def faults(text: str, width: int = 3) -> list[tuple[int, str, str | None]]:
     return rows_of(text, width).faults.select("line", "code", "sourcedId").rows()
+
+
+@pytest.mark.parametrize("first", ["a,b,c", 'a,"b",c', 'a,"b""",c', 'a,"b\x1f",c'])
+@pytest.mark.parametrize("second", ["d\r,e,f\n", "d,e,f\r\r\n", "d,e\r,\n"])
+def test_a_return_within_a_cell_is_named_also_where_as_many_are_there_as_lines(first: str, second: str) -> None:
+    text = f"{first}\r\n{second}g,h,i\n"
+    text = text if text.count("\r") == 3 else text.replace("g,h,i\n", "g,h,i\r\n")
+    assert text.count("\r") == 3
+    read = rows_of(text, 3)
+    assert read.faults["line"].to_list() == [2]
+    assert read.cells["line"].to_list() == [1, 3]
+
+
+def test_a_mark_at_the_beginning_of_a_later_block_is_not_lost() -> None:
+    """polars takes these three bytes away wherever it begins to read."""
+    rows = read_rows(iter([b"a,b,c\n", b"\xef\xbb\xbfd,e,f\n"]), 3, LIMITS, first_line=1)
+    assert rows.cells["c0"].to_list() == ["a", "\ufeffd"]
 
 
 def test_an_unclosed_quote_costs_one_row_in_a_long_file() -> None:
