@@ -173,6 +173,23 @@ def test_school_gone() -> None:
     assert "SCHOOL_GONE" in held(without("enrollments", pl.col("schoolSourcedId") == "s2"))
 
 
+@pytest.mark.parametrize(("name", "column"), [("users", "primaryOrgSourcedId"), ("enrollments", "schoolSourcedId")])
+def test_a_school_is_gone_when_all_of_its_records_move_away_and_not_when_others_take_their_place(
+    name: str, column: str
+) -> None:
+    def moved(to: dict[str, str]) -> dict[str, pl.DataFrame]:
+        return changed(name, lambda frame: frame.with_columns(pl.col(column).replace(to)))
+
+    assert held(moved({"s2": "s1"}))["SCHOOL_GONE"].key == "s2"
+    assert "SCHOOL_GONE" not in held(moved({"s2": "s1", "s1": "s2"}))
+    exchanged = moved({"s1": "s2"})[name].filter(~pl.col("sourcedId").is_in(_at("s2", name, column).implode()))
+    assert held({**BASE, name: exchanged})["SCHOOL_GONE"].key == "s1"
+
+
+def _at(school: str, name: str, column: str) -> pl.Series:
+    return BASE[name].filter(pl.col(column) == school)["sourcedId"]
+
+
 def test_term_gone() -> None:
     assert "Term 1" in held(without("academicSessions", ID == "t1"))["TERM_GONE"].saw
     assert "TERM_GONE" not in held(without("academicSessions", ID == "t2"))
