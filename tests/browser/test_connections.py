@@ -177,7 +177,7 @@ def test_a_manager_has_a_district_fetched_from_its_api(
     with sis.running(rows, auth="oauth2") as system:
         page.goto(f"{live_server.url}/{PAGES}/add/?district={cedar.pk}")
         press(page, "By the OneRoster API")
-        assert not page.is_visible("#id_token_url")
+        page.wait_for_selector("#id_token_url", state="hidden")
         page.select_option("#id_auth", "oauth2")
         assert page.is_visible("#id_token_url") and not page.is_visible("#id_signature")
         page.fill("#id_base_url", system.api.base_url)

@@ -79,7 +79,7 @@ def _damaged(text: str, how: str, at: int, letter: str) -> str:
     return text[:place] + (letter + text[place:] if how == "add" else "")
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(
     TABLES, QUOTING, LINE_ENDS, st.sampled_from(["remove", "replace", "add", "comma", "cut"]), st.integers(0, 10**6),
     st.sampled_from('"\n\r'), st.integers(1, 40),
