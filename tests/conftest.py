@@ -76,12 +76,17 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --postgres, leave out what never touches a database, and how pages look: both had SQLite's turn."""
+    """With --postgres, leave out what never touches a database, how pages look and which doors are open: they had
+    SQLite's turn."""
     if not config.getoption("postgres"):
         return
-    kept = [item for item in items if _touches_database(item) and item.get_closest_marker("looks") is None]
+    kept = [item for item in items if _touches_database(item) and not _is_alike(item)]
     config.hook.pytest_deselected(items=[item for item in items if item not in kept])
     items[:] = kept
+
+
+def _is_alike(item: pytest.Item) -> bool:
+    return any(item.get_closest_marker(name) for name in ("looks", "doors"))
 
 
 def _touches_database(item: pytest.Item) -> bool:

@@ -115,6 +115,7 @@ def _aimed(path: str, parameters: dict[str, Any], places: dict[str, Any], turn: 
     return aimed
 
 
+@pytest.mark.doors
 @pytest.mark.django_db(transaction=True)
 def test_what_is_made_up_from_it_is_answered_as_it_says(
     live_server: LiveServer, described: dict[str, Any], places: dict[str, Any]

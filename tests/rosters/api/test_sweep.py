@@ -22,7 +22,7 @@ from tests.tools import tool
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.doors]
 
 METHODS = ("get", "post", "put", "patch", "delete")
 
