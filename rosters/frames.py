@@ -5,7 +5,7 @@ A *delivered* frame has one extra column, ``line`` (UInt32): the physical line o
 header being line 1. A frame in *normal form* (`rosters.oneroster.normal`) has no such column.
 
 The shapes live on the ground floor so that reading, validating and normalising can hand them on
-without knowing of each other; so does `ahead`, by which one is made while another is written.
+without knowing of each other; so do `ahead` and `side_by_side`, by which a second core has its share, and `positions`.
 """
 
 from __future__ import annotations

@@ -139,8 +139,7 @@ def parse_at_once(block: Block, width: int, key: int, limits: Limits) -> pl.Data
     if (returns and _STRAY_RETURN.search(block.data)) or block.data.startswith(BOM_UTF8):
         return None  # polars would take both away without a word
     try:
-        parse = _parse_quoted if b'"' in block.data else _parse_plain
-        cells = parse(block, width, limits)
+        cells = _parse_quoted(block, width, limits) if b'"' in block.data else _parse_plain(block, width)
     except pl.exceptions.PolarsError:
         return None
     if cells is None or len(cells) != block.lines:
@@ -156,7 +155,7 @@ def parse_at_once(block: Block, width: int, key: int, limits: Limits) -> pl.Data
     return cells if held + block.lines * width + returns == block.size else None
 
 
-def _parse_plain(block: Block, width: int, limits: Limits) -> pl.DataFrame:
+def _parse_plain(block: Block, width: int) -> pl.DataFrame:
     """The cells of a block without quotes.
 
     Without quotes a comma always ends a cell and a line feed always a row. polars refuses a line with more cells than
