@@ -58,6 +58,9 @@ _BEYOND = -1
 _STRAY_RETURN = re.compile(rb"\r[^\n]")
 #: A byte that no text has; where one has it, each line is judged alone.
 _NEVER = b"\x1f"
+#: Bytes of a text that polars keeps in its cell; a longer one lies elsewhere.
+_IN_ITS_CELL = 12
+_LOOKED_AT = 64
 #: What is judged and parsed at once: large enough for polars, small enough for memory.
 BLOCK = 8 << 20
 
@@ -336,7 +339,7 @@ class _Reader:
 
     def _keep(self, cells: pl.DataFrame, numbers: pl.Series) -> None:
         if len(cells):
-            self.cells.append(cells.with_columns(numbers))
+            self.cells.append(cells.select(_said_once(column) for column in cells).with_columns(numbers))
 
     def _suspects(self, lines: pl.Series, data: bytes, undecoded: list[int]) -> pl.DataFrame:
         """The lines that are not legal beyond doubt: ``index``, ``text``, ``code``."""
@@ -513,6 +516,21 @@ class _Reader:
         second = named.filter((pl.col("commas") >= 2 * (self.width - 1)) & pl.col("sourcedId").is_not_null())
         second = second.with_columns(sourcedId=pl.lit(None, pl.String))
         return pl.concat([named, second]).sort(LINE, maintain_order=True).select(list(_FAULTS))
+
+
+def _said_once(cells: pl.Series) -> pl.Series:
+    """The same cells; texts that say the same for some rows on end lie in memory once.
+
+    A short text lies in its own cell anyway. The first cells tell whether it is worth a look at the others.
+    """
+    some = cells.head(_LOOKED_AT).to_list()
+    if 2 * len(set(some)) > len(some) or max(map(len, some)) <= _IN_ITS_CELL:
+        return cells
+    begins = cells.ne_missing(cells.shift()).scatter(0, True)
+    if 2 * int(begins.sum()) > len(cells):
+        return cells
+    said = pl.Series(cells.name, cells.filter(begins).to_list(), pl.String)  # as a list, or they stay where they lay
+    return said.gather(begins.cum_sum() - 1)
 
 
 def _in_one_piece(parts: list[pl.DataFrame]) -> pl.DataFrame:

@@ -168,7 +168,21 @@ class Context:
             known = self.column(table, column)
             assert known is not None
             self._rows_of[key] = self.rows_named(self.frames[table][column], known.refers_to)
+            if known.refers_to in self.frames:
+                self._tell_once(table, column, self._rows_of[key], self.frames[known.refers_to]["sourcedId"])
         return self._rows_of[key]
+
+    def _tell_once(self, table: str, column: str, rows: pl.Series, ids: pl.Series) -> None:
+        """Let the references in `column` be the very texts of the `ids` in those `rows`: the same cells, but what seven
+        hundred thousand enrollments say of their users is in memory once. In place, so that nobody keeps the others."""
+        cells, strange = self.frames[table][column], rows.is_null()
+        if 2 * int(strange.sum()) > len(rows):
+            return
+        if strange.any():
+            own = pl.Series(cells.filter(strange).to_list(), dtype=pl.String)
+            numbers = pl.int_range(len(ids), len(ids) + len(own), dtype=pl.UInt32, eager=True)
+            rows, ids = rows.clone().scatter(strange.arg_true(), numbers), pl.concat([ids, own], rechunk=True)
+        self.frames[table].replace_column(self.frames[table].get_column_index(column), ids.gather(rows).alias(column))
 
     def rows_named(self, ids: pl.Series, target: str) -> pl.Series:
         """The number of the row with each of these sourcedIds in `target`; null where there is none."""

@@ -156,8 +156,8 @@ class _Reference:
             self.to = ctx.rows_named(self.item, column.refers_to)
         else:
             self.row = None  # one link in each row: its number is the row's
-            self.item = ctx.frames[name][column.name]
             self.to = ctx.row_of(name, column.name)
+            self.item = ctx.frames[name][column.name]
         self.unknown = self.to.is_null() & (self.item != "")
         self.reported = pl.Series("reported", [], dtype=pl.Boolean)
 

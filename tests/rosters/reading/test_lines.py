@@ -52,6 +52,13 @@ def test_what_is_written_is_read(rows: list[list[str]], quoting: Quoting, end: s
         assert read.cells.rows() == [(*row, line) for line, row in enumerate(rows, 1) if line not in blank]
 
 
+@pytest.mark.parametrize("quoting", [csv.QUOTE_MINIMAL, csv.QUOTE_ALL])
+def test_texts_that_say_the_same_for_many_rows_are_read_as_written(quoting: Quoting) -> None:
+    run = ["a class of a school " * 3, "é" * 11, "", "another one, with more to say"]
+    rows = [[run[n // 40 % 4], f"{n:040}", run[n * n % 4], "short"] for n in range(500)]
+    assert rows_of(written(rows, quoting, "\n"), 4).cells.drop("line").rows() == [tuple(row) for row in rows]
+
+
 def _structure(text: str) -> list[int]:
     """Where the quotes, the commas between cells and the line ends are."""
     places = []

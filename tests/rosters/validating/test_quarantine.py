@@ -99,3 +99,18 @@ def test_what_was_accepted_stays_a_target_where_the_delivery_does_not_speak_of_i
         {**lines, "sourcedId": [None]}, schema=unread.tables["users"].unread.schema
     )
     assert "OR-CSV-174" not in codes(check(unread, base=accepted, options=CheckOptions(today=TODAY)))
+
+
+@pytest.mark.parametrize("row", [0, 3])
+def test_a_check_changes_no_reference_whether_it_leads_somewhere_or_nowhere(row: int) -> None:
+    """Those that lead somewhere are told by the text of the record; nobody may see that."""
+    tables = put("enrollments", "userSourcedId", "nobody", row)(dict(OLD))
+    assert tables
+    sent = delivered(tables)
+    before = {name: table.frame.clone() for name, table in sent.tables.items()}
+    checked = check(sent, options=CheckOptions(today=TODAY))
+    assert [f.places.rows() for f in checked.findings if f.code == "OR-CSV-174"] == [[(row + 2, "nobody")]]
+    for name, frame in before.items():
+        assert sent.tables[name].frame.equals(frame), name
+    usable = before["enrollments"].filter(pl.col("userSourcedId") != "nobody")
+    assert checked.tables["enrollments"].frame.equals(usable)
