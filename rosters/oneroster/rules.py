@@ -63,7 +63,7 @@ PACKAGE = (
     ),
     Rule(
         "OR-CSV-009", "fatal",
-        "The zip has no manifest.csv, the list that says what is inside.",
+        "There is no manifest.csv, the list that says what is inside.",
         "Switch on the manifest in your SIS's OneRoster 1.1 or 1.2 export, or copy it from our template.",
         effect="package",
     ),

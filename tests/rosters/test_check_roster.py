@@ -86,6 +86,14 @@ def test_errors_end_with_1_and_say_where_and_what_to_do(tmp_path: Path) -> None:
     assert "What to do:" in told
 
 
+@pytest.mark.parametrize("strange", ["x" * 300, "pipe"])
+def test_what_cannot_even_be_opened_ends_with_2_and_a_sentence(tmp_path: Path, strange: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    code, told, complained = checked(tmp_path / strange)
+    assert (code, told, complained.count("\n")) == (2, "", 1)
+    assert "neither a file nor a folder" in complained or "cannot be opened: File name too long" in complained
+
+
 @pytest.mark.parametrize("damage", ["nothing there", "no zip", "an empty folder"])
 def test_what_cannot_be_read_ends_with_2_and_a_sentence(tmp_path: Path, damage: str) -> None:
     path = tmp_path / "roster.zip"

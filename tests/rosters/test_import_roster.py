@@ -72,6 +72,7 @@ def test_a_broken_file_is_rejected_and_nothing_is_lost(data_dir: Path, tmp_path:
     code, told = run("1001", str(sent), "--approve")
     assert (code, told["status"]) == (1, "rejected")
     assert told["findings"]["errors"] >= 1
+    assert "zip" in told["error"]
     assert User.objects.filter(status="active").count() == len(tables["users"])
 
 
@@ -98,8 +99,9 @@ def test_what_goes_wrong_is_said_on_standard_error(tmp_path: Path) -> None:
     command = [sys.executable, "manage.py", "import_roster", "1001", str(tmp_path / "nothing.zip"), "--json"]
     done = subprocess.run(command, cwd=settings.BASE_DIR, capture_output=True, text=True, check=False)
     assert done.returncode == 2
-    assert done.stdout == ""
-    assert "nothing at" in done.stderr.lower()
+    told = json.loads(done.stdout)
+    assert (told["sync"], told["status"], told["counts"]) == (None, "failed", {})
+    assert "nothing at" in told["error"] and told["error"] in done.stderr
     assert "Traceback" not in done.stderr
 
 

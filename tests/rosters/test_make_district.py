@@ -70,6 +70,13 @@ def test_it_speaks_1_2_as_well(tmp_path: Path) -> None:
         assert "oneroster.version,1.2" in archive.read("manifest.csv").decode()
 
 
+def test_a_folder_is_made_for_it_and_where_none_can_be_that_is_said(tmp_path: Path) -> None:
+    make(tmp_path / "new" / "folder" / "d.zip", "--users", "40")
+    assert (tmp_path / "new" / "folder" / "d.zip").stat().st_size
+    with pytest.raises(CommandError, match="cannot be written"):
+        make(tmp_path / "new" / "folder" / "d.zip" / "d.zip", "--users", "40")
+
+
 def test_too_few_people_are_a_clear_message(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="at least 40 people"):
         make(tmp_path / "d.zip", "--users", "5")

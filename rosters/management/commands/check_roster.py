@@ -17,6 +17,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from rosters.explaining import checked_in_words
 from rosters.findings import Finding, Findings
 from rosters.frames import CheckOptions, Delivered
+from rosters.management import unreadable
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.products import PRODUCTS
 from rosters.progress import Meter
@@ -53,8 +54,8 @@ class Command(BaseCommand):
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")  # a terminal that cannot show a letter gets its code
         path: Path = options["path"]
-        if not path.exists():
-            self._stop(f"There is nothing at {path}.")
+        if why := unreadable(path):
+            self._stop(why)
         meter = Meter(sys.stderr)
         delivered = read(path, version=options["version"], progress=meter)
         products = (options["product"],) if options["product"] else ()

@@ -32,7 +32,11 @@ class Command(BaseCommand):
             snapshot = sync.result
         if snapshot is None:
             raise CommandError("Nothing of this district is live yet.")
-        with options["out"].open("wb") as file:
+        try:
+            file = options["out"].open("wb")
+        except OSError as reason:
+            raise CommandError(f"{options['out']} cannot be written: {reason.strerror}.") from None
+        with file:
             exporting.write_zip(file, syncs.store().frames(district.pk, snapshot.tables), options["oneroster"])
         if options["verbosity"]:
             self.stdout.write(f"Wrote version {snapshot.version} of {district.name} to {options['out']}.")

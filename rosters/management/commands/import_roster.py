@@ -15,6 +15,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
 from rosters import syncs
+from rosters.management import unreadable
 from rosters.models import AuditEvent, Delivery, District, Sync
 from rosters.progress import Meter
 
@@ -50,9 +51,18 @@ class Command(BaseCommand):
         parser.add_argument("--json", action="store_true", help="Print one JSON object to standard output.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        path: Path = options["path"]
-        if not path.exists():
-            raise CommandError(f"There is nothing at {path}.", returncode=2)
+        try:
+            sync = self._import(options["path"], options)
+        except CommandError as problem:
+            if options["json"]:
+                self._tell_json(None, "failed", error=str(problem))
+            raise
+        self._tell(sync, as_json=options["json"])
+        sys.exit(EXIT.get(sync.status, 2))
+
+    def _import(self, path: Path, options: dict[str, Any]) -> Sync:
+        if why := unreadable(path):
+            raise CommandError(why, returncode=2)
         district = self._district(options["site_code"], options["create"])
         meter = Meter(sys.stderr)
         with tempfile.TemporaryDirectory() as scratch:
@@ -72,8 +82,7 @@ class Command(BaseCommand):
         elif sync.status == Sync.Status.READY and district.applies_automatically:
             sync = self._approve_and_apply(sync, meter, by=None)
         meter.done()
-        self._tell(sync, as_json=options["json"])
-        sys.exit(EXIT.get(sync.status, 2))
+        return sync
 
     def _district(self, site_code: str, name: str | None) -> District:
         known = District.objects.filter(site_code=site_code).first()
@@ -106,6 +115,11 @@ class Command(BaseCommand):
             return sync
         return syncs.apply(sync.pk, progress=meter) or sync
 
+    def _tell_json(self, sync: int | None, status: str, **more: Any) -> None:
+        """One object, whatever happened; ``error`` says in words why nothing came of it."""
+        nothing = {"counts": {}, "holds": [], "findings": {"errors": 0, "warnings": 0}, "seconds": {}}
+        self.stdout.write(json.dumps({"sync": sync, "status": status, **nothing, **more}, indent=2))
+
     def _tell(self, sync: Sync, *, as_json: bool) -> None:
         counts = {
             t.table: {"added": t.added, "updated": t.updated, "removed": t.removed, "total": t.after}
@@ -128,17 +142,12 @@ class Command(BaseCommand):
         ]
         findings = {"errors": sync.errors, "warnings": sync.warnings}
         if as_json:
-            told = {
-                "sync": sync.pk,
-                "status": sync.status,
-                "counts": counts,
-                "holds": holds,
-                "findings": findings,
-                "seconds": sync.seconds,
-            }
-            if sync.additions_only:
-                told["left_out"] = sync.left_out
-            self.stdout.write(json.dumps(told, indent=2))
+            more: dict[str, Any] = {"left_out": sync.left_out} if sync.additions_only else {}
+            if EXIT.get(sync.status, 2) in (1, 2):
+                more["error"] = sync.verdict or sync.error
+            self._tell_json(
+                sync.pk, sync.status, counts=counts, holds=holds, findings=findings, seconds=sync.seconds, **more
+            )
             return
         self.stdout.write(f"{sync.get_status_display()}. {sync.verdict or sync.error}")
         for table, c in counts.items():

@@ -56,7 +56,11 @@ class Command(BaseCommand):
             self.write(out.with_name(f"{out.stem}-rollover.zip"), tables, differences)
 
     def write(self, path: Path, tables: making.Tables, differences: making.Differences | None = None) -> None:
-        making.write_zip(path, tables, version=self.version)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            making.write_zip(path, tables, version=self.version)
+        except OSError as reason:
+            raise CommandError(f"{path} cannot be written: {reason.strerror}.") from None
         rows = sum(map(len, tables.values()))
         self.stdout.write(f"{path}: {len(tables['users']):,} people, {rows:,} rows")
         if differences is not None:
