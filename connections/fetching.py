@@ -23,6 +23,7 @@ from connections.launching import fit_name
 from connections.models import Connection
 from connections.steps import Step
 from rosters import reading, validating
+from rosters.explaining import counted
 from rosters.frames import CheckOptions, Delivered
 from rosters.models import Delivery, District, Sync
 from rosters.oneroster.products import PRODUCTS
@@ -420,7 +421,7 @@ def _fit(district: District, delivered: Delivered, product: str) -> Step:
         next_step = "Ask the district to correct this and to export again."
         return Step(name, "failed", _since_then(started), reason, code, next_step)
     errors, warnings = checked.findings.count("fatal", "error"), checked.findings.count("warning")
-    words = f"{errors:,} errors and {warnings:,} warnings."
+    words = f"{counted(errors, 'error')} and {counted(warnings, 'warning')}."
     return Step(name, "warning" if errors else "ok", _since_then(started), words)
 
 

@@ -73,14 +73,15 @@ def checked_in_words(delivered: Delivered, checked: Checked) -> str:
     if not delivered.readable:
         return "This cannot be read as a OneRoster delivery."
     errors, warnings = checked.findings.count("fatal", "error"), checked.findings.count("warning")
-    words = f"OneRoster {delivered.version}: {_number(errors, 'error')}, {_number(warnings, 'warning')}."
+    words = f"OneRoster {delivered.version}: {counted(errors, 'error')}, {counted(warnings, 'warning')}."
     if checked.rejections:
         return f"{words} An import would refuse it: {checked.rejections[0][1]}"
     sent = sum(len(table.frame) + len(table.unread) for table in delivered.tables.values())
     unused = sent - sum(len(table.frame) for table in checked.tables.values())
-    left = f"leave out {_number(unused, 'row')}" if unused else "use every row"
+    left = f"leave out {counted(unused, 'row')}" if unused else "use every row"
     return f"{words} An import would {left}."
 
 
-def _number(count: int, thing: str) -> str:
+def counted(count: int, thing: str) -> str:
+    """1 error, 2,000 errors."""
     return f"{count:,} {thing}{'' if count == 1 else 's'}"

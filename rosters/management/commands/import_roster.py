@@ -14,7 +14,7 @@ from django.contrib.auth.models import User as Staff
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
 
-from rosters import syncs
+from rosters import explaining, syncs
 from rosters.management import unreadable
 from rosters.models import AuditEvent, Delivery, District, Sync
 from rosters.progress import Meter
@@ -159,7 +159,7 @@ class Command(BaseCommand):
         for hold in holds:
             self.stdout.write(f"  held: {hold['saw']} {hold['next_step']}")
         self.stdout.write(
-            f"  {sync.errors:,} errors, {sync.warnings:,} warnings; "
+            f"  {explaining.counted(sync.errors, 'error')}, {explaining.counted(sync.warnings, 'warning')}; "
             + ", ".join(f"{k} {v} s" for k, v in sync.seconds.items())
         )
 

@@ -214,7 +214,7 @@ def _said(**facts: Any) -> Callable[[Json, dict[str, bytes]], None]:
 MANY_FIELDS = json.dumps({"orgs": [{"metadata": {str(number): 1 for number in range(600)}}]}).encode()
 
 MANY_STRANGE = json.dumps({"orgs": [{str(number): 1 for number in range(600)}]}).encode()
-DEEP = b'{"orgs": [{"sourcedId": "s-2", "name": ' + b"[" * 900 + b"7" + b"]" * 900 + b"}]}"
+DEEP = b'{"orgs": [{"sourcedId": "s-2", "name": ' + b"[" * 5000 + b"7" + b"]" * 5000 + b"}]}"
 
 
 def _page(body: bytes) -> Callable[[Json, dict[str, bytes]], None]:
