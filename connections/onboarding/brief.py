@@ -19,6 +19,7 @@ from connections.onboarding.home import steps
 from connections.vendors import VENDORS
 from connections.words import connection_words
 from rosters import syncs
+from rosters.explaining import counted
 from rosters.findings import Findings
 from rosters.models import AcademicSession, District, Finding, Sync
 from rosters.oneroster.products import PRODUCTS
@@ -256,7 +257,7 @@ def _came(came: list[Sync], judged: list[Sync]) -> Iterator[Fact]:
     if not judged:
         return
     first = judged[0]
-    yield Fact("First file", f"{_count(first.errors, 'error')}, {_count(first.warnings, 'warning')}", "its check")
+    yield Fact("First file", f"{counted(first.errors, 'error')}, {counted(first.warnings, 'warning')}", "its check")
     alike: dict[tuple[str, str], list[Finding]] = {}
     for finding in first.findings.exclude(severity="info"):
         alike.setdefault((finding.code, finding.message), []).append(finding)
@@ -269,10 +270,6 @@ def _places(group: list[Finding]) -> str:
     """Where findings that say the same are: the first place, and in how many more."""
     first = " ".join(filter(None, (group[0].file, group[0].column)))
     return first if len(group) == 1 else f"{first} and {len(group) - 1} more"
-
-
-def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}"
 
 
 def _open_steps(district: District, connections: list[Connection], came: list[Sync]) -> Iterator[Fact]:

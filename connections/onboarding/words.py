@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from rosters.explaining import counted
 from rosters.models import Delivery, Sync
 from rosters.words import PHASE_WORDS, SYNC_WORDS, Words
 
@@ -57,7 +58,7 @@ def _checked(sync: Sync) -> Stage:
 
 
 def _count(number: int, word: str) -> str:
-    return f"{number:,} {word}{'' if number == 1 else 's'}" if number else f"no {word}s"
+    return counted(number, word) if number else f"no {word}s"
 
 
 def _looked_at(sync: Sync) -> Stage:

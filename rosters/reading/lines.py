@@ -60,6 +60,7 @@ _STRAY_RETURN = re.compile(rb"\r[^\n]")
 _NEVER = b"\x1f"
 #: Bytes of a text that polars keeps in its cell; a longer one lies elsewhere.
 _IN_ITS_CELL = 12
+#: Cells that tell whether a column has runs of equal texts.
 _LOOKED_AT = 64
 #: What is judged and parsed at once: large enough for polars, small enough for memory.
 BLOCK = 8 << 20
