@@ -43,11 +43,11 @@ DEFAULT_LIMITS: Final[dict[str, Limit]] = {
     "known_ids": Limit(
         0.20, "share", "Refuse as another district's file if fewer of our ids than this are in it, and no org is ours."
     ),
-    "bad_share": Limit(
-        0.005, "share", "Refuse a delivery if more than this share, and more than bad_rows, of a table cannot be used."
+    "bad_share": Limit(0.005, "share", "Refuse a delivery if more than this share of a table's rows cannot be used."),
+    "bad_rows": Limit(
+        50, "records", "Refuse a delivery only if more rows of a table than this cannot be used, whatever their share."
     ),
-    "bad_rows": Limit(50, "records", "Refuse a delivery only if more rows than this of one table cannot be used."),
-    "headers_changed": Limit(1, "on", "Hold if a file's columns changed (1), or never (0)."),
+    "headers_changed": Limit(1, "on", "If a file has other columns than the time before."),
 }
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import zoneinfo
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, cast
 
-from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied, ValidationError
+from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
+from django.core.exceptions import PermissionDenied
 from django.db.models import Max, Min, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
@@ -19,10 +18,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
-from rosters.holding import DEFAULT_LIMITS
+from rosters.admin.district_form import DistrictForm, DistrictToRead
 from rosters.models import AuditEvent, Delivery, District, Finding, Org, Sync, Tally
 from rosters.oneroster.products import PRODUCTS
-from rosters.oneroster.rules import RULES, STANDS_ON
 from rosters.staff import DECIDE, UPLOAD, acting
 from rosters.templatetags.roster_pages import status as status_tag
 from rosters.words import DISTRICT_SETTING_UP, SYNC_WORDS, district_words
@@ -33,79 +31,6 @@ LINE_DAYS = 90
 
 #: A district whose latest sync ended so is up to date; the words of `district_words` say the same.
 UP_TO_DATE = (Sync.Status.APPLIED, Sync.Status.UNCHANGED, Sync.Status.DECLINED)
-
-
-class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
-    """A district's settings in fields that a person can fill in; each limit of a hold has one of its own."""
-
-    products = forms.MultipleChoiceField(
-        choices=[(key, product.name) for key, product in PRODUCTS.items()],
-        widget=forms.CheckboxSelectMultiple,
-        required=False,
-        help_text=District._meta.get_field("products").help_text,
-    )
-    time_zone = forms.ChoiceField(
-        choices=[(zone, zone.replace("_", " ")) for zone in sorted(zoneinfo.available_timezones())],
-        help_text=District._meta.get_field("time_zone").help_text,
-    )
-    encoding = forms.ChoiceField(
-        choices=[
-            ("", "UTF-8 (the standard)"),
-            ("windows-1252", "Windows-1252"),
-            ("latin-1", "Latin-1"),
-            ("utf-16", "UTF-16"),
-        ],
-        required=False,
-        help_text=District._meta.get_field("encoding").help_text,
-    )
-
-    class Meta:
-        model = District
-        fields = [
-            "name",
-            "site_code",
-            "time_zone",
-            "products",
-            "owner",
-            "applies_automatically",
-            "encoding",
-            "hold_limits",
-            "mappings",
-            "rule_overrides",
-        ]
-
-    def clean_hold_limits(self) -> dict[str, float]:
-        limits = self.cleaned_data["hold_limits"] or {}
-        unknown = sorted(set(limits) - set(DEFAULT_LIMITS))
-        if unknown:
-            raise ValidationError(f"There is no limit named {unknown[0]}. Known: {', '.join(DEFAULT_LIMITS)}.")
-        if any(isinstance(v, bool) or not isinstance(v, int | float) or v < 0 for v in limits.values()):
-            raise ValidationError("A limit is a number of 0 or more, for example 0.05 for 5 %.")
-        return dict(limits)
-
-    def clean_mappings(self) -> dict[str, dict[str, str]]:
-        mappings = self.cleaned_data["mappings"] or {}
-        for column, words in mappings.items():
-            if "." not in column or not isinstance(words, dict) or not all(isinstance(w, str) for w in words.values()):
-                raise ValidationError(
-                    'Write mappings as {"users.grades": {"K": "KG"}}: table.column, then old and new.'
-                )
-        return dict(mappings)
-
-    def clean_rule_overrides(self) -> dict[str, str]:
-        overrides = self.cleaned_data["rule_overrides"] or {}
-        for code, severity in overrides.items():
-            if code not in RULES:
-                raise ValidationError(f"There is no rule {code}.")
-            if severity not in ("error", "warning", "info", "off"):
-                raise ValidationError(f"{code}: use error, warning, info or off.")
-            if code in STANDS_ON and severity != "error":
-                raise ValidationError(
-                    f"{code} cannot be lowered: without it records could not be told apart or stored."
-                )
-            if RULES[code].severity == "fatal":
-                raise ValidationError(f"{code} cannot be changed: without it the delivery cannot be read safely.")
-        return dict(overrides)
 
 
 class Standing(admin.SimpleListFilter):
@@ -182,7 +107,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     actions = None
     fieldsets = [
         (None, {"fields": ["name", "site_code", "time_zone", "owner", "products"]}),
-        ("When to ask a person", {"fields": ["applies_automatically", "hold_limits"]}),
+        ("When a sync waits for a person", {"fields": ["applies_automatically", "hold_limits"]}),
         (
             "Reading this district's files",
             {"classes": ["collapse"], "fields": ["mappings", "rule_overrides", "encoding"]},
@@ -191,6 +116,18 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        if obj and not self.has_change_permission(request, obj):
+            kwargs["form"] = DistrictToRead
+        return super().get_form(request, obj, change=change, **kwargs)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """An owner is chosen among those there are: staff are added and removed on pages of their own."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
+            field.widget = field.widget.widget
+        return field
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).annotate(latest_sync=_latest_id())
@@ -258,16 +195,6 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "standing_findings": _standing_findings(judged, timezone.now()) if judged else [],
             "audit": district.audit_events.select_related("by")[:8],
             "upload_limit": settings.UPLOAD_LIMIT,
-            "limits": [
-                (
-                    name,
-                    district.hold_limits.get(name, limit.default),
-                    limit.unit,
-                    limit.help,
-                    name in district.hold_limits,
-                )
-                for name, limit in DEFAULT_LIMITS.items()
-            ],
         }
 
     def upload(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -1,0 +1,357 @@
+"""A district's settings as fields that a person can fill in: every limit, mapping and changed rule has a line of its
+own.
+
+Only what differs from the usual is kept: of a limit that says here what it says everywhere nothing is stored, so the
+district goes along when the usual changes. Who may look but not change reads the same lines without inputs.
+"""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Iterable, Mapping
+from decimal import Decimal, InvalidOperation
+from functools import cache
+from typing import Any, ClassVar
+
+from django import forms
+from django.core.exceptions import ValidationError
+from django.template.loader import render_to_string
+from django.utils.safestring import SafeString
+
+from rosters.holding import DEFAULT_LIMITS, Limit
+from rosters.models import District
+from rosters.oneroster import VERSIONS
+from rosters.oneroster.normal import NORMAL
+from rosters.oneroster.products import PRODUCTS
+from rosters.oneroster.rules import RULES, STANDS_ON
+
+#: Empty lines for what is to be added; saving brings new ones.
+SPARE_LINES = 3
+#: No district has more people or records.
+_MOST = 1_000_000_000
+#: So many lines are read of a form at most.
+_MOST_LINES = 1000
+_HOLD_OR_NOT = {"1": "Hold", "0": "Do not hold"}
+_SEVERITIES = {
+    "error": "an error: the value or the row is not used",
+    "warning": "a warning: it is reported, and used",
+    "info": "a note: it is mentioned, and used",
+    "off": "nothing: it is not asked",
+}
+
+
+class _Lines(forms.Widget):
+    """Several inputs under one name, line by line. What it is given is the stored setting, or what was posted."""
+
+    template: ClassVar[str]
+    use_fieldset = True
+
+    def __init__(self, *, read_only: bool = False) -> None:
+        super().__init__()
+        self.read_only = read_only  # the admin asks for this where nothing may be changed
+
+    def render(self, name: Any, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        context = {"name": name, "read_only": self.read_only, **self.context(str(name), value or {})}
+        return render_to_string(self.template, context)
+
+    def context(self, name: str, value: Any) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def id_for_label(self, id_: str | None) -> str:
+        return ""  # no single input has the field's name
+
+    def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
+        return False
+
+
+class _LinesField(forms.Field):
+    """`clean` makes the setting of what was posted; a wrong line is named, and all of them at once."""
+
+    name: ClassVar[str]
+    words: ClassVar[str]
+
+    def __init__(self, widget: _Lines) -> None:
+        super().__init__(required=False, widget=widget, label=self.name, help_text=self.words)
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(self.clean(data) != (initial or {}))
+        except ValidationError:
+            return True
+
+
+# --------------------------------------------------------------------------------------------------------------- limits
+
+
+def in_person_units(limit: Limit, value: float) -> str:
+    """A limit as a person writes it: a share in percent, anything else as it is."""
+    number = Decimal(str(value)) * (100 if limit.unit == "share" else 1)
+    return f"{number.normalize():f}"
+
+
+def _from_person_units(limit: Limit, text: str) -> float:
+    """Raises ValidationError where `text` is no such limit."""
+    try:
+        number = Decimal(text.removesuffix("%").strip())
+    except InvalidOperation:
+        number = Decimal(-1)
+    if not number.is_finite() or number < 0:
+        raise ValidationError(f"“{limit.help}” wants a number of 0 or more.")
+    if limit.unit == "share":
+        if number > 100:
+            raise ValidationError(f"“{limit.help}” wants a percentage from 0 to 100.")
+        return float(number / 100)
+    if number > (1 if limit.unit == "on" else _MOST) or number != int(number):
+        raise ValidationError(f"“{limit.help}” wants a whole number{' of 0 or 1' if limit.unit == 'on' else ''}.")
+    return int(number)
+
+
+class LimitsInput(_Lines):
+    template = "admin/rosters/district/_limits.html"
+
+    def context(self, name: str, value: Any) -> dict[str, Any]:
+        lines = []
+        for key, limit in DEFAULT_LIMITS.items():
+            here, usual = value.get(key, limit.default), in_person_units(limit, limit.default)
+            shown = here if isinstance(here, str) else in_person_units(limit, here)
+            choices = _HOLD_OR_NOT if limit.unit == "on" else {}
+            lines.append(
+                {
+                    "name": f"{name}-{key}",
+                    "help": limit.help,
+                    "value": shown,
+                    "words": choices.get(shown, shown),
+                    "unit": {"share": "%", "on": ""}.get(limit.unit, limit.unit),
+                    "choices": choices.items(),
+                    "usual": choices.get(usual, usual),
+                    "own": shown != usual,
+                }
+            )
+        return {"lines": lines}
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> dict[str, str]:
+        return {key: data.get(f"{name}-{key}", "").strip() for key in DEFAULT_LIMITS}
+
+
+class LimitsField(_LinesField):
+    name = "Limits"
+    words = "A line that is emptied says the usual again."
+
+    def clean(self, value: Mapping[str, str]) -> dict[str, float]:
+        limits, wrong = {}, []
+        for key, text in value.items():
+            limit = DEFAULT_LIMITS[key]
+            try:
+                number = _from_person_units(limit, text) if text else limit.default
+            except ValidationError as error:
+                wrong.append(error)
+            else:
+                if number != limit.default:
+                    limits[key] = number
+        if wrong:
+            raise ValidationError(wrong)
+        return limits
+
+
+# ----------------------------------------------------------------------------------------------- mappings and overrides
+
+
+class _TableInput(_Lines):
+    """Lines of two or three cells, the first of which is a choice; a line whose choice is empty is none."""
+
+    template = "admin/rosters/district/_lines.html"
+    heads: ClassVar[tuple[str, ...]]
+
+    def context(self, name: str, value: Any) -> dict[str, Any]:
+        told = self.stored(value) if isinstance(value, Mapping) else list(value)
+        blank = [("",) * len(self.heads)] * (0 if self.read_only else SPARE_LINES)
+        return {
+            "heads": self.heads,
+            "lines": [self.line(name, number, cells) for number, cells in enumerate([*told, *blank])],
+        }
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> list[tuple[str, ...]]:
+        lines = []
+        for number in range(_MOST_LINES):
+            names = [f"{name}-{number}-{cell}" for cell in range(len(self.heads))]
+            if names[0] not in data:
+                break
+            if any(cells := tuple(data.get(each, "") for each in names)):
+                lines.append(cells)
+        return lines
+
+    def stored(self, value: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
+        """The lines of a stored setting."""
+        raise NotImplementedError
+
+    def line(self, name: str, number: int, cells: tuple[str, ...]) -> list[dict[str, Any]]:
+        """The cells of one line: ``name``, ``head``, ``label``, ``value``, ``words``; ``groups`` of choices if any."""
+        groups = self.groups(cells)
+        return [
+            {
+                "name": f"{name}-{number}-{place}",
+                "head": head,
+                "label": f"{head}, line {number + 1}",
+                "value": cell,
+                "words": next((words for _, each in found for key, words in each if key == cell), cell),
+                "groups": found,
+            }
+            for place, (head, cell, found) in enumerate(zip(self.heads, cells, groups, strict=True))
+        ]
+
+    def groups(self, cells: tuple[str, ...]) -> list[list[tuple[str, list[tuple[str, str]]]]]:
+        """Of each cell the choices in groups, none where anything may be written."""
+        raise NotImplementedError
+
+
+def _with(groups: list[tuple[str, list[tuple[str, str]]]], value: str) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The choices, and a `value` that is not among them: what is stored is never lost by looking at it."""
+    if not value or any(value == key for _, each in groups for key, _ in each):
+        return groups
+    return [*groups, ("Not known any more", [(value, value)])]
+
+
+@cache
+def _columns() -> list[tuple[str, list[tuple[str, str]]]]:
+    """What may be read differently, by file: every column of either version but ids, references and passwords."""
+    return [
+        (
+            f"{table}.csv",
+            [
+                (f"{table}.{name}", f"{table}: {name}")
+                for name in dict.fromkeys(
+                    column.name
+                    for version in VERSIONS.values()
+                    for column in (version.tables[table].columns if table in version.tables else ())
+                    if not column.refers_to and column.name not in ("sourcedId", "password")
+                )
+            ],
+        )
+        for table in NORMAL
+    ]
+
+
+class MappingsInput(_TableInput):
+    heads = ("Column", "What the file says", "Is read as")
+
+    def stored(self, value: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
+        return [(column, old, new) for column, words in value.items() for old, new in words.items()]
+
+    def groups(self, cells: tuple[str, ...]) -> list[list[tuple[str, list[tuple[str, str]]]]]:
+        return [_with(_columns(), cells[0]), [], []]
+
+
+class MappingsField(_LinesField):
+    """{"users.grades": {"K": "KG"}} of lines (column, what the file says, what it is read as)."""
+
+    name = "Mappings"
+    words = "Words that this district writes in its own way: users: grades, K, KG. A line that is emptied is removed."
+
+    def clean(self, value: Iterable[tuple[str, str, str]]) -> dict[str, dict[str, str]]:
+        known = {column for _, each in _columns() for column, _ in each}
+        mappings: dict[str, dict[str, str]] = {}
+        wrong = []
+        for column, old, new in value:
+            if column not in known:
+                wrong.append(f"Choose the column in which “{old or new}” stands.")
+            elif not old:
+                wrong.append(f"Say what the file says in {column}; a cell that is empty cannot be read differently.")
+            elif mappings.setdefault(column, {}).setdefault(old, new.strip()) != new.strip():
+                wrong.append(f"“{old}” in {column} is there twice, with two meanings.")
+        if wrong:
+            raise ValidationError(wrong)
+        return mappings
+
+
+@cache
+def _rules() -> list[tuple[str, list[tuple[str, str]]]]:
+    """The rules that a district may change: not those without which nothing could be read or told apart."""
+    free = [rule for code, rule in RULES.items() if code not in STANDS_ON and rule.severity != "fatal"]
+    return [("", [(rule.code, f"{rule.code} ({rule.severity}): {rule.title}") for rule in free])]
+
+
+class OverridesInput(_TableInput):
+    heads = ("Rule", "Here it counts as")
+
+    def stored(self, value: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
+        return list(value.items())
+
+    def groups(self, cells: tuple[str, ...]) -> list[list[tuple[str, list[tuple[str, str]]]]]:
+        return [_with(_rules(), cells[0]), _with([("", list(_SEVERITIES.items()))], cells[1])]
+
+
+class OverridesField(_LinesField):
+    """{"OR-CSV-143": "warning"} of lines (code, severity or "off")."""
+
+    name = "Changed rules"
+    words = "Rules that count as something else for this district. A line that is emptied is removed."
+
+    def clean(self, value: Iterable[tuple[str, str]]) -> dict[str, str]:
+        overrides: dict[str, str] = {}
+        wrong = []
+        for code, severity in value:
+            if code not in RULES:
+                wrong.append("Choose the rule that counts as something else here.")
+            elif severity not in _SEVERITIES:
+                wrong.append(f"{code}: choose what it counts as here.")
+            elif code in STANDS_ON and severity != "error":
+                wrong.append(f"{code} cannot be lowered: without it records could not be told apart or stored.")
+            elif RULES[code].severity == "fatal":
+                wrong.append(f"{code} cannot be changed: without it the delivery cannot be read safely.")
+            elif overrides.setdefault(code, severity) != severity:
+                wrong.append(f"{code} is there twice.")
+        if wrong:
+            raise ValidationError(wrong)
+        return overrides
+
+
+# ------------------------------------------------------------------------------------------------------------- the form
+
+
+class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
+    products = forms.MultipleChoiceField(
+        choices=[(key, product.name) for key, product in PRODUCTS.items()],
+        widget=forms.CheckboxSelectMultiple,
+        required=False,
+        help_text=District._meta.get_field("products").help_text,
+    )
+    time_zone = forms.ChoiceField(
+        choices=[(zone, zone.replace("_", " ")) for zone in sorted(zoneinfo.available_timezones())],
+        help_text=District._meta.get_field("time_zone").help_text,
+    )
+    encoding = forms.ChoiceField(
+        choices=[
+            ("", "UTF-8 (the standard)"),
+            ("windows-1252", "Windows-1252"),
+            ("latin-1", "Latin-1"),
+            ("utf-16", "UTF-16"),
+        ],
+        required=False,
+        help_text="Another than UTF-8 only if the district cannot export that.",
+    )
+    hold_limits = LimitsField(LimitsInput())
+    mappings = MappingsField(MappingsInput())
+    rule_overrides = OverridesField(OverridesInput())
+
+    class Meta:
+        model = District
+        fields = [
+            "name",
+            "site_code",
+            "time_zone",
+            "products",
+            "owner",
+            "applies_automatically",
+            "encoding",
+            "hold_limits",
+            "mappings",
+            "rule_overrides",
+        ]
+
+
+class DistrictToRead(DistrictForm):
+    """The same for who may not change anything."""
+
+    hold_limits = LimitsField(LimitsInput(read_only=True))
+    mappings = MappingsField(MappingsInput(read_only=True))
+    rule_overrides = OverridesField(OverridesInput(read_only=True))
