@@ -351,9 +351,17 @@ class Store:
         path = self._places_path(district_id, sync_id)
         places = pl.scan_parquet(path) if path.exists() else pl.LazyFrame(schema=_PLACES)
         for finding in rows:
-            found = places.filter(pl.col("position") == finding["position"]).select("line", _filled("value")).collect()
+            found = _at(places, finding["position"]).select("line", _filled("value")).collect()
             for part in found.iter_slices(10_000) if len(found) else [_NO_PLACE]:
                 yield _csv(_place_row(finding, line, value) for line, value in part.iter_rows())
+
+    def words(self, district_id: int, sync_id: int, position: int) -> list[str]:
+        """What the cells of a finding say, each once, in the order of the file; of a long one its beginning."""
+        path = self._places_path(district_id, sync_id)
+        if not path.exists():
+            return []
+        found = _at(pl.scan_parquet(path), position).select(pl.col("value").unique(maintain_order=True))
+        return found.drop_nulls().collect()["value"].to_list()
 
     def _places_path(self, district_id: int, sync_id: int) -> Path:
         return self.sync_folder(district_id, sync_id) / "places" / "places.parquet"
@@ -387,6 +395,10 @@ class Store:
             else:
                 path.unlink()
         return len(old)
+
+
+def _at(places: pl.LazyFrame, position: int) -> pl.LazyFrame:
+    return places.filter(pl.col("position") == position)
 
 
 _PLACES: Final = {"position": pl.UInt32, "line": pl.UInt32, "value": pl.String}

@@ -738,14 +738,26 @@ def decline(sync: Sync, *, by: Staff, reason: str, now: datetime | None = None) 
 
 
 def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
-    """Check the file of a failed or rejected sync again, as a new sync of the same delivery."""
+    """Check the same file again, by the settings as they are now: of a failed or rejected sync as a new one of the same
+    delivery, of one that waits for a decision in its place."""
     moment = now or timezone.now()
-    if sync.delivery is None or sync.dry_run or sync.status not in (Sync.Status.FAILED, Sync.Status.REJECTED):
-        raise DecisionRefused("Only a sync that failed or was refused can be tried again.")
+    waits = sync.status in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)
+    if (
+        sync.delivery is None
+        or sync.dry_run
+        or not (waits or sync.status in (sync.Status.FAILED, sync.Status.REJECTED))
+    ):
+        raise DecisionRefused("Only a sync that waits, failed or was refused can be checked again.")
     newer = Sync.objects.filter(district=sync.district_id, delivery__received_at__gt=sync.delivery.received_at)
     if newer.exists():
         raise DecisionRefused("A newer delivery has come since; look at that one.")
     with transaction.atomic():
+        if waits:
+            plan = sync.plan_digest
+            if not sync.mark_stale(moment):
+                raise DecisionRefused("Somebody else decided in this very moment. Nothing was done by you.")
+            _audit(moment, by, "sync.retried", sync, before={"plan": plan})
+            return sync
         again = Sync.objects.create(
             district=sync.district,
             delivery=sync.delivery,
@@ -755,6 +767,18 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
         )
         _audit(moment, by, "sync.retried", again, before={"sync": sync.pk})
     return again
+
+
+#: What of a district's settings a check and its judgement depend on.
+_CHECKED_BY = frozenset(("hold_limits", "mappings", "rule_overrides", "encoding", "products", "time_zone"))
+
+
+def settings_changed(sync: Sync) -> bool:
+    """Whether the settings that the file was checked by have changed since the sync came to rest."""
+    since = AuditEvent.objects.filter(
+        district=sync.district_id, action="district.changed", at__gte=sync.status_since
+    ).values_list("after", flat=True)
+    return any(_CHECKED_BY & set(after) for after in since)
 
 
 # -----------------------------------------------------------------------------------------------------------------

@@ -45,6 +45,8 @@ SYNC_WORDS: dict[str, Words] = {
 
 #: The next step where rules hold a sync that waits.
 HELD_STEP = "Read what held it, then approve or decline."
+#: The same where one of them is not for anybody to overrule.
+DECLINE_STEP = "It cannot be approved: decline it, and ask the district for the right file."
 
 DISTRICT_UP_TO_DATE = Words("good", "Up to date", "Nothing to do.", "nobody")
 DISTRICT_SETTING_UP = Words("setup", "Setting up", "Upload the first roster.", "staff")

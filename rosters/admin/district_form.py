@@ -8,7 +8,7 @@ district goes along when the usual changes. Who may look but not change reads th
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from typing import Any, ClassVar
@@ -19,14 +19,23 @@ from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from rosters.holding import DEFAULT_LIMITS, Limit
-from rosters.models import District
+from rosters.models import District, Finding
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.normal import NORMAL
 from rosters.oneroster.products import PRODUCTS
 from rosters.oneroster.rules import RULES, STANDS_ON
+from rosters.oneroster.vocabularies import BOOLEAN_VARIANTS, CEDS_GRADES, GRADE_VARIANTS
+from rosters.validating.cells import OF_VOCABULARY
+from rosters.validating.context import SHOWN
 
 #: Empty lines for what is to be added; saving brings new ones.
 SPARE_LINES = 3
+#: How a person writes that a word is read as an empty cell.
+EMPTY = "(empty)"
+#: Marks a line that we propose.
+_PROPOSED = "proposed"
+#: So many words of a finding are proposed at once.
+_MOST_PROPOSED = 30
 #: No district has more people or records.
 _MOST = 1_000_000_000
 #: So many lines are read of a form at most.
@@ -157,17 +166,31 @@ class LimitsField(_LinesField):
 
 
 class _TableInput(_Lines):
-    """Lines of two or three cells, the first of which is a choice; a line whose choice is empty is none."""
+    """Lines of two or three cells, the first of which is a choice. A line that is `proposed` counts only if its last
+    cell says something."""
 
     template = "admin/rosters/district/_lines.html"
     heads: ClassVar[tuple[str, ...]]
 
+    def __init__(self, *, read_only: bool = False) -> None:
+        super().__init__(read_only=read_only)
+        self.proposed: Sequence[tuple[str, ...]] = ()
+
     def context(self, name: str, value: Any) -> dict[str, Any]:
-        told = self.stored(value) if isinstance(value, Mapping) else list(value)
+        told = [*(self.stored(value) if isinstance(value, Mapping) else value)]
         blank = [("",) * len(self.heads)] * (0 if self.read_only else SPARE_LINES)
+        every = [(cells, False) for cells in told] + [(cells, True) for cells in self.proposed]
+        every += [(cells, False) for cells in blank]
         return {
             "heads": self.heads,
-            "lines": [self.line(name, number, cells) for number, cells in enumerate([*told, *blank])],
+            "proposals": len(self.proposed),
+            "lines": [
+                {
+                    "cells": self.line(name, number, cells),
+                    "proposal": f"{name}-{number}-{_PROPOSED}" * is_proposal,
+                }
+                for number, (cells, is_proposal) in enumerate(every)
+            ],
         }
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[tuple[str, ...]]:
@@ -176,7 +199,9 @@ class _TableInput(_Lines):
             names = [f"{name}-{number}-{cell}" for cell in range(len(self.heads))]
             if names[0] not in data:
                 break
-            if any(cells := tuple(data.get(each, "") for each in names)):
+            cells = tuple(data.get(each, "") for each in names)
+            taken = cells[-1] or f"{name}-{number}-{_PROPOSED}" not in data
+            if any(cells) and taken:
                 lines.append(cells)
         return lines
 
@@ -235,7 +260,7 @@ class MappingsInput(_TableInput):
     heads = ("Column", "What the file says", "Is read as")
 
     def stored(self, value: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
-        return [(column, old, new) for column, words in value.items() for old, new in words.items()]
+        return [(column, old, new or EMPTY) for column, words in value.items() for old, new in words.items()]
 
     def groups(self, cells: tuple[str, ...]) -> list[list[tuple[str, list[tuple[str, str]]]]]:
         return [_with(_columns(), cells[0]), [], []]
@@ -256,11 +281,40 @@ class MappingsField(_LinesField):
                 wrong.append(f"Choose the column in which “{old or new}” stands.")
             elif not old:
                 wrong.append(f"Say what the file says in {column}; a cell that is empty cannot be read differently.")
-            elif mappings.setdefault(column, {}).setdefault(old, new.strip()) != new.strip():
-                wrong.append(f"“{old}” in {column} is there twice, with two meanings.")
+            elif not new.strip():
+                wrong.append(f"Say what “{old}” in {column} is read as; if it says nothing, write {EMPTY}.")
+            else:
+                meant = "" if new.strip() == EMPTY else new.strip()
+                if mappings.setdefault(column, {}).setdefault(old, meant) != meant:
+                    wrong.append(f"“{old}” in {column} is there twice, with two meanings.")
         if wrong:
             raise ValidationError(wrong)
         return mappings
+
+
+#: The rules of words that are not the standard's: such a word may be what the district writes for one of them.
+_OF_WORDS = frozenset(OF_VOCABULARY.values()) | {f"OR-CSV-{n}" for n in ("106", "140", "141", "143", "144")}
+_VARIANTS = {"grades": GRADE_VARIANTS, "boolean": BOOLEAN_VARIANTS}
+
+
+def could_be_mapped(finding: Finding) -> bool:
+    """Whether a mapping could heal what a finding complains of."""
+    column = f"{finding.file.removesuffix('.csv')}.{finding.column}"
+    return finding.code in _OF_WORDS and any(column == key for _, each in _columns() for key, _ in each)
+
+
+def proposed(finding: Finding, words: Iterable[str]) -> list[tuple[str, str, str]]:
+    """Lines of mappings for the `words` of a finding: column, what the file says, what that most likely means ("" where
+    nobody can tell). What is right in itself, or too long to be shown whole, is left out."""
+    table, name = finding.file.removesuffix(".csv"), finding.column
+    columns = [c for v in VERSIONS.values() if table in v.tables for c in v.tables[table].columns if c.name == name]
+    kind = "grades" if name == "grades" else columns[0].kind
+    items = [item.strip() for word in words for item in (word.split(",") if columns[0].listed else [word])]
+    strange = [item for item in dict.fromkeys(items) if item and len(item) < SHOWN]
+    if kind == "grades":
+        strange = [item for item in strange if item not in CEDS_GRADES]
+    meant = _VARIANTS.get(kind, {})
+    return [(f"{table}.{name}", item, meant.get(item, "")) for item in strange[:_MOST_PROPOSED]]
 
 
 @cache
@@ -332,6 +386,16 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
     hold_limits = LimitsField(LimitsInput())
     mappings = MappingsField(MappingsInput())
     rule_overrides = OverridesField(OverridesInput())
+
+    #: Lines of mappings to be shown beside those there are.
+    proposed: ClassVar[Sequence[tuple[str, str, str]]] = ()
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        known = self.initial.get("mappings") or {}
+        widget = self.fields["mappings"].widget
+        if not self.is_bound and isinstance(widget, MappingsInput):
+            widget.proposed = [line for line in self.proposed if line[1] not in known.get(line[0], {})]
 
     class Meta:
         model = District

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
-from rosters.admin.district_form import DistrictForm, DistrictToRead
+from rosters.admin.district_form import DistrictForm, DistrictToRead, could_be_mapped, proposed
 from rosters.models import AuditEvent, Delivery, District, Finding, Org, Sync, Tally
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import DECIDE, UPLOAD, acting
@@ -120,7 +120,28 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         if obj and not self.has_change_permission(request, obj):
             kwargs["form"] = DistrictToRead
-        return super().get_form(request, obj, change=change, **kwargs)
+        form = super().get_form(request, obj, change=change, **kwargs)
+        if obj and (finding := _asked_finding(request, obj)):
+            words = syncs.store().words(obj.pk, finding.sync_id, finding.position)
+            return type(form.__name__, (form,), {"proposed": proposed(finding, words)})
+        return form
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """What a finding leads to is not folded away."""
+        named = super().get_fieldsets(request, obj)
+        if obj and _asked_finding(request, obj):
+            return [(name, {**options, "classes": []}) for name, options in named]
+        return named
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        """Whoever came from a finding goes back to its sync, where the file can be checked again."""
+        finding = _asked_finding(request, obj)
+        if finding is None or "_save" not in request.POST:
+            return super().response_change(request, obj)
+        messages.success(
+            request, "The settings are saved. They count for the next file, or when this one is checked again."
+        )
+        return HttpResponseRedirect(reverse("admin:rosters_sync_change", args=[finding.sync_id]))
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """An owner is chosen among those there are: staff are added and removed on pages of their own."""
@@ -253,6 +274,15 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 before={n: _plain(known, n) for n in names} if known else {},
                 after={n: _plain(obj, n) for n in names},
             )
+
+
+def _asked_finding(request: HttpRequest, district: District) -> Finding | None:
+    """The finding that the address names, if it is one of this district that a mapping could heal."""
+    asked = request.GET.get("finding", "")
+    if not (asked.isdecimal() and len(asked) < 19):
+        return None
+    finding = Finding.objects.filter(pk=int(asked), sync__district=district).first()
+    return finding if finding and could_be_mapped(finding) else None
 
 
 def _plain(district: District | None, name: str) -> Any:

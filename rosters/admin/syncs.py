@@ -17,17 +17,20 @@ from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
 from rosters.admin.audit import ReadOnly
+from rosters.admin.district_form import could_be_mapped
 from rosters.admin.districts import OfProduct
 from rosters.models import Finding, Sync, Tally
 from rosters.oneroster.normal import NORMAL, TABLES
 from rosters.staff import DECIDE, acting
-from rosters.words import HELD_STEP, SYNC_WORDS, TABLE_WORDS
+from rosters.words import DECLINE_STEP, HELD_STEP, SYNC_WORDS, TABLE_WORDS
 
 PAGE_SIZE = 50
 GROUPS_SHOWN = 50
 CONFLICTS_SHOWN = 50
 LATER_SHOWN = 10
 HTMX_STOP_POLLING = 286
+#: Where a change of settings matters: checked again, such a sync may end otherwise.
+_CHECKED_AGAIN = (Sync.Status.READY, Sync.Status.AWAITING_REVIEW, Sync.Status.REJECTED)
 
 
 class Waiting(admin.SimpleListFilter):
@@ -180,6 +183,7 @@ class SyncAdmin(ReadOnly):
             "title": f"Sync of {sync.district}",
             "notice": notice,
             "may_decide": request.user.has_perm(DECIDE),
+            "may_set": request.user.has_perm("rosters.change_district"),
         }
         return TemplateResponse(request, "admin/rosters/sync/page.html", context, status=status)
 
@@ -302,6 +306,7 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     tallies.sort(key=lambda t: order.get(t.table, 99))
     holds = list(sync.holds.all())
     held_tables = {h.table for h in holds}
+    approvable = all(h.approvable for h in holds)
     waits = sync.status == Sync.Status.AWAITING_REVIEW
     conflicts, conflicts_in_all = syncs.undo_conflicts(sync, CONFLICTS_SHOWN) if sync.undoes else ([], 0)
     context: dict[str, Any] = {
@@ -310,14 +315,17 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "page_at": _address(sync),
         "changes_at": reverse("admin:rosters_sync_changes", args=[sync.pk]),
         "words": SYNC_WORDS[sync.status],
-        "next_step": HELD_STEP if waits and holds else SYNC_WORDS[sync.status].next_step,
+        "next_step": (HELD_STEP if approvable else DECLINE_STEP)
+        if waits and holds
+        else SYNC_WORDS[sync.status].next_step,
         "holds": holds,
-        "approvable": all(h.approvable for h in holds),
+        "approvable": approvable,
         "tallies": tallies,
         "held_tables": held_tables,
         **_groups(sync, request.GET.get("by", ""), {(h.dimension, h.key) for h in holds}),
         "findings": _findings(sync),
         "new_findings": sync.findings.filter(is_new=True).count(),
+        "settings_changed": sync.status in _CHECKED_AGAIN and sync.delivery and syncs.settings_changed(sync),
         "undo_until": _undo_until(sync),
         "undoing": Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"]).first(),
         "conflicts": conflicts,
@@ -387,7 +395,15 @@ def _applied_later(sync: Sync) -> list[Sync]:
 
 
 def _findings(sync: Sync) -> list[Finding]:
-    return list(sync.findings.all()[:200])
+    found = list(sync.findings.all()[:200])
+    for finding in found:
+        finding.map_at = (  # type: ignore[attr-defined]
+            reverse("admin:rosters_district_change", args=[sync.district_id])
+            + f"?finding={finding.pk}#setting-mappings"
+            if finding.places and could_be_mapped(finding)
+            else ""
+        )
+    return found
 
 
 def _undo_until(sync: Sync) -> Any:

@@ -479,7 +479,8 @@ class Undo(_Anew):
 
 
 class Retry(_Anew):
-    """Check the file of a sync that was refused or failed once more, as a new sync."""
+    """Check the file of a sync once more, by today's settings: as a new sync where it was refused or failed, in place
+    where it waits for a decision."""
 
     did, make = "sync.retried", staticmethod(syncs.retry)
 

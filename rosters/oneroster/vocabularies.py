@@ -40,6 +40,14 @@ def _grade_variants() -> dict[str, str]:
 #: "-1" is PK in one district and TK in the next. A range such as "9-12" means no single grade and has no proposal.
 GRADE_VARIANTS: dict[str, str] = _grade_variants()
 
+#: The same for true and false.
+BOOLEAN_VARIANTS: dict[str, str] = {
+    case(word): meant
+    for meant, words in {"true": ("1", "y", "yes", "t"), "false": ("0", "n", "no", "f")}.items()
+    for word in words
+    for case in (str, str.upper, str.title)
+}
+
 #: demographics.csv, 1.1: the tables name the CEDS option sets without printing them. Countries are two capital letters
 #: (ISO 3166-1), states those of the postal service; the residence status is told by five codes of CEDS.
 CEDS_COUNTRY = r"^[A-Z]{2}$"

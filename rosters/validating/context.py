@@ -19,7 +19,8 @@ from rosters.oneroster.normal import NORMAL
 from rosters.oneroster.rules import RULES
 from rosters.oneroster.spec import Column, Table, Version
 
-_SHOWN = 80
+#: Of a cell so much is shown.
+SHOWN = 80
 #: The characters of an id (CSV Binding, GUID); its length is a rule of its own.
 GUID = r"^[0-9A-Za-z.\-_/@]+$"
 #: Never shown, not even as the value of a finding.
@@ -98,7 +99,7 @@ class Context:
         shown = values if values is not None else frame[column].gather(rows) if column in frame.columns else None
         if shown is None or column in _SECRET:
             shown = pl.Series("value", [""], dtype=pl.String).new_from_index(0, len(rows))
-        found = places(frame[LINE].gather(rows), shown.str.slice(0, _SHOWN)).sort("line")
+        found = places(frame[LINE].gather(rows), shown.str.slice(0, SHOWN)).sort("line")
         self.findings.add(code, f"{table}.csv", column, places=found, detail=detail, effect=chosen, severity=severity)
         if chosen == "row":
             self.quarantine(table, rows)

@@ -20,12 +20,16 @@ document.addEventListener("DOMContentLoaded", () => {
       const request = new XMLHttpRequest();
       request.open("POST", form.action);
       request.upload.onprogress = (e) => { if (e.lengthComputable) { bar.max = e.total; bar.value = e.loaded; } };
-      request.onload = () => { window.location.assign(request.responseURL || window.location.href); };
-      request.onerror = () => {
+      const failed = (words) => {
         bar.hidden = true;
         button.disabled = false;
-        button.textContent = "The line broke: nothing was stored. Try again";
+        button.textContent = words;
       };
+      request.onload = () => {
+        if (request.status < 400) { window.location.assign(request.responseURL || window.location.href); return; }
+        failed(`The portal did not take it (${request.status}): nothing was stored. Reload the page and try again`);
+      };
+      request.onerror = () => { failed("The line broke: nothing was stored. Try again"); };
       request.send(new FormData(form));
     });
     named();
