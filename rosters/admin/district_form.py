@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 from django import forms
 from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
+from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString
 
 from rosters.holding import DEFAULT_LIMITS, Limit
@@ -362,9 +363,18 @@ class OverridesField(_LinesField):
 # ------------------------------------------------------------------------------------------------------------- the form
 
 
+_PRODUCTS = {key: product.name for key, product in PRODUCTS.items()}
+_ENCODINGS = {
+    "": "UTF-8 (the standard)",
+    "windows-1252": "Windows-1252",
+    "latin-1": "Latin-1",
+    "utf-16": "UTF-16",
+}
+
+
 class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
     products = forms.MultipleChoiceField(
-        choices=[(key, product.name) for key, product in PRODUCTS.items()],
+        choices=list(_PRODUCTS.items()),
         widget=forms.CheckboxSelectMultiple,
         required=False,
         help_text=District._meta.get_field("products").help_text,
@@ -374,12 +384,7 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=District._meta.get_field("time_zone").help_text,
     )
     encoding = forms.ChoiceField(
-        choices=[
-            ("", "UTF-8 (the standard)"),
-            ("windows-1252", "Windows-1252"),
-            ("latin-1", "Latin-1"),
-            ("utf-16", "UTF-16"),
-        ],
+        choices=list(_ENCODINGS.items()),
         required=False,
         help_text="Another than UTF-8 only if the district cannot export that.",
     )
@@ -413,9 +418,26 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
         ]
 
 
+class _Words(forms.Widget):
+    """A choice as its words, for who may not choose."""
+
+    read_only = True
+
+    def __init__(self, words: Mapping[str, str]) -> None:
+        super().__init__()
+        self.words = words
+
+    def render(self, name: Any, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        chosen = value if isinstance(value, list) else [] if value is None else [value]
+        return conditional_escape(", ".join(self.words.get(str(each), str(each)) for each in chosen) or "nothing")
+
+
 class DistrictToRead(DistrictForm):
     """The same for who may not change anything."""
 
+    products = forms.Field(widget=_Words(_PRODUCTS))
+    encoding = forms.Field(widget=_Words(_ENCODINGS))
+    owner = forms.Field(widget=_Words({}))
     hold_limits = LimitsField(LimitsInput(read_only=True))
     mappings = MappingsField(MappingsInput(read_only=True))
     rule_overrides = OverridesField(OverridesInput(read_only=True))

@@ -196,10 +196,20 @@ def test_who_may_only_look_reads_the_settings_in_words(cedar: District, vera: St
     cedar.hold_limits = {"removed_share": 0.125}
     cedar.mappings = {"users.grades": {"K": ""}}
     cedar.rule_overrides = {"OR-CSV-143": "off"}
+    cedar.products = ["literacy", "math"]
     cedar.save()
     page = _logged_in(vera).get(f"/admin/rosters/district/{cedar.pk}/change/").text
     assert _inputs(page) == {}
-    for words in ("12.5 %", "set here", "users: grades", "(empty)", "OR-CSV-143", "nothing: it is not asked"):
+    for words in (
+        "12.5 %",
+        "set here",
+        "users: grades",
+        "(empty)",
+        "OR-CSV-143",
+        "nothing: it is not asked",
+        "Literacy, Math",
+        "UTF-8 (the standard)",
+    ):
         assert words in page
     assert "removed_share" not in re.sub(r'id="[^"]*"', "", page)
 
