@@ -435,8 +435,8 @@ class _Words(forms.Widget):
 class DistrictToRead(DistrictForm):
     """The same for who may not change anything."""
 
-    products = forms.Field(widget=_Words(_PRODUCTS))
-    encoding = forms.Field(widget=_Words(_ENCODINGS))
+    products = forms.MultipleChoiceField(widget=_Words(_PRODUCTS))
+    encoding = forms.ChoiceField(widget=_Words(_ENCODINGS))
     owner = forms.Field(widget=_Words({}))
     hold_limits = LimitsField(LimitsInput(read_only=True))
     mappings = MappingsField(MappingsInput(read_only=True))
