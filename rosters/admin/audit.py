@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.template.loader import render_to_string
 
 from rosters import words
 from rosters.models import AuditEvent
@@ -41,15 +42,55 @@ class What(admin.SimpleListFilter):
         return queryset.filter(action=self.value()) if self.value() else queryset
 
 
+class When(admin.DateFieldListFilter):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.title = "day"
+
+
+def told(value: Any) -> str:
+    """A value of an audit row as a person reads it; what holds others is taken apart."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, dict):
+        parts = (f"{key} ({told(of)})" if isinstance(of, dict) else f"{key}: {told(of)}" for key, of in value.items())
+        return ", ".join(parts) or "nothing"
+    if isinstance(value, list):
+        return ", ".join(map(told, value)) or "nothing"
+    return "nothing" if value in (None, "") else str(value)
+
+
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnly):
     nothing_yet = "Nothing was done yet. Whatever somebody decides, sends or changes will stand here."
     list_display = ("at", "what", "district", "about")
-    list_filter = (What, "at")
+    list_filter = (What, ("at", When))
+    fields = ("at", "by", "district", "sync", "subject", "plan_digest", "changes")
     search_fields = ("district__name", "district__site_code", "by__username", "action", "subject")
     list_select_related = ("by", "district")
     date_hierarchy = "at"
     list_per_page = 50
+
+    def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
+        event = self.get_object(request, object_id)
+        what = self.what(event) if event else ""
+        said = {"title": what[:1].upper() + what[1:], "subtitle": None, "here": what} if event else {}
+        return super().change_view(request, object_id, form_url, {**said, **(extra_context or {})})
+
+    @admin.display(description="What it says")
+    def changes(self, event: AuditEvent) -> str:
+        """Each fact with its value before and after, where there are both."""
+        names = dict.fromkeys([*event.before, *event.after])
+        return render_to_string(
+            "admin/rosters/auditevent/_changes.html",
+            {
+                "changed": bool(event.before),
+                "facts": [
+                    (name.replace("_", " "), told(event.before.get(name)), told(event.after.get(name)))
+                    for name in names
+                ],
+            },
+        )
 
     @admin.display(description="What happened", ordering="action")
     def what(self, event: AuditEvent) -> str:

@@ -7,7 +7,6 @@ from typing import Any, BinaryIO, cast
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.contrib.admin.widgets import RelatedFieldWidgetWrapper
 from django.core.exceptions import PermissionDenied
 from django.db.models import Max, Min, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast
@@ -142,13 +141,6 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             request, "The settings are saved. They count for the next file, or when this one is checked again."
         )
         return HttpResponseRedirect(reverse("admin:rosters_sync_change", args=[finding.sync_id]))
-
-    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """An owner is chosen among those there are: staff are added and removed on pages of their own."""
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        if field is not None and isinstance(field.widget, RelatedFieldWidgetWrapper):
-            field.widget = field.widget.widget
-        return field
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).annotate(latest_sync=_latest_id())

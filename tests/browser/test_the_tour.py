@@ -130,6 +130,8 @@ def faults_of(page: Page, width: int, complaints: list[str]) -> list[tuple[str, 
 
     page.evaluate("document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{page.url} is wider than {width}"
+    # Nothing is removed or made beside a choice among what there is.
+    assert not page.locator(".related-widget-wrapper-link:visible").count(), page.url
     assert not complaints, (page.url, complaints)  # before axe, which breaks our content policy itself
     found = Axe().run(page, options=_ASKED).response["violations"]
     complaints.clear()

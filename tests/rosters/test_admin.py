@@ -361,3 +361,23 @@ def test_later_syncs_can_be_seen_beside_the_first(cedar: District) -> None:
     first, second = Sync(added=30_000), Sync(updated=30, base_version=1)
     assert [float(part) for part in bars(first, 300)] == [100, 0, 100, 0]
     assert float(bars(second, 300)[1]) > 30
+
+
+def test_an_audit_row_is_read_in_words(cedar: District, manu: Staff, vera: Staff) -> None:
+    event = AuditEvent.objects.create(
+        action="district.changed", by=manu, district=cedar, subject=f"district {cedar.pk}",
+        before={"hold_limits": {}, "applies_automatically": False, "products": ["math"]},
+        after={"hold_limits": {"removed_share": 0.5}, "mappings": {"users.grades": {"K": "KG"}}, "encoding": ""},
+    )  # fmt: skip
+    page = _logged_in(vera).get(f"/admin/rosters/auditevent/{event.pk}/change/").text
+    assert "<title>Manu changed settings" in page
+    for words in ("hold limits", "removed_share: 0.5", "users.grades (K: KG)", "applies automatically", "nothing"):
+        assert words in page
+    assert "{&quot;" not in page
+    assert "History" not in page
+
+
+def test_times_are_written_with_their_zone_and_lists_named_by_what_they_hold(cedar: District, vera: Staff) -> None:
+    page = _logged_in(vera).get("/admin/rosters/auditevent/").text
+    assert re.search(r"\d{1,2} [A-Z][a-z]{2} 20\d\d, \d\d:\d\d [A-Z]{3,4}", page)
+    assert "<title>Audit trail" in page

@@ -214,12 +214,6 @@ def test_who_may_only_look_reads_the_settings_in_words(cedar: District, vera: St
     assert "removed_share" not in re.sub(r'id="[^"]*"', "", page)
 
 
-def test_an_owner_is_chosen_and_not_made_or_removed_here(cedar: District, alice: Staff) -> None:
-    page = _logged_in(alice).get(f"/admin/rosters/district/{cedar.pk}/change/").text
-    assert 'name="owner"' in page
-    assert "related-widget" not in page
-
-
 # ------------------------------------------------------------------------------------------ from a finding to a mapping
 
 
