@@ -60,6 +60,11 @@ def acting(request: HttpRequest) -> Staff:
     return request.user
 
 
+def may_see(request: HttpRequest, file: str) -> bool:
+    """Whether who asks may see values of this file of a delivery: those of demographics are not for everybody."""
+    return file != "demographics.csv" or request.user.has_perm("rosters.view_demographics")
+
+
 def make_groups(**kwargs: Any) -> None:
     """After every migrate: the groups exist and have at least these permissions. More may be given by hand."""
     grant("rosters", "Sync", _OWN_PERMISSIONS, GROUPS, using=kwargs.get("using", "default"))

@@ -20,7 +20,7 @@ from rosters import syncs, tasks
 from rosters.admin.district_form import DistrictForm, DistrictToRead, could_be_mapped, proposed
 from rosters.models import AuditEvent, Delivery, District, Finding, Org, Sync, Tally
 from rosters.oneroster.products import PRODUCTS
-from rosters.staff import DECIDE, UPLOAD, acting
+from rosters.staff import DECIDE, UPLOAD, acting, may_see
 from rosters.templatetags.roster_pages import status as status_tag
 from rosters.words import DISTRICT_SETTING_UP, SYNC_WORDS, district_words
 
@@ -117,10 +117,11 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return False
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        if obj and not self.has_change_permission(request, obj):
+        may_change = self.has_change_permission(request, obj)
+        if obj and not may_change:
             kwargs["form"] = DistrictToRead
         form = super().get_form(request, obj, change=change, **kwargs)
-        if obj and (finding := _asked_finding(request, obj)):
+        if obj and may_change and (finding := _asked_finding(request, obj)):
             words = syncs.store().words(obj.pk, finding.sync_id, finding.position)
             return type(form.__name__, (form,), {"proposed": proposed(finding, words)})
         return form
@@ -269,12 +270,12 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 def _asked_finding(request: HttpRequest, district: District) -> Finding | None:
-    """The finding that the address names, if it is one of this district that a mapping could heal."""
+    """The finding that the address names: one of this district that a mapping could heal and who asks may see."""
     asked = request.GET.get("finding", "")
     if not (asked.isdecimal() and len(asked) < 19):
         return None
     finding = Finding.objects.filter(pk=int(asked), sync__district=district).first()
-    return finding if finding and could_be_mapped(finding) else None
+    return finding if finding and could_be_mapped(finding) and may_see(request, finding.file) else None
 
 
 def _plain(district: District | None, name: str) -> Any:

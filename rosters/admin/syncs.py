@@ -21,7 +21,7 @@ from rosters.admin.district_form import could_be_mapped
 from rosters.admin.districts import OfProduct
 from rosters.models import Finding, Sync, Tally
 from rosters.oneroster.normal import NORMAL, TABLES
-from rosters.staff import DECIDE, acting
+from rosters.staff import DECIDE, acting, may_see
 from rosters.words import DECLINE_STEP, HELD_STEP, SYNC_WORDS, TABLE_WORDS
 
 PAGE_SIZE = 50
@@ -29,6 +29,8 @@ GROUPS_SHOWN = 50
 CONFLICTS_SHOWN = 50
 LATER_SHOWN = 10
 HTMX_STOP_POLLING = 286
+#: The position of a finding whose places are not told.
+_NOWHERE = -1
 #: Where a change of settings matters: checked again, such a sync may end otherwise.
 _CHECKED_AGAIN = (Sync.Status.READY, Sync.Status.AWAITING_REVIEW, Sync.Status.REJECTED)
 
@@ -288,7 +290,8 @@ class SyncAdmin(ReadOnly):
 
     def findings_csv(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         sync = self._sync(request, pk)
-        rows = list(sync.findings.values("position", "code", "severity", "file", "column", "message", "next_step"))
+        told = sync.findings.values("position", "code", "severity", "file", "column", "message", "next_step")
+        rows = [row if may_see(request, row["file"]) else {**row, "position": _NOWHERE} for row in told]
         answer = StreamingHttpResponse(
             syncs.store().places_csv(sync.district_id, sync.pk, rows), content_type="text/csv; charset=utf-8"
         )
@@ -323,7 +326,7 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "tallies": tallies,
         "held_tables": held_tables,
         **_groups(sync, request.GET.get("by", ""), {(h.dimension, h.key) for h in holds}),
-        "findings": _findings(sync),
+        "findings": _findings(request, sync),
         "new_findings": sync.findings.filter(is_new=True).count(),
         "settings_changed": sync.status in _CHECKED_AGAIN and sync.delivery and syncs.settings_changed(sync),
         "undo_until": _undo_until(sync),
@@ -394,9 +397,13 @@ def _applied_later(sync: Sync) -> list[Sync]:
     return list(later.order_by("-applied_at")[: LATER_SHOWN + 1])
 
 
-def _findings(sync: Sync) -> list[Finding]:
+def _findings(request: HttpRequest, sync: Sync) -> list[Finding]:
+    """The findings, without values that who asks may not see; `map_at` leads to where one can be healed."""
     found = list(sync.findings.all()[:200])
     for finding in found:
+        finding.hidden = bool(finding.places) and not may_see(request, finding.file)  # type: ignore[attr-defined]
+        if finding.hidden:  # type: ignore[attr-defined]
+            finding.places = []
         finding.map_at = (  # type: ignore[attr-defined]
             reverse("admin:rosters_district_change", args=[sync.district_id])
             + f"?finding={finding.pk}#setting-mappings"

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from django.contrib.auth.models import Permission
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
@@ -83,6 +84,27 @@ def test_a_viewer_sees_no_demographics_anywhere(cedar: District, vera: Staff, ri
     assert b"birthDate" in _logged_in(rita).get(changes).content
     assert _logged_in(vera).get("/admin/rosters/demographics/").status_code == 403
     assert _logged_in(rita).get("/admin/rosters/demographics/").status_code == 200
+
+
+def test_a_viewer_reads_what_is_wrong_with_demographics_but_not_what_they_say(
+    data_dir: Path, tmp_path: Path, tables: making.Tables, vera: Staff, rita: Staff, manu: Staff
+) -> None:
+    """On the page, in the file of all places, and where words are mapped."""
+    strange = tables["demographics"].with_columns(asian=pl.lit("quite so"))
+    harbor = District.objects.create(name="Harbor City", site_code="1002")
+    sync = _sent(harbor, tmp_path, {**tables, "demographics": strange})
+    finding = sync.findings.get(file="demographics.csv", column="asian")
+    page, places = f"/admin/rosters/sync/{sync.pk}/change/", f"/admin/rosters/sync/{sync.pk}/findings.csv"
+    mapped = f"/admin/rosters/district/{harbor.pk}/change/?finding={finding.pk}"
+    for address in (page, places):
+        assert b"quite so" in b"".join(_logged_in(rita).get(address))
+        told = b"".join(_logged_in(vera).get(address))
+        assert (b"quite so" in told, finding.code.encode() in told) == (False, True)
+    assert "quite so" in _logged_in(manu).get(mapped).text
+    manu.user_permissions.add(Permission.objects.get(codename="change_district"))
+    manu.user_permissions.add(Permission.objects.get(codename="view_district"))
+    manu.groups.clear()
+    assert "quite so" not in _logged_in(manu).get(mapped).text
 
 
 def test_nothing_is_decided_by_get(cedar: District, alice: Staff) -> None:

@@ -234,7 +234,7 @@ def _with_grades(tables: making.Tables, **words: str) -> making.Tables:
 
 
 def test_a_finding_leads_to_the_mapping_that_heals_it(
-    cedar: District, manu: Staff, data_dir: Path, tmp_path: Path
+    cedar: District, manu: Staff, vera: Staff, data_dir: Path, tmp_path: Path
 ) -> None:
     """A manager reads what is wrong, says what it means, has the same file checked again, and it is right."""
     spelled = _with_grades(_tables(cedar), **{"09": "9th", "10": "Sophomores"})
@@ -245,6 +245,8 @@ def test_a_finding_leads_to_the_mapping_that_heals_it(
     assert "Check the same file again" not in page
     link = re.search(r'href="([^"]*finding=[^"]*)"', page)
     assert link
+    assert "finding=" not in _logged_in(vera).get(f"/admin/rosters/sync/{sync.pk}/change/").text
+    assert "Sophomores" not in _logged_in(vera).get(link[1].split("#")[0]).text  # it is not set
     assert "9th" not in link[1]  # no roster value in an address
     address = link[1].split("#")[0]
     form = client.get(address).text
