@@ -494,12 +494,12 @@ def _group_removed_share(dimension: str) -> Rule:
 def _group_hold(s: Situation, table: str, dimension: str, over: list[_Line], limit: float) -> HoldFound:
     over = sorted(over, key=lambda line: (-line.removed, line.key))
     worst = over[0]
-    groups = [f"{line.group}: {line.removed_of()}" for line in over]
+    groups = [f"{line.group}, {line.removed_of()}" for line in over]
     whose = f"{len(over):,} {dimension}s" if len(over) > 1 else f"One {dimension}"
     their = "their" if len(over) > 1 else "its"
     return HoldFound(
         f"{dimension.upper()}_REMOVED_SHARE",
-        f"{whose} would lose more than {percent(limit)} of {their} {NOUNS[table].many}. {shortened(groups, '; ')}.",
+        f"{whose} would lose more than {percent(limit)} of {their} {NOUNS[table].many}: {shortened(groups, '; ')}.",
         _usual(s, table, "removed"),
         f"A whole group of {NOUNS[table].many} may be missing from the file.",
         f"Look at the removed {NOUNS[table].many} by {dimension}; ask the district if you cannot tell why.",
@@ -707,4 +707,4 @@ def _usual(s: Situation, table: str, kind: str) -> str:
     most, day = max(past)
     peak = f"; the most was {percent(most)}, in {day:%B %Y}" if most > max(4 * middle, 0.01) else ""
     times = "the one sync" if len(past) == 1 else f"{len(past)} syncs"
-    return f"Usually {percent(middle)} ({times} before){peak}."
+    return f"{percent(middle)} ({times} before){peak}."

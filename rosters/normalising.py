@@ -18,7 +18,7 @@ import polars as pl
 from rosters.diffing import ID, column_of, frame_of, scan_of
 from rosters.frames import Checked, CheckedTable, Delivered, Frames
 from rosters.oneroster import VERSIONS
-from rosters.oneroster.normal import METADATA, NORMAL, REFERENCES, TABLES
+from rosters.oneroster.normal import LISTED_REFERENCES, METADATA, NORMAL, REFERENCES, TABLES
 
 _ORGS: Final = "orgSourcedIds"
 _PREFIX: Final = "metadata."
@@ -28,12 +28,6 @@ _GONE: Final = ("tobedeleted", "inactive")
 
 #: What tells one role of a person from another.
 _SAME_ROLE: Final = ["userSourcedId", "orgSourcedId", "role"]
-
-#: List cells that refer to other records: table -> column -> table it points to.
-_LISTED_REFERENCES: Final[dict[str, dict[str, str]]] = {
-    "classes": {"termSourcedIds": "academicSessions"},
-    "users": {"agentSourcedIds": "users"},
-}
 
 
 # ------------------------------------------------------------------------------------------------------ the normal form
@@ -313,7 +307,7 @@ def _keep_what_is_referred_to(roster: dict[str, pl.DataFrame], kept: Mapping[str
     for name in reversed(TABLES):
         while found := waiting.get(name):
             frame = found.pop()
-            for column, to in {**REFERENCES[name], **_LISTED_REFERENCES.get(name, {})}.items():
+            for column, to in {**REFERENCES[name], **LISTED_REFERENCES.get(name, {})}.items():
                 ids = frame[column].str.split(",").explode(empty_as_null=False).unique()
                 missing = ids.filter(~ids.is_in(roster[to]["sourcedId"].implode()))
                 if not len(missing):

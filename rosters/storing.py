@@ -22,7 +22,7 @@ import os
 import re
 import shutil
 import uuid
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -107,6 +107,11 @@ class StoredDifference:
     def counts(self, table: str) -> dict[str, int]:
         """{"added": n, "updated": n, "removed": n}, zeros included."""
         return counts_of(self.scan(table).select("kind").collect())
+
+    def cells(self, table: str, ids: Collection[str], names: Sequence[str]) -> list[tuple[str, ...]]:
+        """``sourcedId`` and the cells `names` of these records, as far as the table has them."""
+        wanted = pl.Series(list(ids), dtype=pl.String).implode()
+        return self.scan(table).filter(pl.col("sourcedId").is_in(wanted)).select("sourcedId", *names).collect().rows()
 
     def seals(self) -> dict[str, str]:
         """Table to the SHA-256 of its file: whether the stored plan is still the one that was made."""

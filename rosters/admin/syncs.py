@@ -17,14 +17,14 @@ from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
 from rosters.admin.audit import ReadOnly
+from rosters.admin.changes import changes_context
 from rosters.admin.district_form import could_be_mapped
 from rosters.admin.districts import OfProduct
-from rosters.models import Finding, Sync, Tally
-from rosters.oneroster.normal import NORMAL, TABLES
+from rosters.models import Finding, Sync
+from rosters.oneroster.normal import TABLES
 from rosters.staff import DECIDE, acting, may_see
-from rosters.words import DECLINE_STEP, HELD_STEP, SYNC_WORDS, TABLE_WORDS
+from rosters.words import DECLINE_STEP, HELD_STEP, SYNC_WORDS
 
-PAGE_SIZE = 50
 GROUPS_SHOWN = 50
 CONFLICTS_SHOWN = 50
 LATER_SHOWN = 10
@@ -204,7 +204,7 @@ class SyncAdmin(ReadOnly):
         sync = self._sync(request, pk)
         if request.headers.get("HX-Request"):
             return TemplateResponse(
-                request, "admin/rosters/sync/_changes.html", {"sync": sync, **_changes_context(request, sync)}
+                request, "admin/rosters/sync/_changes.html", {"sync": sync, **changes_context(request, sync)}
             )
         return self._page(request, sync)
 
@@ -338,7 +338,7 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "changes_in_all": sync.added + sync.updated + sync.removed,
     }
     if context["changes_in_all"] and sync.plan_digest:
-        context.update(_changes_context(request, sync))
+        context.update(changes_context(request, sync))
     return context
 
 
@@ -418,80 +418,3 @@ def _undo_until(sync: Sync) -> Any:
         return None
     until = sync.applied_at + timedelta(days=settings.UNDO_DAYS)
     return until if until > timezone.now() else None
-
-
-def _changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
-    """One page of records that come, change or go, filtered by the query string."""
-    asked = request.GET
-    stored = syncs.store().difference(sync.district_id, sync.pk)
-    tables = [t for t in TABLES if t in stored.tables]
-    if not request.user.has_perm("rosters.view_demographics"):
-        tables = [t for t in tables if t != "demographics"]
-    if not tables:
-        return {"change_tables": [], "rows": []}
-    table = asked.get("table", "")
-    if table not in tables:
-        table = "users" if "users" in tables else tables[0]
-    number = asked.get("page", "1")
-    page = max(int(number), 1) if number.isdecimal() and len(number) < 9 else 1
-    kind = asked.get("kind", "") if asked.get("kind") in ("added", "updated", "removed") else ""
-    field = asked.get("field", "") if asked.get("field") in NORMAL[table] else ""
-    found = stored.page(
-        table,
-        kind=kind,
-        school=asked.get("school", ""),
-        grade=asked.get("grade", ""),
-        role=asked.get("role", ""),
-        field=field,
-        text=asked.get("text", "").strip(),
-        offset=(page - 1) * PAGE_SIZE,
-        limit=PAGE_SIZE,
-    )
-    fields = sync.tallies.filter(table=table, dimension="field").order_by("-updated").values_list("key", flat=True)
-    return {
-        "changes_at": reverse("admin:rosters_sync_changes", args=[sync.pk]),
-        "change_tables": [(t, TABLE_WORDS[t]) for t in tables],
-        "table": table,
-        "kind": kind,
-        "field": field,
-        "fields": list(fields),
-        "school": asked.get("school", ""),
-        "grade": asked.get("grade", ""),
-        "role": asked.get("role", ""),
-        "school_label": _label(sync, asked.get("school", "")),
-        "text": asked.get("text", ""),
-        "rows": [_change(table, row) for row in found.rows],
-        "total": found.total,
-        "page": page,
-        "pages": max(-(-found.total // PAGE_SIZE), 1),
-        "first": (page - 1) * PAGE_SIZE + 1 if found.total else 0,
-        "last": min(page * PAGE_SIZE, found.total),
-    }
-
-
-def _label(sync: Sync, school: str) -> str:
-    known = (
-        Tally.objects.filter(sync=sync, dimension="school", key=school).exclude(label="").first() if school else None
-    )
-    return known.label if known else school
-
-
-_TITLES = {
-    "users": ("givenName", "familyName"),
-    "orgs": ("name",),
-    "academicSessions": ("title",),
-    "courses": ("title",),
-    "classes": ("title",),
-}
-
-
-def _change(table: str, row: dict[str, Any]) -> dict[str, Any]:
-    """A row of the difference as the template shows it: sign, what it is, which fields, old and new."""
-    kind = row["kind"]
-    title = " ".join(row[c] for c in _TITLES.get(table, ()) if row.get(c))
-    if kind == "updated":
-        names = [n for n in (row.get("fields") or "").split(",") if n]
-        cells = [{"name": n, "old": row.get(f"was.{n}"), "new": row.get(n)} for n in names]
-    else:
-        cells = [{"name": n, "value": row[n]} for n in NORMAL[table][1:] if row.get(n)]
-    return {"kind": kind, "sourcedId": row["sourcedId"], "title": title, "cells": cells}

@@ -144,4 +144,10 @@ REFERENCES: dict[str, dict[str, str]] = {
     "enrollments": {"classSourcedId": "classes", "schoolSourcedId": "orgs", "userSourcedId": "users"},
 }
 
+#: The same for cells that name several records, separated by commas.
+LISTED_REFERENCES: dict[str, dict[str, str]] = {
+    "classes": {"termSourcedIds": "academicSessions"},
+    "users": {"agentSourcedIds": "users"},
+}
+
 TABLES: tuple[str, ...] = tuple(NORMAL)

@@ -107,6 +107,49 @@ def test_a_viewer_reads_what_is_wrong_with_demographics_but_not_what_they_say(
     assert "quite so" not in _logged_in(manu).get(mapped).text
 
 
+def test_a_change_names_what_a_record_refers_to(cedar: District, rita: Staff, tables: making.Tables) -> None:
+    """A school by its name and a seat by its person and class; the ids stay to be seen."""
+    changes = f"/admin/rosters/sync/{_waiting().pk}/changes/"
+    school = tables["orgs"].filter(pl.col("type") == "school")["name"][0]
+    lost = _logged_in(rita).get(changes, {"table": "users", "kind": "removed"}).context["rows"][0]
+    cell = next(cell for cell in lost["cells"] if cell["name"] == "primaryOrgSourcedId")
+    assert (cell["value"], cell["id"] in tables["orgs"]["sourcedId"].to_list()) == (school, True)
+    page = _logged_in(rita).get(changes, {"table": "enrollments", "kind": "removed"})
+    seat = page.context["rows"][0]
+    row = tables["enrollments"].row(by_predicate=pl.col("sourcedId") == seat["sourcedId"], named=True)
+    person = tables["users"].row(by_predicate=pl.col("sourcedId") == row["userSourcedId"], named=True)
+    title = tables["classes"].row(by_predicate=pl.col("sourcedId") == row["classSourcedId"], named=True)["title"]
+    assert seat["title"] == f"{person['givenName']} {person['familyName']} · {title}"
+    assert {cell["name"]: cell["value"] for cell in seat["cells"]}["schoolSourcedId"] == school
+    assert row["classSourcedId"] in page.text
+
+
+def test_a_change_names_what_only_comes_with_it(
+    data_dir: Path, tmp_path: Path, tables: making.Tables, rita: Staff
+) -> None:
+    """The first roster of a district: nothing it refers to is live yet. Terms stand in a list."""
+    sync = _sent(District.objects.create(name="Harbor City", site_code="1002"), tmp_path, tables)
+    rows = _logged_in(rita).get(f"/admin/rosters/sync/{sync.pk}/changes/", {"table": "classes"}).context["rows"]
+    cells = {cell["name"]: cell for cell in rows[0]["cells"]}
+    titles = dict(tables["academicSessions"].select("sourcedId", "title").iter_rows())
+    assert cells["termSourcedIds"]["value"] == ", ".join(titles[t] for t in cells["termSourcedIds"]["id"].split(","))
+    assert cells["courseSourcedId"]["value"] in tables["courses"]["title"].to_list()
+
+
+def test_two_of_the_same_name_are_told_apart_by_their_ids(
+    data_dir: Path, tmp_path: Path, tables: making.Tables, rita: Staff, alice: Staff
+) -> None:
+    harbor = District.objects.create(name="Harbor City", site_code="1002")
+    twins = {**tables, "orgs": tables["orgs"].with_columns(name=pl.lit("Lincoln"))}
+    _apply(_sent(harbor, tmp_path, twins), alice)
+    here, there = twins["orgs"].filter(pl.col("type") == "school")["sourcedId"].head(2)
+    mover = (pl.col("orgSourcedIds") == here) & (pl.col("orgSourcedIds") == here).cum_sum().eq(1)
+    moved = pl.when(mover).then(pl.lit(there)).otherwise("orgSourcedIds").alias("orgSourcedIds")
+    sync = _sent(harbor, tmp_path, {**twins, "users": twins["users"].with_columns(moved)})
+    (row,) = _logged_in(rita).get(f"/admin/rosters/sync/{sync.pk}/changes/", {"table": "users"}).context["rows"]
+    assert row["cells"] == [{"name": "primaryOrgSourcedId", "old": here, "new": there}]
+
+
 def test_nothing_is_decided_by_get(cedar: District, alice: Staff) -> None:
     client, sync = _logged_in(alice), _waiting()
     for action in ("approve", "decline", "undo", "retry"):

@@ -155,7 +155,7 @@ def test_one_school_one_grade_one_role() -> None:
     limits = {"removed_share": 0.9, "removed_count": 9000.0}
     of_school = [n for n in range(PEOPLE) if n % 4 == 1][::3]
     hold = held(without("users", people(*of_school)), limits)["SCHOOL_REMOVED_SHARE"]
-    assert hold.key == "s1" and "School s1: 34 of 100 people (34 %)" in hold.saw
+    assert hold.key == "s1" and "School s1, 34 of 100 people (34 %)" in hold.saw
     grade = pl.col("grades") == "03"
     assert held(without("users", grade), limits)["GRADE_REMOVED_SHARE"].key == "03"
     role = (pl.col("role") == "teacher") & people(*range(200))
@@ -265,7 +265,7 @@ def test_holds_say_what_is_usual() -> None:
     history.append(Past(date(2026, 8, 1), {"users": {"removed": 0.34}}))
     half = without("users", people(*range(0, PEOPLE, 2)))
     assert held(half, history=history)["REMOVED_SHARE"].usual == (
-        "Usually 0.4 % (4 syncs before); the most was 34 %, in August 2026."
+        "0.4 % (4 syncs before); the most was 34 %, in August 2026."
     )
     assert held(half)["REMOVED_SHARE"].usual == "There is nothing to compare it with yet."
 

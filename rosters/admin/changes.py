@@ -1,0 +1,143 @@
+"""The changes of a sync as people read them: one page, filtered; what a record refers to by its name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+from rosters import syncs
+from rosters.applying.tables import snake
+from rosters.models import LIVE, Sync, Tally
+from rosters.oneroster.normal import LISTED_REFERENCES, NORMAL, REFERENCES, TABLES
+from rosters.staff import may_see
+from rosters.storing import StoredDifference
+from rosters.words import TABLE_WORDS
+
+PAGE_SIZE = 50
+
+#: What a record is called, by columns of its own.
+_NAMED_BY = {
+    "users": ("givenName", "familyName"),
+    "orgs": ("name",),
+    "academicSessions": ("title",),
+    "courses": ("title",),
+    "classes": ("title",),
+}
+#: And where it has no name, by those of the records that it ties together.
+_TIES = {
+    "userProfiles": ("userSourcedId",),
+    "roles": ("userSourcedId", "orgSourcedId"),
+    "demographics": ("sourcedId",),
+    "enrollments": ("userSourcedId", "classSourcedId"),
+}
+#: (table, sourcedId) to name.
+Names = Mapping[tuple[str, str], str]
+
+
+def changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
+    """One page of records that come, change or go, filtered by the query string."""
+    asked = request.GET
+    stored = syncs.store().difference(sync.district_id, sync.pk)
+    tables = [t for t in TABLES if t in stored.tables]
+    tables = [t for t in tables if may_see(request, f"{t}.csv")]
+    if not tables:
+        return {"change_tables": [], "rows": []}
+    table = asked.get("table", "")
+    if table not in tables:
+        table = "users" if "users" in tables else tables[0]
+    number = asked.get("page", "1")
+    page = max(int(number), 1) if number.isdecimal() and len(number) < 9 else 1
+    kind = asked.get("kind", "") if asked.get("kind") in ("added", "updated", "removed") else ""
+    field = asked.get("field", "") if asked.get("field") in NORMAL[table] else ""
+    found = stored.page(
+        table,
+        kind=kind,
+        school=asked.get("school", ""),
+        grade=asked.get("grade", ""),
+        role=asked.get("role", ""),
+        field=field,
+        text=asked.get("text", "").strip(),
+        offset=(page - 1) * PAGE_SIZE,
+        limit=PAGE_SIZE,
+    )
+    names = _names(sync, stored, table, found.rows)
+    fields = sync.tallies.filter(table=table, dimension="field").order_by("-updated").values_list("key", flat=True)
+    return {
+        "changes_at": reverse("admin:rosters_sync_changes", args=[sync.pk]),
+        "change_tables": [(t, TABLE_WORDS[t]) for t in tables],
+        "table": table,
+        "kind": kind,
+        "field": field,
+        "fields": list(fields),
+        "school": asked.get("school", ""),
+        "grade": asked.get("grade", ""),
+        "role": asked.get("role", ""),
+        "school_label": _label(sync, asked.get("school", "")),
+        "text": asked.get("text", ""),
+        "rows": [_change(table, row, names) for row in found.rows],
+        "total": found.total,
+        "page": page,
+        "pages": max(-(-found.total // PAGE_SIZE), 1),
+        "first": (page - 1) * PAGE_SIZE + 1 if found.total else 0,
+        "last": min(page * PAGE_SIZE, found.total),
+    }
+
+
+def _label(sync: Sync, school: str) -> str:
+    known = (
+        Tally.objects.filter(sync=sync, dimension="school", key=school).exclude(label="").first() if school else None
+    )
+    return known.label if known else school
+
+
+def _references(table: str) -> dict[str, str]:
+    """Column of `table` to the table whose records it names."""
+    return {**REFERENCES.get(table, {}), **LISTED_REFERENCES.get(table, {})}
+
+
+def _names(sync: Sync, stored: StoredDifference, table: str, rows: Iterable[Mapping[str, Any]]) -> Names:
+    """The names of the records to which these rows refer: as they are live, and of those that are not, as they come."""
+    wanted: dict[str, set[str]] = {}
+    for column, to in _references(table).items():
+        cells = [row.get(name) or "" for row in rows for name in (column, f"was.{column}")]
+        wanted.setdefault(to, set()).update(part for cell in cells for part in cell.split(",") if part)
+    names: dict[tuple[str, str], str] = {}
+    for to, ids in wanted.items():
+        if not ids or to not in _NAMED_BY:
+            continue
+        columns = _NAMED_BY[to]
+        live = LIVE[to]._base_manager.filter(district=sync.district_id, sourced_id__in=ids)
+        known = {row[0]: row[1:] for row in live.values_list("sourced_id", *map(snake, columns))}
+        if (strange := ids - set(known)) and to in stored.tables:
+            known |= {row[0]: row[1:] for row in stored.cells(to, strange, columns)}
+        names |= {(to, sourced_id): " ".join(filter(None, words)) for sourced_id, words in known.items()}
+    return names
+
+
+def _change(table: str, row: dict[str, Any], names: Names) -> dict[str, Any]:
+    """A row of the difference as the template shows it: sign, what it is, which fields, old and new."""
+    kind, references = row["kind"], _references(table)
+
+    def named(column: str, cell: str | None) -> str:
+        """The cell, what it refers to by name; an id that nobody knows stays as it is."""
+        to = references.get(column)
+        return ", ".join(names.get((to, part)) or part for part in cell.split(",")) if to and cell else cell or ""
+
+    title = " ".join(row[c] for c in _NAMED_BY.get(table, ()) if row.get(c))
+    title = title or " · ".join(
+        named(c, row.get(c)) for c in _TIES.get(table, ()) if (references[c], row.get(c)) in names
+    )
+    columns = (row.get("fields") or "").split(",") if kind == "updated" else NORMAL[table][1:]
+    cells = []
+    for name in columns:
+        old, new = row.get(f"was.{name}"), row.get(name)
+        if kind == "updated" and name:
+            before, after = named(name, old), named(name, new)
+            same = before == after  # two of the same name: their ids tell them apart
+            cells.append({"name": name, "old": old if same else before, "new": new if same else after})
+        elif new:
+            cells.append({"name": name, "value": named(name, new), "id": new if name in references else ""})
+    return {"kind": kind, "sourcedId": row["sourcedId"], "title": title, "cells": cells}
