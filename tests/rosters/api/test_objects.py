@@ -138,6 +138,11 @@ def test_a_plan_whose_base_moved_is_a_412_and_is_made_anew(trip: Trip, tables: m
 
 def test_declining_wants_a_reason_and_undoing_leads_back(trip: Trip, tables: making.Tables, rita: Staff) -> None:
     sync, browser = waiting(trip, tables), tool(trip.district, staff=rita)
+    again = browser.post(f"/api/v1/syncs/{sync.pk}/retry")
+    assert (again.status_code, again.json()["status"]) == (202, "received")
+    work_off()
+    told = browser.get(again.headers["Location"]).json()
+    assert (told["id"], told["status"]) == (sync.pk, "awaiting_review"), "the same sync, its plan made anew"
     empty = approve(browser, sync, sync.plan_digest, "decline")
     assert empty.status_code == 400 and "reason" in empty.json()["errors"]
     assert approve(browser, sync, sync.plan_digest, "decline", reason="A school is missing.").status_code == 200
