@@ -180,6 +180,9 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
     ):  # fmt: skip
         page.goto(f"{live_server.url}/admin/{address}")
         faults += faults_of(page, width, complaints)
+    page.goto(f"{live_server.url}/nowhere")
+    complaints.clear()  # the browser says itself that there is no such page
+    faults += faults_of(page, width, complaints)
     assert not faults, faults
 
 
