@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any
 
 from django.http import HttpRequest
@@ -17,6 +18,8 @@ from rosters.storing import StoredDifference
 from rosters.words import TABLE_WORDS
 
 PAGE_SIZE = 50
+#: So many records are looked up for a page at most; of the others their ids are shown.
+_MOST_NAMED = 2000
 
 #: What a record is called, by columns of its own.
 _NAMED_BY = {
@@ -41,8 +44,7 @@ def changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     """One page of records that come, change or go, filtered by the query string."""
     asked = request.GET
     stored = syncs.store().difference(sync.district_id, sync.pk)
-    tables = [t for t in TABLES if t in stored.tables]
-    tables = [t for t in tables if may_see(request, f"{t}.csv")]
+    tables = [t for t in TABLES if t in stored.tables and may_see(request, f"{t}.csv")]
     if not tables:
         return {"change_tables": [], "rows": []}
     table = asked.get("table", "")
@@ -63,7 +65,7 @@ def changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         offset=(page - 1) * PAGE_SIZE,
         limit=PAGE_SIZE,
     )
-    names = _names(sync, stored, table, found.rows)
+    names = names_of(sync, stored, table, found.rows)
     fields = sync.tallies.filter(table=table, dimension="field").order_by("-updated").values_list("key", flat=True)
     return {
         "changes_at": reverse("admin:rosters_sync_changes", args=[sync.pk]),
@@ -98,17 +100,17 @@ def _references(table: str) -> dict[str, str]:
     return {**REFERENCES.get(table, {}), **LISTED_REFERENCES.get(table, {})}
 
 
-def _names(sync: Sync, stored: StoredDifference, table: str, rows: Iterable[Mapping[str, Any]]) -> Names:
+def names_of(sync: Sync, stored: StoredDifference, table: str, rows: Iterable[Mapping[str, Any]]) -> Names:
     """The names of the records to which these rows refer: as they are live, and of those that are not, as they come."""
     wanted: dict[str, set[str]] = {}
     for column, to in _references(table).items():
-        cells = [row.get(name) or "" for row in rows for name in (column, f"was.{column}")]
+        cells = {row.get(name) or "" for row in rows for name in (column, f"was.{column}")}
         wanted.setdefault(to, set()).update(part for cell in cells for part in cell.split(",") if part)
     names: dict[tuple[str, str], str] = {}
     for to, ids in wanted.items():
         if not ids or to not in _NAMED_BY:
             continue
-        columns = _NAMED_BY[to]
+        columns, ids = _NAMED_BY[to], set(islice(ids, _MOST_NAMED))
         live = LIVE[to]._base_manager.filter(district=sync.district_id, sourced_id__in=ids)
         known = {row[0]: row[1:] for row in live.values_list("sourced_id", *map(snake, columns))}
         if (strange := ids - set(known)) and to in stored.tables:

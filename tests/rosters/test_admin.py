@@ -17,6 +17,7 @@ from django.test import Client
 from django.utils import timezone
 
 from rosters import making, syncs
+from rosters.admin.changes import names_of
 from rosters.models import AuditEvent, District, Sync, User
 from rosters.templatetags.roster_pages import bars
 from tests.queue import work_off
@@ -134,6 +135,15 @@ def test_a_change_names_what_only_comes_with_it(
     titles = dict(tables["academicSessions"].select("sourcedId", "title").iter_rows())
     assert cells["termSourcedIds"]["value"] == ", ".join(titles[t] for t in cells["termSourcedIds"]["id"].split(","))
     assert cells["courseSourcedId"]["value"] in tables["courses"]["title"].to_list()
+
+
+def test_a_cell_that_names_half_a_million_people_costs_no_more_than_a_page(cedar: District) -> None:
+    """More than any database takes in one question."""
+    stored = syncs.store().difference(cedar.pk, _waiting().pk)
+    known = User.objects.filter(district=cedar).values_list("sourced_id", flat=True)
+    assert len(names_of(_waiting(), stored, "users", [{"agentSourcedIds": ",".join(known)}])) == len(known)
+    many = ",".join(f"a{number}" for number in range(500_000))
+    assert names_of(_waiting(), stored, "users", [{"agentSourcedIds": many}]) == {}
 
 
 def test_two_of_the_same_name_are_told_apart_by_their_ids(
