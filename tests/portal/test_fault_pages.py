@@ -11,7 +11,7 @@ from django.views.defaults import bad_request, server_error
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.looks]
 
 
 @pytest.mark.parametrize(
