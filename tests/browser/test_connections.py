@@ -95,6 +95,7 @@ def ticks(page: Page) -> list[str]:
     ]
 
 
+@pytest.mark.looks
 def test_a_manager_has_a_district_fetched_by_sftp(
     page: Page, other_page: Page, live_server: LiveServer, cedar: District, server: sshd.Sshd, tables: making.Tables,
     manu: Staff, alice: Staff,
@@ -201,6 +202,7 @@ def test_a_manager_has_a_district_fetched_from_its_api(
     assert not complaints, complaints
 
 
+@pytest.mark.looks
 def test_a_connection_is_tested_trusted_and_scheduled_with_the_keyboard_alone(
     page: Page, live_server: LiveServer, cedar: District, server: sshd.Sshd, manu: Staff, alice: Staff
 ) -> None:

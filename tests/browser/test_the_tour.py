@@ -207,6 +207,7 @@ def tab_to(page: Page, name: str) -> None:
     pytest.fail(f"{name} cannot be reached with Tab")
 
 
+@pytest.mark.looks
 def test_a_reviewer_declines_and_approves_with_the_keyboard_alone(
     page: Page, live_server: LiveServer, cedar: District, tmp_path: Path, rita: Staff
 ) -> None:
