@@ -60,9 +60,9 @@ def acting(request: HttpRequest) -> Staff:
     return request.user
 
 
-def may_see(request: HttpRequest, file: str) -> bool:
-    """Whether who asks may see values of this file of a delivery: those of demographics are not for everybody."""
-    return file != "demographics.csv" or request.user.has_perm("rosters.view_demographics")
+def may_see(request: HttpRequest, table: str) -> bool:
+    """Whether who asks may see what this table says of people: demographics are not for everybody."""
+    return table != "demographics" or request.user.has_perm("rosters.view_demographics")
 
 
 def make_groups(**kwargs: Any) -> None:

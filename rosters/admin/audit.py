@@ -43,6 +43,8 @@ class What(admin.SimpleListFilter):
 
 
 class When(admin.DateFieldListFilter):
+    """By day, called so: the field's own name makes no title."""
+
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.title = "day"

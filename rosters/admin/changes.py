@@ -44,7 +44,7 @@ def changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     """One page of records that come, change or go, filtered by the query string."""
     asked = request.GET
     stored = syncs.store().difference(sync.district_id, sync.pk)
-    tables = [t for t in TABLES if t in stored.tables and may_see(request, f"{t}.csv")]
+    tables = [t for t in TABLES if t in stored.tables and may_see(request, t)]
     if not tables:
         return {"change_tables": [], "rows": []}
     table = asked.get("table", "")

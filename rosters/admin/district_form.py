@@ -11,6 +11,7 @@ import zoneinfo
 from collections.abc import Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
+from itertools import count
 from typing import Any, ClassVar
 
 from django import forms
@@ -39,8 +40,6 @@ _PROPOSED = "proposed"
 _MOST_PROPOSED = 30
 #: No district has more people or records.
 _MOST = 1_000_000_000
-#: So many lines are read of a form at most.
-_MOST_LINES = 1000
 _HOLD_OR_NOT = {"1": "Hold", "0": "Do not hold"}
 _SEVERITIES = {
     "error": "an error: the value or the row is not used",
@@ -71,7 +70,8 @@ class _Lines(forms.Widget):
         return ""  # no single input has the field's name
 
     def value_omitted_from_data(self, data: Any, files: Any, name: str) -> bool:
-        return False
+        """Lines that were not sent at all say nothing: what is stored stays."""
+        return not any(key.startswith(f"{name}-") for key in data)
 
 
 class _LinesField(forms.Field):
@@ -93,7 +93,7 @@ class _LinesField(forms.Field):
 # --------------------------------------------------------------------------------------------------------------- limits
 
 
-def in_person_units(limit: Limit, value: float) -> str:
+def _in_person_units(limit: Limit, value: float) -> str:
     """A limit as a person writes it: a share in percent, anything else as it is."""
     number = Decimal(str(value)) * (100 if limit.unit == "share" else 1)
     return f"{number.normalize():f}"
@@ -122,8 +122,8 @@ class LimitsInput(_Lines):
     def context(self, name: str, value: Any) -> dict[str, Any]:
         lines = []
         for key, limit in DEFAULT_LIMITS.items():
-            here, usual = value.get(key, limit.default), in_person_units(limit, limit.default)
-            shown = here if isinstance(here, str) else in_person_units(limit, here)
+            here, usual = value.get(key, limit.default), _in_person_units(limit, limit.default)
+            shown = here if isinstance(here, str) else _in_person_units(limit, here)
             choices = _HOLD_OR_NOT if limit.unit == "on" else {}
             lines.append(
                 {
@@ -196,7 +196,7 @@ class _TableInput(_Lines):
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> list[tuple[str, ...]]:
         lines = []
-        for number in range(_MOST_LINES):
+        for number in count():
             names = [f"{name}-{number}-{cell}" for cell in range(len(self.heads))]
             if names[0] not in data:
                 break

@@ -250,7 +250,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         version = request.GET.get("oneroster", "1.1")
         if district.snapshot is None or version not in ("1.1", "1.2"):
             raise Http404
-        without = () if request.user.has_perm("rosters.view_demographics") else ("demographics",)
+        without = () if may_see(request, "demographics") else ("demographics",)
         name, file = syncs.export(district, version, by=acting(request), without=without)
         return FileResponse(file, as_attachment=True, filename=name, content_type="application/zip")
 
@@ -275,7 +275,9 @@ def _asked_finding(request: HttpRequest, district: District) -> Finding | None:
     if not (asked.isdecimal() and len(asked) < 19):
         return None
     finding = Finding.objects.filter(pk=int(asked), sync__district=district).first()
-    return finding if finding and could_be_mapped(finding) and may_see(request, finding.file) else None
+    if finding is None or not could_be_mapped(finding):
+        return None
+    return finding if may_see(request, finding.file.removesuffix(".csv")) else None
 
 
 def _plain(district: District | None, name: str) -> Any:

@@ -32,6 +32,7 @@ from rosters.models import (
     UserProfile,
 )
 from rosters.oneroster.vocabularies import VOCABULARIES_1_2
+from rosters.staff import may_see
 from rosters.templatetags.roster_pages import ago
 
 PER_PAGE = 50
@@ -328,7 +329,7 @@ class UserAdmin(Live):
             _list("Roles", roles, lambda r: (f"{r.role} at {r.org.name}", "org", r.org_id, r.role_type)),
             _list("Classes", enrolled, lambda e: (e.clazz.title, "class", e.clazz_id, e.role)),
         ]
-        if request.user.has_perm("rosters.view_demographics"):
+        if may_see(request, "demographics"):
             known = record.demographics.filter(status="active")
             found.append(_list("Demographics", known, lambda d: ("Show demographics", "demographics", d.pk, "")))
         return found

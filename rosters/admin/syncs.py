@@ -291,7 +291,7 @@ class SyncAdmin(ReadOnly):
     def findings_csv(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         sync = self._sync(request, pk)
         told = sync.findings.values("position", "code", "severity", "file", "column", "message", "next_step")
-        rows = [row if may_see(request, row["file"]) else {**row, "position": _NOWHERE} for row in told]
+        rows = [row if _shown(request, row["file"]) else {**row, "position": _NOWHERE} for row in told]
         answer = StreamingHttpResponse(
             syncs.store().places_csv(sync.district_id, sync.pk, rows), content_type="text/csv; charset=utf-8"
         )
@@ -397,11 +397,15 @@ def _applied_later(sync: Sync) -> list[Sync]:
     return list(later.order_by("-applied_at")[: LATER_SHOWN + 1])
 
 
+def _shown(request: HttpRequest, file: str) -> bool:
+    return may_see(request, file.removesuffix(".csv"))
+
+
 def _findings(request: HttpRequest, sync: Sync) -> list[Finding]:
     """The findings, without values that who asks may not see; `map_at` leads to where one can be healed."""
     found = list(sync.findings.all()[:200])
     for finding in found:
-        finding.hidden = bool(finding.places) and not may_see(request, finding.file)  # type: ignore[attr-defined]
+        finding.hidden = bool(finding.places) and not _shown(request, finding.file)  # type: ignore[attr-defined]
         if finding.hidden:  # type: ignore[attr-defined]
             finding.places = []
         finding.map_at = (  # type: ignore[attr-defined]

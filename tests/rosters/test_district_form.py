@@ -161,6 +161,12 @@ def test_looking_and_saving_without_a_change_changes_nothing(cedar: District) ->
     assert {name: form.cleaned_data[name] for name in kept} == kept
 
 
+def test_settings_that_a_form_does_not_send_stay_as_they_are(cedar: District) -> None:
+    cedar.hold_limits, cedar.mappings = {"removed_share": 0.125}, {"users.grades": {"K": "KG"}}
+    saved = _saved(DistrictForm(NAMED, instance=cedar))
+    assert (saved.hold_limits, saved.mappings) == ({"removed_share": 0.125}, {"users.grades": {"K": "KG"}})
+
+
 def test_a_stored_word_that_is_no_longer_offered_is_shown_not_lost(cedar: District) -> None:
     cedar.mappings = {"users.grade": {"K": "KG"}}
     form = _form(cedar)
