@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import polars as pl
 from django.db import connection
@@ -39,7 +39,7 @@ def look_up(
     name = model._meta.db_table
     rows: list[tuple[str, int]] = []
     conditions = ["t.district_id = %s", *(f"t.{column} = %s" for column in only), *(f"t.{c} <> %s" for c in but)]
-    values = [district_id, *map(_plain, only.values()), *map(_plain, but.values())]
+    values = [district_id, *map(plain, only.values()), *map(plain, but.values())]
     if len(wanted):
         with connection.cursor() as cursor:
             query = f"SELECT t.sourced_id, t.id FROM {name} t"
@@ -55,14 +55,14 @@ def look_up(
     return found.filter(pl.col("sourcedId").is_in(wanted.implode())) if len(found) > len(wanted) else found
 
 
-def insert(model: type[Record], parts: Iterator[pl.DataFrame], constant: Mapping[str, Any]) -> int:
+def insert(model: type[Record], parts: Iterator[pl.DataFrame], constant: Mapping[str, int | str]) -> int:
     """Add the rows of all `parts`, which are made while the database is busy with those before; how many it took.
     `constant` holds the columns that are the same in all of them. In the order of their `IDENTITY`, rows find their
     place in the index at its end."""
-    name, fixed = model._meta.db_table, {column: _plain(value) for column, value in constant.items()}
+    name = model._meta.db_table
     if connection.vendor == "sqlite":
-        return sum(_insert_many(name, rows, fixed) for rows in ahead(parts, by=1))
-    whole = (rows.with_columns(pl.lit(value).alias(column) for column, value in fixed.items()) for rows in parts)
+        return sum(_insert_many(name, rows, constant) for rows in ahead(parts, by=1))
+    whole = (rows.with_columns(pl.lit(value).alias(column) for column, value in constant.items()) for rows in parts)
     first = next(whole)
     columns = ",".join(f'"{c}"' for c in first.columns)
     with connection.cursor() as cursor:
@@ -70,7 +70,7 @@ def insert(model: type[Record], parts: Iterator[pl.DataFrame], constant: Mapping
         return int(cursor.rowcount)
 
 
-def _insert_many(name: str, frame: pl.DataFrame, constant: dict[str, int | str]) -> int:
+def _insert_many(name: str, frame: pl.DataFrame, constant: Mapping[str, int | str]) -> int:
     """What is the same in every row, such as a column that the district never fills, stands in the statement itself:
     sqlite3 binds each parameter of each row one by one. Many rows to a statement take little more than half the
     time."""
@@ -79,7 +79,7 @@ def _insert_many(name: str, frame: pl.DataFrame, constant: dict[str, int | str])
     frame = frame.drop(empty)
     fixed = {**constant, **dict.fromkeys(empty, "")}
     columns = ",".join(f'"{c}"' for c in (*frame.columns, *fixed))
-    marks = ",".join([*("?" * frame.width), *(_literal(value) for value in fixed.values())])
+    marks = ",".join([*("?" * frame.width), *(literal(value) for value in fixed.values())])
     at_once = max(1, _PARAMETERS // frame.width)
     together = len(frame) // at_once * at_once
     return sum(
@@ -89,7 +89,7 @@ def _insert_many(name: str, frame: pl.DataFrame, constant: dict[str, int | str])
     )
 
 
-def _literal(value: int | str) -> str:
+def literal(value: int | str) -> str:
     """A number, or a text that we made ourselves, as SQL."""
     return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
 
@@ -107,7 +107,7 @@ def update(model: type[Record], district_id: int, rows: pl.DataFrame, constant: 
                 [*constant.values(), district_id],
             )
             return int(cursor.rowcount)
-    fixed = [f'"{c}"={_literal(_plain(value))}' for c, value in constant.items()]
+    fixed = [f'"{c}"={literal(plain(value))}' for c, value in constant.items()]
     sets = ",".join([*fixed, *(f'"{c}"=?' for c in values)])
     statement = f"UPDATE {name} SET {sets} WHERE district_id={int(district_id)} AND sourced_id=?"
     return _execute_many(statement, rows.select(*values, IDENTITY))
@@ -121,11 +121,11 @@ def update_others(model: type[Record], district_id: int, staying: pl.DataFrame, 
         sets = ",".join(f'"{c}"=%s' for c in constant)
         others = f"NOT EXISTS (SELECT 1 FROM spread_out s WHERE s.sourced_id={name}.sourced_id)"
         query = f"UPDATE {name} SET {sets} WHERE district_id=%s AND status='active' AND {others}"
-        cursor.execute(query, [*map(_plain, constant.values()), district_id])
+        cursor.execute(query, [*map(plain, constant.values()), district_id])
         return int(cursor.rowcount)
 
 
-def _plain(value: Any) -> int | str:
+def plain(value: Any) -> int | str:
     """As Django writes it: a time into SQLite as UTC without zone."""
     if isinstance(value, datetime):
         return value.strftime("%Y-%m-%d %H:%M:%S.%f") if connection.vendor == "sqlite" else value.isoformat()
@@ -163,14 +163,16 @@ def _spread_out(cursor: Any, name: str, rows: pl.DataFrame) -> None:
 
 
 def _copy(cursor: Any, statement: str, frames: Iterator[pl.DataFrame]) -> None:
-    """COPY in CSV, written while the server works: text is quoted (so that "" stays ""), a missing reference is an
-    empty cell (NULL)."""
+    """COPY in CSV, written while the server works: a text is quoted where it must be (so that "" stays ""), which the
+    server reads faster than quotes everywhere; a missing reference is an empty cell (NULL). A lone ``\\.`` would end
+    the data."""
 
     def written() -> Iterator[bytes]:
         for frame in frames:
+            quotes: Literal["necessary", "non_numeric"] = "necessary" if frame.width > 1 else "non_numeric"
             for part in frame.iter_slices(_SLICE):
                 buffer = io.BytesIO()
-                part.write_csv(buffer, include_header=False, quote_style="non_numeric", null_value="")
+                part.write_csv(buffer, include_header=False, quote_style=quotes, null_value="")
                 yield buffer.getvalue()
 
     with cursor.copy(statement) as copy:

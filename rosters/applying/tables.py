@@ -11,7 +11,7 @@ import polars as pl
 
 from rosters.applying.indexes import built_late
 from rosters.applying.keys import PAIRS, Keys
-from rosters.applying.rows import IDENTITY, insert, look_up, update, update_others
+from rosters.applying.rows import IDENTITY, insert, look_up, plain, update, update_others
 from rosters.frames import positions
 from rosters.models import FIELDS, LIVE
 from rosters.oneroster.normal import NORMAL, REFERENCES
@@ -77,8 +77,10 @@ def write(coming: Coming, district_id: int, keys: Keys, lived: int, now: datetim
     for to in REFERENCES[table].values():
         keys.of(to)  # looked up here, while the indexes are there
     if len(fresh):
-        with built_late(model, district_id, len(fresh)):
-            came = insert(model, _numbered(table, live, fresh, keys), {"district_id": district_id, **constant})
+        fixed = {column: plain(value) for column, value in {"district_id": district_id, **constant}.items()}
+        with built_late(model, district_id, len(fresh), fixed) as filled_in:
+            written = {column: value for column, value in fixed.items() if column not in filled_in}
+            came = insert(model, _numbered(table, live, fresh, keys), written)
         if came != len(fresh):
             raise PlanBroken(f"{table}: {len(fresh)} records were to be added, {came} were")
     if len(existing):

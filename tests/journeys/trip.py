@@ -59,8 +59,19 @@ def verified() -> tuple[object, str]:
 
 
 def indexed() -> set[str]:
-    """Every index of the live roster."""
+    """Every index of the live roster, its primary keys and, on PostgreSQL, whatever a table fills in by itself."""
     with connection.cursor() as cursor:
         tables = [model._meta.db_table for model in LIVE.values()]
         found = [connection.introspection.get_constraints(cursor, table) for table in tables]
-    return {name for constraints in found for name, facts in constraints.items() if facts["index"] or facts["unique"]}
+        filled_in = []
+        if connection.vendor == "postgresql":
+            cursor.execute(
+                "SELECT table_name || '.' || column_name FROM information_schema.columns"
+                " WHERE table_name = ANY(%s) AND column_default IS NOT NULL",
+                [tables],
+            )
+            filled_in = [name for (name,) in cursor.fetchall()]
+    constraints = [(name, facts) for table in found for name, facts in table.items()]
+    return {name for name, facts in constraints if facts["index"] or facts["unique"] or facts["primary_key"]} | {
+        *filled_in
+    }
