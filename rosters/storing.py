@@ -113,6 +113,11 @@ class StoredDifference:
         wanted = pl.Series(list(ids), dtype=pl.String).implode()
         return self.scan(table).filter(pl.col("sourcedId").is_in(wanted)).select("sourcedId", *names).collect().rows()
 
+    def about(self, table: str, column: str, cell: str, limit: int) -> list[dict[str, Any]]:
+        """The first rows, up to `limit`, in which `column` is or was `cell`."""
+        names = [name for name in (column, WAS + column) if name in columns(table)]
+        return self.scan(table).filter(pl.any_horizontal(pl.col(names) == cell)).head(limit).collect().to_dicts()
+
     def seals(self) -> dict[str, str]:
         """Table to the SHA-256 of its file: whether the stored plan is still the one that was made."""
         return {table: _sha256(self._path(table)) for table in self.tables}
@@ -367,6 +372,14 @@ class Store:
             return []
         found = _at(pl.scan_parquet(path), position).select(pl.col("value").unique(maintain_order=True))
         return found.drop_nulls().collect()["value"].to_list()
+
+    def found_at(self, district_id: int, sync_id: int, line: int) -> list[int]:
+        """The findings, of any file, that have a place in this line."""
+        path = self._places_path(district_id, sync_id)
+        if not path.exists():
+            return []
+        here = pl.scan_parquet(path).filter(pl.col("line") == line).select(pl.col("position").unique().sort())
+        return here.collect()["position"].to_list()
 
     def _places_path(self, district_id: int, sync_id: int) -> Path:
         return self.sync_folder(district_id, sync_id) / "places" / "places.parquet"

@@ -32,7 +32,9 @@ from rosters.findings import Findings
 from rosters.frames import Checked, CheckOptions, Delivered, Frames
 from rosters.leases import renewed
 from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Org, Snapshot, Sync, Tally
+from rosters.oneroster import VERSIONS
 from rosters.oneroster.normal import NORMAL, REFERENCES, TABLES
+from rosters.reading.lookup import Damaged, lines_with
 from rosters.storing import Store, StoredFrames
 from rosters.validating.cells import newest_change
 
@@ -972,6 +974,37 @@ def _taken_back_table(table: str, changes: pl.DataFrame, live: pl.DataFrame) -> 
         clashes.append(came_again.select("sourcedId", column=pl.lit("sourcedId")))
         frame = pl.concat([frame.select(columns), back])
     return frame.select(columns), pl.concat(clashes)
+
+
+# ---------------------------------------------------------------------------------------------------------------
+# looking up
+
+
+def lines_of(sync: Sync, table: str, sourced_id: str) -> dict[str, Any]:
+    """Where a record stands in the file of `sync`: ``lines``, each with its ``number``, ``cells`` and ``findings``;
+    ``came``: the delivery's origin; ``lost``: why it cannot be looked up, or "". Passwords are left out, and columns
+    that no version of the standard has."""
+    assert sync.delivery is not None
+    answer: dict[str, Any] = {"came": sync.delivery.origin, "lines": [], "lost": ""}
+    if sync.delivery.origin == Delivery.Origin.REST:
+        return answer
+    path, file = store().original(sync.district_id, sync.delivery.sha256), f"{table}.csv"
+    try:
+        found = lines_with(_named(path, sync.delivery.name), file, sourced_id, encoding=sync.district.encoding)
+    except (OSError, Damaged):
+        return {**answer, "lost": "The file is not kept any more, or cannot be read."}
+    known = [version.tables[table] for version in VERSIONS.values() if table in version.tables]
+    standard = {name.lower() for one in known for name in one.header}
+    for line in found:
+        positions = store().found_at(sync.district_id, sync.pk, line.number)
+        cells = [
+            (name, cell)
+            for name, cell in line.cells
+            if name.lower() != "password" and (name.lower() in standard or name.startswith("metadata."))
+        ]
+        findings = sync.findings.filter(file=file, position__in=positions).order_by("position")
+        answer["lines"].append({"number": line.number, "cells": cells, "findings": findings})
+    return answer
 
 
 # ---------------------------------------------------------------------------------------------------------------

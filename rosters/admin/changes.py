@@ -79,7 +79,7 @@ def changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "role": asked.get("role", ""),
         "school_label": _label(sync, asked.get("school", "")),
         "text": asked.get("text", ""),
-        "rows": [_change(table, row, names) for row in found.rows],
+        "rows": [change_of(table, row, names) for row in found.rows],
         "total": found.total,
         "page": page,
         "pages": max(-(-found.total // PAGE_SIZE), 1),
@@ -119,7 +119,7 @@ def names_of(sync: Sync, stored: StoredDifference, table: str, rows: Iterable[Ma
     return names
 
 
-def _change(table: str, row: dict[str, Any], names: Names) -> dict[str, Any]:
+def change_of(table: str, row: dict[str, Any], names: Names) -> dict[str, Any]:
     """A row of the difference as the template shows it: sign, what it is, which fields, old and new."""
     kind, references = row["kind"], _references(table)
 

@@ -17,6 +17,7 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 
 from rosters.admin.audit import ReadOnly
+from rosters.admin.history import history_context
 from rosters.models import (
     AcademicSession,
     Class,
@@ -188,6 +189,20 @@ class Live(ReadOnly):
             "history": _history(record),
         }
         return TemplateResponse(request, self.change_form_template, context)
+
+    def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        record = self.get_object(request, object_id)
+        if record is None or not self.has_view_permission(request, record):
+            raise Http404
+        context = {
+            **self.admin_site.each_context(request),
+            "opts": self.opts,
+            "record": record,
+            "title": f"History of one of the {self.opts.verbose_name_plural}",
+            "heading": self.heading(record),
+            **history_context(request, record),
+        }
+        return TemplateResponse(request, "admin/rosters/record/history.html", context)
 
     def _plain_fields(self) -> list[Any]:
         hidden = {"id", "status", "date_last_modified", "search_name"}

@@ -171,7 +171,8 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
     lists = [f"rosters/{m._meta.model_name}/" for m in LIVE.values()]
     removed = User.objects.filter(status="tobedeleted").earliest("pk")
     addresses = (
-        *lists, *records, f"rosters/user/{removed.pk}/change/", f"rosters/user/?district={cedar.pk}&status=tobedeleted",
+        *lists, *records, f"rosters/user/{removed.pk}/change/", f"rosters/user/{removed.pk}/history/?line",
+        f"rosters/user/?district={cedar.pk}&status=tobedeleted",
         f"rosters/sync/{first.pk}/change/", f"rosters/sync/{held.pk}/change/?by=grade",
         f"rosters/sync/{held.pk}/changes/?table=users&kind=removed&text=a", f"rosters/sync/{undoing.pk}/change/",
         f"rosters/sync/{held.pk}/changes/?text=nothing-has-this", f"rosters/sync/{broken.pk}/change/",
