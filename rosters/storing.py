@@ -20,7 +20,6 @@ import hashlib
 import io
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -44,6 +43,7 @@ _COMPRESSION: Final = "lz4"
 PAGED_ROW_GROUP: Final = 8_192
 
 _UNJUDGED: Final = "unjudged"
+_DRAFT: Final = ".part"
 
 #: First characters by which a spreadsheet takes a cell for a formula.
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
@@ -384,35 +384,15 @@ class Store:
     def _places_path(self, district_id: int, sync_id: int) -> Path:
         return self.sync_folder(district_id, sync_id) / "places" / "places.parquet"
 
-    # -- what is no longer needed
+    # -- what a crash left behind
 
-    def sweep(
-        self,
-        district_id: int,
-        *,
-        originals: Collection[str],
-        snapshots: Collection[tuple[str, str]],
-        syncs: Collection[int],
-        unused_since: float,
-    ) -> int:
-        """Remove a district's files that nothing names any more, and drafts left by a crash. Returns how many.
-
-        `originals` (SHA-256), `snapshots` (table, digest) and `syncs` are what must stay. A file younger than
-        `unused_since` (seconds since 1970) stays too: its row may not be committed yet.
-        """
-        kept = {self.original(district_id, sha256) for sha256 in originals}
-        kept |= {self.snapshot_path(district_id, table, digest) for table, digest in snapshots}
-        kept |= {self.sync_folder(district_id, sync) for sync in syncs}
-        folders = [self.root / kind / str(district_id) for kind in ("originals", "snapshots", "syncs")]
-        unused = [path for folder in folders for path in folder.glob("*") if path not in kept]
-        unused += [path for sync in syncs for path in self.sync_folder(district_id, sync).rglob(".*.part")]
-        old = [path for path in unused if path.stat().st_mtime < unused_since]
-        for path in old:
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink()
-        return len(old)
+    def sweep(self, before: float) -> int:
+        """Remove drafts that were last written before `before` (seconds since 1970): a worker died while it wrote, and
+        nobody will ever give them a name. Returns how many. Nothing that has a name is ever removed here."""
+        drafts = [path for path in self.root.rglob(f".*{_DRAFT}") if path.stat().st_mtime < before]
+        for path in drafts:
+            path.unlink(missing_ok=True)
+        return len(drafts)
 
 
 def _at(places: pl.LazyFrame, position: int) -> pl.LazyFrame:
@@ -459,7 +439,7 @@ def _draft(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     for path in missing:
         _flush(path.parent)
-    return folder / f".{uuid.uuid4().hex}.part"
+    return folder / f".{uuid.uuid4().hex}{_DRAFT}"
 
 
 def _filled(*names: str) -> pl.Expr:

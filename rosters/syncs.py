@@ -48,6 +48,7 @@ TALLIES_KEPT = 20_000
 PAST_KEPT = 400
 BEAT_SECONDS = 5.0
 LOST_AFTER = timedelta(seconds=60)
+DRAFTS_KEPT = timedelta(days=1)
 
 
 class DecisionRefused(Exception):
@@ -1066,6 +1067,11 @@ def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
         else:
             apply_again.append(sync.pk)
     return prepare_again, apply_again
+
+
+def tidy(now: datetime | None = None) -> int:
+    """Remove what workers that died were about to write, a day after they began; how many files."""
+    return store().sweep(((now or timezone.now()) - DRAFTS_KEPT).timestamp())
 
 
 def _audit(

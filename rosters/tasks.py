@@ -46,6 +46,11 @@ def recover() -> None:
         async_task("rosters.tasks.apply", sync_id=sync_id)
 
 
+def tidy() -> None:
+    """Give back the disk that dead workers took. Runs every day."""
+    syncs.tidy()
+
+
 def enqueue_prepare(sync: Sync) -> None:
     """With the queue in the same database, the task is committed or rolled back with the sync itself."""
     async_task("rosters.tasks.prepare", sync_id=sync.pk)

@@ -93,6 +93,10 @@ def test_killed_while_applying_the_old_roster_is_live_and_the_next_worker_applie
     assert trip.district.version == 2
     assert (syncs.recover(), syncs.apply(sync.pk)) == (([], []), None)
     assert events(sync).count("sync.applied") == 1
+    assert syncs.tidy() == 0, "what was begun today may still be on its way"
+    syncs.tidy(timezone.now() + timedelta(days=2))
+    assert not [*syncs.store().root.rglob("*.part")]
+    trip.verify()
 
 
 def test_two_workers_at_the_same_sync_do_it_once(trip: Trip, tables: making.Tables) -> None:

@@ -13,9 +13,12 @@ from typing import Any
 
 import polars as pl
 import pytest
+from django_q.models import Schedule
 from hypothesis import given
 from hypothesis import strategies as st
 
+from portal.management.commands.qcluster import look_after_lost_work
+from rosters import tasks
 from rosters.diffing import Difference, compare, differences, table_digest
 from rosters.findings import Findings, places
 from rosters.oneroster.normal import NORMAL
@@ -190,15 +193,26 @@ def test_no_cell_is_a_formula(text: str) -> None:
     assert not safe.startswith(("=", "+", "-", "@", "\t", "\r")) and safe.endswith(text)
 
 
-def test_what_nothing_names_is_swept_but_nothing_young(store: Store, difference: Difference) -> None:
+def test_what_a_crash_left_behind_is_swept_and_nothing_else(store: Store, difference: Difference) -> None:
     kept, _ = store.keep_original(7, io.BytesIO(b"kept"))
-    gone, _ = store.keep_original(7, io.BytesIO(b"gone"))
-    for sync in (1, 2):
-        store.write_difference(7, sync, lazily(difference))
+    store.write_difference(7, 1, lazily(difference))
     store.write_snapshot_table(7, "users", table("users").lazy(), "a" * 64)
-    (store.sync_folder(7, 1) / ".left.part").touch()
-    stay: dict[str, Any] = {"originals": {kept}, "snapshots": set(), "syncs": {1}}
-    assert store.sweep(7, **stay, unused_since=time.time() - 3600) == 0
-    assert store.sweep(7, **stay, unused_since=time.time() + 3600) == 4
-    assert store.original(7, kept).exists() and not store.original(7, gone).exists()
-    assert store.difference(7, 1).tables == ("users",) and store.difference(7, 2).tables == ()
+    named = sorted(path for path in store.root.rglob("*") if path.is_file())
+    left = [store.sync_folder(7, 1) / ".left.part", store.original(7, kept).with_name(".half.part")]
+    for path in left:
+        path.touch()
+    assert store.sweep(time.time() - 3600) == 0
+    assert store.sweep(time.time() + 3600) == 2
+    assert sorted(path for path in store.root.rglob("*") if path.is_file()) == named
+
+
+@pytest.mark.django_db
+def test_every_day_the_workers_sweep(data_dir: Path) -> None:
+    look_after_lost_work()
+    assert Schedule.objects.get(func="rosters.tasks.tidy").schedule_type == Schedule.DAILY
+    left = data_dir / "snapshots" / "7" / ".half.part"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    os.utime(left, (0, 0))
+    tasks.tidy()
+    assert not left.exists()

@@ -15,6 +15,7 @@ from django_q.tasks import async_task
 from portal import cluster
 
 RECOVER = "rosters.tasks.recover"
+TIDY = "rosters.tasks.tidy"
 MINUTE = "connections.tasks.minute"
 
 
@@ -54,12 +55,13 @@ class Command(BaseCommand):
 
 
 def look_after_lost_work() -> None:
-    """Have syncs that lost their worker looked after: now, since we may follow one that died, and every minute; and
-    have connections started when they are due."""
+    """Have syncs that lost their worker looked after: now, since we may follow one that died, and every minute; what
+    such workers left on the disk, every day; and have connections started when they are due."""
     Schedule.objects.update_or_create(
         name="recover", defaults={"func": RECOVER, "schedule_type": Schedule.MINUTES, "minutes": 1}
     )
     Schedule.objects.update_or_create(
         name="minute", defaults={"func": MINUTE, "schedule_type": Schedule.MINUTES, "minutes": 1}
     )
+    Schedule.objects.update_or_create(name="tidy", defaults={"func": TIDY, "schedule_type": Schedule.DAILY})
     async_task(RECOVER)
