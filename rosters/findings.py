@@ -120,6 +120,13 @@ class Findings:
             known.count += number
             known.places = pl.concat([known.places, places])
 
+    def refuse_for(self, *codes: str) -> bool:
+        """Let what these rules found be why the delivery is refused; whether they found anything."""
+        causes = [finding for finding in self._groups.values() if finding.code in codes]
+        for finding in causes:
+            finding.severity, finding.effect = "fatal", "package"
+        return bool(causes)
+
     def without_places(self) -> Findings:
         """The same findings without lines and values."""
         bare = Findings(overrides=self.overrides)

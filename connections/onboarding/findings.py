@@ -27,7 +27,7 @@ _WOULD: Final = {
 _DID: Final = {
     "row": "the row is not used; what was live before stays.",
     "value": "the value is not used; what was live before stays.",
-    "table": "the file cannot be used; nothing changes.",
+    "table": "this file is not used; what was live before stays.",
     "package": "the file cannot be used; nothing changes.",
     "info": "nothing is lost by it.",
     "": "nothing is lost by it.",

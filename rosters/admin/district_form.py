@@ -298,6 +298,20 @@ _OF_WORDS = frozenset(OF_VOCABULARY.values()) | {f"OR-CSV-{n}" for n in ("106", 
 _VARIANTS = {"grades": GRADE_VARIANTS, "boolean": BOOLEAN_VARIANTS}
 
 
+#: In what a file is written, if not in UTF-8, is a setting of the district.
+_OF_ENCODING = ("OR-CSV-040",)
+
+
+def setting_for(finding: Finding) -> tuple[str, str]:
+    """The setting of a district that could heal what a finding complains of, by the id of its place on the page, and
+    what to call the way there; empty if none could."""
+    if finding.code in _OF_ENCODING:
+        return "id_encoding", "Read this district's files in another encoding from now on"
+    if finding.places and could_be_mapped(finding):
+        return "setting-mappings", "Read such words as something else from now on"
+    return "", ""
+
+
 def could_be_mapped(finding: Finding) -> bool:
     """Whether a mapping could heal what a finding complains of."""
     column = f"{finding.file.removesuffix('.csv')}.{finding.column}"

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
-from rosters.admin.district_form import DistrictForm, DistrictToRead, could_be_mapped, proposed
+from rosters.admin.district_form import DistrictForm, DistrictToRead, could_be_mapped, proposed, setting_for
 from rosters.models import AuditEvent, Delivery, District, Finding, Org, Sync, Tally
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import DECIDE, UPLOAD, acting, may_see
@@ -121,7 +121,8 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if obj and not may_change:
             kwargs["form"] = DistrictToRead
         form = super().get_form(request, obj, change=change, **kwargs)
-        if obj and may_change and (finding := _asked_finding(request, obj)):
+        finding = _asked_finding(request, obj) if obj and may_change else None
+        if obj and finding and could_be_mapped(finding):
             words = syncs.store().words(obj.pk, finding.sync_id, finding.position)
             return type(form.__name__, (form,), {"proposed": proposed(finding, words)})
         return form
@@ -270,12 +271,12 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 def _asked_finding(request: HttpRequest, district: District) -> Finding | None:
-    """The finding that the address names: one of this district that a mapping could heal and who asks may see."""
+    """The finding that the address names: one of this district that a setting could heal and who asks may see."""
     asked = request.GET.get("finding", "")
     if not (asked.isdecimal() and len(asked) < 19):
         return None
     finding = Finding.objects.filter(pk=int(asked), sync__district=district).first()
-    if finding is None or not could_be_mapped(finding):
+    if finding is None or not setting_for(finding)[0]:
         return None
     return finding if may_see(request, finding.file.removesuffix(".csv")) else None
 

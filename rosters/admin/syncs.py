@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 from rosters import syncs, tasks
 from rosters.admin.audit import ReadOnly
 from rosters.admin.changes import changes_context
-from rosters.admin.district_form import could_be_mapped
+from rosters.admin.district_form import setting_for
 from rosters.admin.districts import OfProduct
 from rosters.models import Finding, Sync
 from rosters.oneroster.normal import TABLES
@@ -402,18 +402,15 @@ def _shown(request: HttpRequest, file: str) -> bool:
 
 
 def _findings(request: HttpRequest, sync: Sync) -> list[Finding]:
-    """The findings, without values that who asks may not see; `map_at` leads to where one can be healed."""
+    """The findings, without values that who asks may not see; `cure` leads to the setting that could heal one."""
     found = list(sync.findings.all()[:200])
     for finding in found:
         finding.hidden = bool(finding.places) and not _shown(request, finding.file)  # type: ignore[attr-defined]
         if finding.hidden:  # type: ignore[attr-defined]
             finding.places = []
-        finding.map_at = (  # type: ignore[attr-defined]
-            reverse("admin:rosters_district_change", args=[sync.district_id])
-            + f"?finding={finding.pk}#setting-mappings"
-            if finding.places and could_be_mapped(finding)
-            else ""
-        )
+        place, words = setting_for(finding)
+        district = reverse("admin:rosters_district_change", args=[sync.district_id])
+        finding.cure = (f"{district}?finding={finding.pk}#{place}", words) if place else None  # type: ignore[attr-defined]
     return found
 
 

@@ -117,11 +117,13 @@ class _Package:
                 properties = self._manifest(files[manifest.FILE])
                 version = version or self._declared_version(properties)
             elif not alone:
+                # Where the files lie deeper, or in another zip, it only follows that none is found.
+                follows = not files and self.findings.refuse_for("OR-CSV-003", "OR-CSV-011")
                 self.findings.add(
                     "OR-CSV-009",
                     manifest.FILE,
-                    severity="error" if folder else None,
-                    effect="none" if folder else "package",
+                    severity="error" if folder or follows else None,
+                    effect="none" if folder or follows else "package",
                 )
                 version = version or self._recognised(data)
             else:

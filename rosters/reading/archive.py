@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path, PurePosixPath
 from typing import IO
 
@@ -347,12 +347,13 @@ class _Zip:
         ]
 
     def _without_folder(self, names: list[str]) -> list[str]:
-        """The names at the root. One folder around everything is taken off; files that lie deeper are named."""
-        tops = {name.split("/", 1)[0] for name in names}
-        if len(tops) == 1 and all("/" in name for name in names):
+        """The names at the root. One folder around everything, however deep, is taken off; files that lie deeper still
+        are named."""
+        around = _common_folder(names)
+        if around:
             detail = "All files lie in one folder; they were read from there."
-            self.findings.add("OR-CSV-003", places=named([f"{top}/" for top in tops]), detail=detail)
-            names = [name.split("/", 1)[1] for name in names]
+            self.findings.add("OR-CSV-003", places=named([around]), detail=detail)
+            names = [name.removeprefix(around) for name in names]
         deep = [name for name in names if "/" in name]
         if deep:
             detail = "These files lie in folders and were not read."
@@ -390,6 +391,13 @@ class _Zip:
                 yield piece
         if size != info.file_size or crc != info.CRC:
             raise Damaged("OR-CSV-001", "A file in it is damaged: its checksum does not fit.")
+
+
+def _common_folder(names: list[str]) -> str:
+    """The folder in which all of these files lie, with the slash at its end; "" for none."""
+    parts = [name.split("/")[:-1] for name in names]
+    common = list(takewhile(lambda same: len(set(same)) == 1, zip(*parts, strict=False)))
+    return "".join(f"{same[0]}/" for same in common)
 
 
 def _sizes64(extra: bytes, unpacked: int, packed: int) -> tuple[int, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -108,6 +109,36 @@ def test_a_refused_file_is_checked_again_by_the_new_settings(
     assert work_off() >= 1
     again = Sync.objects.get(pk=answer.headers["location"].split("/")[-3])
     assert (again.pk != sync.pk, again.status) == (True, "awaiting_review")
+
+
+def test_a_file_in_another_encoding_leads_to_the_setting_and_is_read_by_it(
+    cedar: District, manu: Staff, data_dir: Path, tmp_path: Path
+) -> None:
+    tables = _tables(cedar)
+    tables["users"] = tables["users"].with_columns(familyName=pl.lit("Peña"))
+    making.write_zip(tmp_path / "utf8.zip", tables)
+    with zipfile.ZipFile(tmp_path / "utf8.zip") as plain, zipfile.ZipFile(tmp_path / "sent.zip", "w") as old:
+        for name in plain.namelist():
+            old.writestr(name, plain.read(name).decode().encode("cp1252", "replace"))
+    sync = syncs.receive(cedar, tmp_path / "sent.zip", origin="staff", name="sent.zip")
+    sync = syncs.prepare(sync.pk) or sync
+    assert sync.status == "rejected"
+    client = _logged_in(manu)
+    page = client.get(f"/admin/rosters/sync/{sync.pk}/change/").text
+    link = re.search(r'href="([^"]*finding=\d+)#id_encoding"', page)
+    assert link
+    form = client.get(link[1]).text
+    assert 'id="id_encoding"' in form
+    answer = client.post(link[1], {**NAMED, **inputs(form), "encoding": "windows-1252", "_save": "Save"})
+    assert answer.headers["location"] == f"/admin/rosters/sync/{sync.pk}/change/"
+    assert "Check the same file again" in client.get(answer.headers["location"]).text
+    again = client.post(f"/admin/rosters/sync/{sync.pk}/retry/", follow=True)
+    work_off()
+    assert again.status_code == 200
+    newest = Sync.objects.latest("pk")
+    assert newest.status == "awaiting_review"
+    difference = syncs.store().difference(cedar.pk, newest.pk)
+    assert set(difference.frame("users")["familyName"]) == {"Peña"}
 
 
 def test_a_new_owner_is_no_reason_to_check_a_file_again(

@@ -108,6 +108,29 @@ def test_or_csv_003_one_folder_around_everything_is_read(tmp_path: Path) -> None
     assert not found(read(orgs_set(tmp_path, ORGS)), "OR-CSV-003")
 
 
+def test_or_csv_003_folders_in_folders_around_everything_are_read_through(tmp_path: Path) -> None:
+    files = {"export/2026/manifest.csv": manifest("orgs"), "export/2026/orgs.csv": ORGS}
+    delivered = read(packed(tmp_path / "a.zip", files))
+    assert found(delivered, "OR-CSV-003") == [(None, "export/2026/")]
+    assert ids(delivered) == ["school-1"]
+    files = {"export/manifest.csv": manifest("orgs"), "export/orgs.csv": ORGS, "export/old/orgs.csv": ORGS}
+    delivered = read(packed(tmp_path / "b.zip", files))
+    assert found(delivered, "OR-CSV-003") == [(None, "export/"), (None, "old/orgs.csv")]
+    assert ids(delivered) == ["school-1"]
+
+
+def test_what_keeps_every_file_from_being_found_is_said_first(tmp_path: Path) -> None:
+    deep = read(packed(tmp_path / "a.zip", {"north/orgs.csv": ORGS, "south/orgs.csv": ORGS}))
+    inner = read(packed(tmp_path / "b.zip", {"export.zip": "x"}))
+    for delivered, cause in ((deep, "OR-CSV-003"), (inner, "OR-CSV-011")):
+        assert not delivered.readable
+        assert delivered.findings.ordered()[0].code == cause
+        assert severity(delivered, cause) == "fatal"
+        assert severity(delivered, "OR-CSV-009") == "error", "it only follows"
+    nothing = read(packed(tmp_path / "c.zip", {"readme.txt": "x"}))
+    assert nothing.findings.ordered()[0].code == "OR-CSV-009"
+
+
 def test_or_csv_003_files_in_several_folders_are_not_read(tmp_path: Path) -> None:
     files = {"manifest.csv": manifest("orgs"), "north/orgs.csv": ORGS, "south/orgs.csv": ORGS}
     delivered = read(packed(tmp_path / "a.zip", files))
