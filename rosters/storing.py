@@ -226,7 +226,8 @@ class Store:
     # -- originals
 
     def keep_original(self, district_id: int, source: Path | BinaryIO) -> tuple[str, int]:
-        """Copy `source` into the store and flush it to the disk; equal bytes are kept once. Returns (SHA-256, size)."""
+        """Copy `source` into the store and flush it to the disk; equal bytes are kept, and written, once. Returns
+        (SHA-256, size)."""
         folder = self.root / "originals" / str(district_id)
         draft = _draft(folder)
         digest, size = hashlib.sha256(), 0
@@ -237,9 +238,12 @@ class Store:
                     digest.update(block)
                     size += len(block)
                     file.write(block)
+                kept = self.original(district_id, digest.hexdigest())
+                if kept.exists() and kept.stat().st_size == size:
+                    return digest.hexdigest(), size
                 file.flush()
                 os.fsync(file.fileno())
-            _publish(draft, self.original(district_id, digest.hexdigest()))
+            _publish(draft, kept)
         finally:
             draft.unlink(missing_ok=True)
             if isinstance(source, Path):

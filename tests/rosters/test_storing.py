@@ -60,6 +60,12 @@ def test_an_original_is_kept_byte_for_byte_under_its_hash(store: Store, tmp_path
     assert store.keep_original(7, io.BytesIO(content)) == expected
     kept = store.original(7, expected[0])
     assert kept.read_bytes() == content and [path.name for path in kept.parent.iterdir()] == [expected[0]]
+    written = kept.stat().st_ino
+    store.keep_original(7, io.BytesIO(content))
+    assert kept.stat().st_ino == written, "the same bytes are not written again"
+    kept.write_bytes(content[:-1])  # cut off by whatever is not us
+    store.keep_original(7, io.BytesIO(content))
+    assert kept.read_bytes() == content
 
 
 def test_a_delivery_that_breaks_off_leaves_nothing(store: Store) -> None:

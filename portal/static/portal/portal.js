@@ -59,3 +59,13 @@ document.addEventListener("DOMContentLoaded", () => {
   const room = document.querySelector(".rooms [aria-current]");
   if (room) room.parentElement.scrollLeft = room.offsetLeft - 24;
 });
+
+// On a phone a row of a list stands as a card: each cell then says what its column is called.
+document.addEventListener("DOMContentLoaded", () => {
+  for (const table of document.querySelectorAll("#result_list")) {
+    const names = [...table.tHead.rows[0].cells].map((cell) => cell.textContent.trim().toLowerCase());
+    for (const cell of table.querySelectorAll("tbody td")) {
+      if (names[cell.cellIndex] && (cell.textContent.trim() || cell.firstElementChild)) { cell.dataset.label = names[cell.cellIndex]; }
+    }
+  }
+});
