@@ -7,8 +7,8 @@ from typing import Final
 
 import polars as pl
 
-from rosters.diffing import Difference
-from rosters.frames import Checked, Delivered
+from rosters.diffing import Difference, rows_of, scan_of
+from rosters.frames import Checked, Delivered, Frames
 from rosters.oneroster.plain import NOUNS, listed
 
 #: The column that names the person to whom a record belongs.
@@ -60,6 +60,49 @@ def verdict(counts: Mapping[str, Mapping[str, int]], holds: Sequence[str], *, fi
     others = len(holds) - 1
     more = f" {others} more {'thing is' if others == 1 else 'things are'} unusual." if others else ""
     return f"Held: {holds[0]}{more}"
+
+
+# ---------------------------------------------------------------------------------------------------------- causes
+
+#: Holds that mean no more than that a school year ended: their codes, and the tables of those that are about several.
+_END_OF_YEAR: Final = ("TERM_GONE", "MEMBERSHIP_TURNOVER")
+_SHARES: Final = ("REMOVED_SHARE", "SCHOOL_REMOVED_SHARE", "GRADE_REMOVED_SHARE", "ROLE_REMOVED_SHARE")
+_OF_A_YEAR: Final = ("academicSessions", "courses", "classes", "enrollments")
+
+
+def new_school_year(base: Frames, difference: Difference) -> str:
+    """The cause of most of a `difference` in a sentence, if it is the turn of the school year: a session of a later
+    year comes, at least half of the classes end, and at least half of the people stay; else ""."""
+    counts = difference.counts()
+    if not {"academicSessions", "classes"} <= set(counts):
+        return ""
+    year = pl.col("schoolYear").filter(pl.col("schoolYear").str.contains("^[0-9]{4}$")).max()
+    came = difference.scan("academicSessions").filter(pl.col("kind") == "added").select(year).collect().item()
+    lived = scan_of(base, "academicSessions").select(year).collect().item()
+    classes, people = rows_of(base, "classes"), rows_of(base, "users")
+    ended, left = counts["classes"]["removed"], counts.get("users", {}).get("removed", 0)
+    if came is None or lived is None or came <= lived or 2 * ended < classes or 2 * left > people:
+        return ""
+    return (
+        f"this looks like the turn of the school year to {int(came) - 1}–{came[2:]}: {ended:,} of "
+        f"{NOUNS['classes'].count(classes)} end and {counts['classes']['added']:,} begin, {people - left:,} of "
+        f"{NOUNS['users'].count(people)} stay."
+    )
+
+
+def follows_from_new_year(code: str, table: str) -> bool:
+    """Whether a hold means no more than that terms, classes and seats of a school year ended. People who leave, and
+    ids that change, are never explained by that alone."""
+    return code in _END_OF_YEAR or (code in _SHARES and table in _OF_A_YEAR)
+
+
+def turned_year(cause: str, others: Sequence[str], following: int) -> str:
+    """The verdict where `cause` is the new school year: how many holds follow from it, and the first of the others."""
+    number = len(others) + following
+    things = f"{number} unusual thing{'' if number == 1 else 's'}"
+    if not others:
+        return f"Held: {cause} The {things} {'follows' if number == 1 else 'follow'} from that."
+    return f"Held: {cause} Of {things}, {following} follow{'s' if following == 1 else ''} from that. Also: {others[0]}"
 
 
 def rejection(reasons: Sequence[str], *, live: bool) -> str:

@@ -12,7 +12,7 @@ import pytest
 from django.db import transaction
 from django.utils import timezone
 
-from rosters import making, syncs
+from rosters import explaining, making, syncs
 from rosters.applying import indexes
 from rosters.models import LIVE, Enrollment, Sync, User
 from tests.journeys.trip import Trip, indexed
@@ -144,3 +144,13 @@ def test_a_plan_without_a_seal_is_made_anew(trip: Trip, tables: making.Tables) -
     again = syncs.prepare(sync.pk)
     assert again is not None
     trip.go(again)
+
+
+def test_a_new_school_year_is_read_as_one_cause(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    turned = trip.send(making.rollover(tables, seed=3)[0])
+    assert turned.verdict.startswith("Held: this looks like the turn of the school year to ")
+    follow = [explaining.follows_from_new_year(hold.code, hold.table) for hold in turned.holds.order_by("position")]
+    assert follow == sorted(follow), "what the new year does not explain is read first"
+    assert True in follow
+    trip.go(turned)

@@ -6,7 +6,15 @@ import polars as pl
 import pytest
 
 from rosters.diffing import Difference, compare
-from rosters.explaining import difference_in_words, people_affected, rejection, verdict
+from rosters.explaining import (
+    difference_in_words,
+    follows_from_new_year,
+    new_school_year,
+    people_affected,
+    rejection,
+    turned_year,
+    verdict,
+)
 from rosters.oneroster.normal import NORMAL
 from rosters.oneroster.plain import listed, percent, shortened
 
@@ -62,3 +70,55 @@ def test_shares_and_lists_read_well() -> None:
     assert {share: percent(share) for share in shares} == shares
     assert [listed(words) for words in ([], ["a"], ["a", "b"], ["a", "b", "c"])] == ["", "a", "a and b", "a, b and c"]
     assert shortened(list("abcde")) == "a, b, c and 2 more" and shortened(["a"]) == "a"
+
+
+def _year(closing: str, classes: int, people: int, *, prefix: str = "") -> dict[str, pl.DataFrame]:
+    term = {"sourcedId": f"y{closing}", "schoolYear": closing, "type": "schoolYear"}
+    return {
+        "academicSessions": table("academicSessions", term),
+        "classes": table("classes", *({"sourcedId": f"{closing}{prefix}-{n}"} for n in range(classes))),
+        "users": table("users", *({"sourcedId": f"u{n}"} for n in range(people))),
+    }
+
+
+def test_the_turn_of_the_school_year_is_told_as_one_cause() -> None:
+    before, after = _year("2026", 4, 10), _year("2027", 5, 8)
+    assert new_school_year(before, compare(before, after)) == (
+        "this looks like the turn of the school year to 2026–27: 4 of 4 classes end and 5 begin, 8 of 10 people stay."
+    )
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (_year("2026", 4, 10), _year("2026", 4, 10, prefix="b")),  # other classes in the same year
+        (_year("2027", 4, 10), _year("2026", 4, 10)),  # an old file
+        (
+            _year("2026", 4, 10),
+            {**_year("2027", 4, 10), "classes": _year("2026", 4, 10)["classes"]},
+        ),  # the same classes
+        (_year("2026", 4, 10), _year("2027", 4, 4)),  # most people are gone
+        (_year("soon", 4, 10), _year("2027", 4, 10)),  # nobody can tell which year it was
+        ({}, _year("2027", 4, 10)),  # the first roster
+        (_year("2026", 4, 10), {}),
+    ],
+)
+def test_nothing_else_is_taken_for_it(before: dict[str, pl.DataFrame], after: dict[str, pl.DataFrame]) -> None:
+    assert new_school_year(before, compare(before, after)) == ""
+
+
+def test_people_who_leave_or_get_new_ids_never_follow_from_a_new_year() -> None:
+    assert follows_from_new_year("TERM_GONE", "academicSessions")
+    assert follows_from_new_year("REMOVED_SHARE", "enrollments")
+    assert follows_from_new_year("SCHOOL_REMOVED_SHARE", "enrollments")
+    for code, about in (("REMOVED_SHARE", "users"), ("REMOVED_COUNT", "users"), ("ID_CHURN", "users"),
+                        ("SCHOOL_REMOVED_SHARE", "users"), ("SCHOOL_GONE", "orgs"), ("TAIL_MISSING", "classes"),
+                        ("STALE", ""), ("FILE_GONE", "classes"), ("UPDATED_SHARE", "users")):  # fmt: skip
+        assert not follows_from_new_year(code, about)
+
+
+def test_the_verdict_of_a_new_year_names_what_does_not_follow_from_it() -> None:
+    assert turned_year("this is it.", [], 1) == "Held: this is it. The 1 unusual thing follows from that."
+    assert turned_year("this is it.", ["People leave.", "b"], 7) == (
+        "Held: this is it. Of 9 unusual things, 7 follow from that. Also: People leave."
+    )
