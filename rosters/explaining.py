@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import polars as pl
@@ -68,41 +69,75 @@ def verdict(counts: Mapping[str, Mapping[str, int]], holds: Sequence[str], *, fi
 _END_OF_YEAR: Final = ("TERM_GONE", "MEMBERSHIP_TURNOVER")
 _SHARES: Final = ("REMOVED_SHARE", "SCHOOL_REMOVED_SHARE", "GRADE_REMOVED_SHARE", "ROLE_REMOVED_SHARE")
 _OF_A_YEAR: Final = ("academicSessions", "courses", "classes", "enrollments")
+#: Of those who leave, or change, so many must do so for the same reason.
+_NEARLY_ALL: Final = 0.95
 
 
-def new_school_year(base: Frames, difference: Difference) -> str:
-    """The cause of most of a `difference` in a sentence, if it is the turn of the school year: a session of a later
-    year comes, at least half of the classes end, and at least half of the people stay; else ""."""
+@dataclass(frozen=True, slots=True)
+class NewYear:
+    """The turn of the school year, as the cause of most of a difference. `graduating`: the grade that leaves as a
+    whole, if nearly everybody who leaves was in it; `promoted`: nearly everybody who changes gets another grade."""
+
+    sentence: str
+    graduating: str
+    promoted: bool
+
+    def explains(self, code: str, table: str) -> bool:
+        """Whether a hold means no more than that. Ids that change are never explained by it, nor are people who
+        leave, unless they are those who graduate."""
+        if table == "users" and code in (*_SHARES, "REMOVED_COUNT"):
+            return bool(self.graduating)
+        if table == "users" and code == "UPDATED_SHARE":
+            return self.promoted
+        return code in _END_OF_YEAR or (code in _SHARES and table in _OF_A_YEAR)
+
+    def verdict(self, others: Sequence[str], following: int) -> str:
+        """What a sync is held for: how many holds follow from this, and the first of the `others`."""
+        number = len(others) + following
+        things = f"{number} unusual thing{'' if number == 1 else 's'}"
+        if not others:
+            return f"Held: {self.sentence} The {things} follow{'s' if number == 1 else ''} from that."
+        follow = f"{following} follow{'s' if following == 1 else ''}"
+        return f"Held: {self.sentence} Of {things}, {follow} from that. Also: {others[0]}"
+
+
+def new_school_year(base: Frames, difference: Difference, lines: pl.DataFrame) -> NewYear | None:
+    """The turn of the school year, if that is what `difference` and its tally look like: a session of a later year
+    comes, at least half of the classes end, and at least half of the people stay."""
     counts = difference.counts()
     if not {"academicSessions", "classes"} <= set(counts):
-        return ""
+        return None
     year = pl.col("schoolYear").filter(pl.col("schoolYear").str.contains("^[0-9]{4}$")).max()
     came = difference.scan("academicSessions").filter(pl.col("kind") == "added").select(year).collect().item()
     lived = scan_of(base, "academicSessions").select(year).collect().item()
     classes, people = rows_of(base, "classes"), rows_of(base, "users")
-    ended, left = counts["classes"]["removed"], counts.get("users", {}).get("removed", 0)
+    ended, users = counts["classes"]["removed"], counts.get("users", {})
+    left = users.get("removed", 0)
     if came is None or lived is None or came <= lived or 2 * ended < classes or 2 * left > people:
-        return ""
-    return (
+        return None
+    graduating = _grade_that_leaves(lines, left)
+    who = f"; those who leave were in grade {graduating}" if graduating else ""
+    return NewYear(
         f"this looks like the turn of the school year to {int(came) - 1}–{came[2:]}: {ended:,} of "
         f"{NOUNS['classes'].count(classes)} end and {counts['classes']['added']:,} begin, {people - left:,} of "
-        f"{NOUNS['users'].count(people)} stay."
+        f"{NOUNS['users'].count(people)} stay{who}.",
+        graduating,
+        _moved(lines) >= _NEARLY_ALL * max(1, users.get("updated", 0)),
     )
 
 
-def follows_from_new_year(code: str, table: str) -> bool:
-    """Whether a hold means no more than that terms, classes and seats of a school year ended. People who leave, and
-    ids that change, are never explained by that alone."""
-    return code in _END_OF_YEAR or (code in _SHARES and table in _OF_A_YEAR)
+def _grade_that_leaves(lines: pl.DataFrame, left: int) -> str:
+    """The grade of which nobody stays, if nearly all of those who leave were in it; "" for none."""
+    of_grades = lines.filter(table="users", dimension="grade").filter(pl.col("key") != "")
+    whole = of_grades.filter(
+        (pl.col("removed") == pl.col("before")) & (pl.col("removed") >= _NEARLY_ALL * max(1, left))
+    )
+    return str(whole["key"][0]) if len(whole) else ""
 
 
-def turned_year(cause: str, others: Sequence[str], following: int) -> str:
-    """The verdict where `cause` is the new school year: how many holds follow from it, and the first of the others."""
-    number = len(others) + following
-    things = f"{number} unusual thing{'' if number == 1 else 's'}"
-    if not others:
-        return f"Held: {cause} The {things} {'follows' if number == 1 else 'follow'} from that."
-    return f"Held: {cause} Of {things}, {following} follow{'s' if following == 1 else ''} from that. Also: {others[0]}"
+def _moved(lines: pl.DataFrame) -> int:
+    """How many people get another grade."""
+    return int(lines.filter(table="users", dimension="field", key="grades")["updated"].sum())
 
 
 def rejection(reasons: Sequence[str], *, live: bool) -> str:

@@ -483,9 +483,8 @@ def _finish_preparing(
         lines = tally(base, difference)
         situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, left_out)
         holds = holding.judge(situation, district.hold_limits)
-        cause = explaining.new_school_year(base, difference)
-        if cause:  # what it does not explain is read first
-            holds = sorted(holds, key=lambda hold: explaining.follows_from_new_year(hold.code, hold.table))
+        if year := explaining.new_school_year(base, difference, lines):  # what it does not explain is read first
+            holds = sorted(holds, key=lambda hold: year.explains(hold.code, hold.table))
     counts = difference.counts()
     with work.phase("storing"):
         plan, people = plan_digest(district.version, difference), explaining.people_affected(difference)
@@ -494,7 +493,7 @@ def _finish_preparing(
             lines, findings = lines.filter(pl.col("dimension") == ""), findings.without_places()
             store().draft_difference(district.pk, sync.pk, ())
         stored = store().show_difference(district.pk, sync.pk)
-        verdict = _verdict(sync, counts, holds, holding.nothing_lives(base), cause)
+        verdict = _verdict(sync, counts, holds, holding.nothing_lives(base), year)
         totals = {kind: sum(c[kind] for c in counts.values()) for kind in ("added", "updated", "removed")}
         values = {
             **facts,
@@ -526,13 +525,17 @@ def _nothing_changed(sync: Sync, left_out: int) -> str:
 
 
 def _verdict(
-    sync: Sync, counts: Mapping[str, Mapping[str, int]], holds: Sequence[holding.HoldFound], first: bool, cause: str
+    sync: Sync,
+    counts: Mapping[str, Mapping[str, int]],
+    holds: Sequence[holding.HoldFound],
+    first: bool,
+    year: explaining.NewYear | None,
 ) -> str:
     if sync.undoes_id:
         return f"Would take back what that sync changed: {explaining.difference_in_words(counts)}"
-    others = [h.saw for h in holds if not explaining.follows_from_new_year(h.code, h.table)]
-    if cause and holds and all(h.approvable for h in holds):
-        words = explaining.turned_year(cause, others, len(holds) - len(others))
+    if year and holds and all(h.approvable for h in holds):
+        others = [h.saw for h in holds if not year.explains(h.code, h.table)]
+        words = year.verdict(others, len(holds) - len(others))
     else:
         words = explaining.verdict(counts, [h.saw for h in holds], first=first)
     return words.replace("Held:", "Would be held:", 1) if sync.dry_run else words

@@ -5,16 +5,8 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from rosters.diffing import Difference, compare
-from rosters.explaining import (
-    difference_in_words,
-    follows_from_new_year,
-    new_school_year,
-    people_affected,
-    rejection,
-    turned_year,
-    verdict,
-)
+from rosters.diffing import Difference, compare, tally
+from rosters.explaining import NewYear, difference_in_words, new_school_year, people_affected, rejection, verdict
 from rosters.oneroster.normal import NORMAL
 from rosters.oneroster.plain import listed, percent, shortened
 
@@ -72,20 +64,47 @@ def test_shares_and_lists_read_well() -> None:
     assert shortened(list("abcde")) == "a, b, c and 2 more" and shortened(["a"]) == "a"
 
 
-def _year(closing: str, classes: int, people: int, *, prefix: str = "") -> dict[str, pl.DataFrame]:
+def _year(
+    closing: str, classes: int, people: int, *, prefix: str = "", grades: str = "", first: int = 0
+) -> dict[str, pl.DataFrame]:
     term = {"sourcedId": f"y{closing}", "schoolYear": closing, "type": "schoolYear"}
+    users = ({"sourcedId": f"u{n}", "grades": (grades * people)[2 * n : 2 * n + 2]} for n in range(first, people))
     return {
         "academicSessions": table("academicSessions", term),
         "classes": table("classes", *({"sourcedId": f"{closing}{prefix}-{n}"} for n in range(classes))),
-        "users": table("users", *({"sourcedId": f"u{n}"} for n in range(people))),
+        "users": table("users", *users),
     }
 
 
+def _turn(before: dict[str, pl.DataFrame], after: dict[str, pl.DataFrame]) -> NewYear | None:
+    difference = compare(before, after)
+    return new_school_year(before, difference, tally(before, difference))
+
+
 def test_the_turn_of_the_school_year_is_told_as_one_cause() -> None:
-    before, after = _year("2026", 4, 10), _year("2027", 5, 8)
-    assert new_school_year(before, compare(before, after)) == (
+    turn = _turn(_year("2026", 4, 10), _year("2027", 5, 8))
+    assert turn is not None
+    assert turn.sentence == (
         "this looks like the turn of the school year to 2026–27: 4 of 4 classes end and 5 begin, 8 of 10 people stay."
     )
+    assert (turn.graduating, turn.promoted) == ("", False)
+
+
+def test_who_graduates_and_who_moves_up_belongs_to_it() -> None:
+    before = _year("2026", 4, 10, grades="12110910080707060504")
+    moved = "12110910080808070605"  # who stays is a grade higher
+    turn = _turn(before, _year("2027", 4, 10, grades=f"12{moved[2:]}", first=1))
+    assert turn is not None
+    assert turn.graduating == "12"
+    assert turn.sentence.endswith("9 of 10 people stay; those who leave were in grade 12.")
+    assert turn.explains("REMOVED_SHARE", "users")
+    assert turn.explains("GRADE_REMOVED_SHARE", "users")
+    assert not turn.explains("ID_CHURN", "users")
+    up = _turn(before, _year("2027", 4, 10, grades="12121011090808070605", first=0))
+    assert up is not None
+    assert up.promoted
+    assert up.explains("UPDATED_SHARE", "users")
+    assert not up.explains("REMOVED_SHARE", "users"), "nobody graduates"
 
 
 @pytest.mark.parametrize(
@@ -104,21 +123,24 @@ def test_the_turn_of_the_school_year_is_told_as_one_cause() -> None:
     ],
 )
 def test_nothing_else_is_taken_for_it(before: dict[str, pl.DataFrame], after: dict[str, pl.DataFrame]) -> None:
-    assert new_school_year(before, compare(before, after)) == ""
+    assert _turn(before, after) is None
 
 
-def test_people_who_leave_or_get_new_ids_never_follow_from_a_new_year() -> None:
-    assert follows_from_new_year("TERM_GONE", "academicSessions")
-    assert follows_from_new_year("REMOVED_SHARE", "enrollments")
-    assert follows_from_new_year("SCHOOL_REMOVED_SHARE", "enrollments")
+def test_people_who_leave_or_get_new_ids_do_not_follow_from_a_new_year() -> None:
+    turn = NewYear("this is it.", "", promoted=False)
+    assert turn.explains("TERM_GONE", "academicSessions")
+    assert turn.explains("REMOVED_SHARE", "enrollments")
+    assert turn.explains("SCHOOL_REMOVED_SHARE", "enrollments")
     for code, about in (("REMOVED_SHARE", "users"), ("REMOVED_COUNT", "users"), ("ID_CHURN", "users"),
                         ("SCHOOL_REMOVED_SHARE", "users"), ("SCHOOL_GONE", "orgs"), ("TAIL_MISSING", "classes"),
                         ("STALE", ""), ("FILE_GONE", "classes"), ("UPDATED_SHARE", "users")):  # fmt: skip
-        assert not follows_from_new_year(code, about)
+        assert not turn.explains(code, about)
 
 
 def test_the_verdict_of_a_new_year_names_what_does_not_follow_from_it() -> None:
-    assert turned_year("this is it.", [], 1) == "Held: this is it. The 1 unusual thing follows from that."
-    assert turned_year("this is it.", ["People leave.", "b"], 7) == (
+    turn = NewYear("this is it.", "", promoted=False)
+    assert turn.verdict([], 1) == "Held: this is it. The 1 unusual thing follows from that."
+    assert turn.verdict([], 2) == "Held: this is it. The 2 unusual things follow from that."
+    assert turn.verdict(["People leave.", "b"], 7) == (
         "Held: this is it. Of 9 unusual things, 7 follow from that. Also: People leave."
     )
