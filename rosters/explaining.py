@@ -69,6 +69,8 @@ def verdict(counts: Mapping[str, Mapping[str, int]], holds: Sequence[str], *, fi
 _END_OF_YEAR: Final = ("TERM_GONE", "MEMBERSHIP_TURNOVER")
 _SHARES: Final = ("REMOVED_SHARE", "SCHOOL_REMOVED_SHARE", "GRADE_REMOVED_SHARE", "ROLE_REMOVED_SHARE")
 _OF_A_YEAR: Final = ("academicSessions", "courses", "classes", "enrollments")
+#: The column by which a record is moved into another year.
+_MOVED_BY: Final = {"users": "grades", "courses": "schoolYearSourcedId"}
 #: Of those who leave, or change, so many must do so for the same reason.
 _NEARLY_ALL: Final = 0.95
 
@@ -76,19 +78,20 @@ _NEARLY_ALL: Final = 0.95
 @dataclass(frozen=True, slots=True)
 class NewYear:
     """The turn of the school year, as the cause of most of a difference. `graduating`: the grade that leaves as a
-    whole, if nearly everybody who leaves was in it; `promoted`: nearly everybody who changes gets another grade."""
+    whole, if nearly everybody who leaves was in it; `moved`: the tables of which nearly all that changes is moved into
+    the new year: people to another grade, courses to its session."""
 
     sentence: str
     graduating: str
-    promoted: bool
+    moved: tuple[str, ...]
 
     def explains(self, code: str, table: str) -> bool:
         """Whether a hold means no more than that. Ids that change are never explained by it, nor are people who
         leave, unless they are those who graduate."""
-        if table == "users" and code in (*_SHARES, "REMOVED_COUNT"):
+        if table in _PERSON and table != "enrollments" and code in (*_SHARES, "REMOVED_COUNT"):
             return bool(self.graduating)
-        if table == "users" and code == "UPDATED_SHARE":
-            return self.promoted
+        if code == "UPDATED_SHARE":
+            return table in self.moved
         return code in _END_OF_YEAR or (code in _SHARES and table in _OF_A_YEAR)
 
     def verdict(self, others: Sequence[str], following: int) -> str:
@@ -111,8 +114,7 @@ def new_school_year(base: Frames, difference: Difference, lines: pl.DataFrame) -
     came = difference.scan("academicSessions").filter(pl.col("kind") == "added").select(year).collect().item()
     lived = scan_of(base, "academicSessions").select(year).collect().item()
     classes, people = rows_of(base, "classes"), rows_of(base, "users")
-    ended, users = counts["classes"]["removed"], counts.get("users", {})
-    left = users.get("removed", 0)
+    ended, left = counts["classes"]["removed"], counts.get("users", {}).get("removed", 0)
     if came is None or lived is None or came <= lived or 2 * ended < classes or 2 * left > people:
         return None
     graduating = _grade_that_leaves(lines, left)
@@ -122,7 +124,7 @@ def new_school_year(base: Frames, difference: Difference, lines: pl.DataFrame) -
         f"{NOUNS['classes'].count(classes)} end and {counts['classes']['added']:,} begin, {people - left:,} of "
         f"{NOUNS['users'].count(people)} stay{who}.",
         graduating,
-        _moved(lines) >= _NEARLY_ALL * max(1, users.get("updated", 0)),
+        tuple(table for table in _MOVED_BY if _is_moved(lines, table, counts.get(table, {}).get("updated", 0))),
     )
 
 
@@ -135,9 +137,10 @@ def _grade_that_leaves(lines: pl.DataFrame, left: int) -> str:
     return str(whole["key"][0]) if len(whole) else ""
 
 
-def _moved(lines: pl.DataFrame) -> int:
-    """How many people get another grade."""
-    return int(lines.filter(table="users", dimension="field", key="grades")["updated"].sum())
+def _is_moved(lines: pl.DataFrame, table: str, updated: int) -> bool:
+    """Whether nearly all changed records of a table change what a new year changes."""
+    of_field = lines.filter(table=table, dimension="field", key=_MOVED_BY[table])
+    return int(of_field["updated"].sum()) >= _NEARLY_ALL * max(1, updated)
 
 
 def rejection(reasons: Sequence[str], *, live: bool) -> str:

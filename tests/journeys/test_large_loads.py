@@ -154,4 +154,5 @@ def test_a_new_school_year_is_read_as_one_cause(trip: Trip, tables: making.Table
     ends = {"academicSessions", "classes", "enrollments"}
     tables_held = [hold.table in ends for hold in turned.holds.order_by("position")]
     assert True in tables_held
+    assert "Also:" not in turned.verdict, "all of it follows from the new year"
     trip.go(turned)

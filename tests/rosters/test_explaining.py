@@ -87,7 +87,7 @@ def test_the_turn_of_the_school_year_is_told_as_one_cause() -> None:
     assert turn.sentence == (
         "this looks like the turn of the school year to 2026–27: 4 of 4 classes end and 5 begin, 8 of 10 people stay."
     )
-    assert (turn.graduating, turn.promoted) == ("", False)
+    assert (turn.graduating, turn.moved) == ("", ())
 
 
 def test_who_graduates_and_who_moves_up_belongs_to_it() -> None:
@@ -102,8 +102,9 @@ def test_who_graduates_and_who_moves_up_belongs_to_it() -> None:
     assert not turn.explains("ID_CHURN", "users")
     up = _turn(before, _year("2027", 4, 10, grades="12121011090808070605", first=0))
     assert up is not None
-    assert up.promoted
+    assert up.moved == ("users",)
     assert up.explains("UPDATED_SHARE", "users")
+    assert not up.explains("UPDATED_SHARE", "courses")
     assert not up.explains("REMOVED_SHARE", "users"), "nobody graduates"
 
 
@@ -127,7 +128,7 @@ def test_nothing_else_is_taken_for_it(before: dict[str, pl.DataFrame], after: di
 
 
 def test_people_who_leave_or_get_new_ids_do_not_follow_from_a_new_year() -> None:
-    turn = NewYear("this is it.", "", promoted=False)
+    turn = NewYear("this is it.", "", ())
     assert turn.explains("TERM_GONE", "academicSessions")
     assert turn.explains("REMOVED_SHARE", "enrollments")
     assert turn.explains("SCHOOL_REMOVED_SHARE", "enrollments")
@@ -138,7 +139,7 @@ def test_people_who_leave_or_get_new_ids_do_not_follow_from_a_new_year() -> None
 
 
 def test_the_verdict_of_a_new_year_names_what_does_not_follow_from_it() -> None:
-    turn = NewYear("this is it.", "", promoted=False)
+    turn = NewYear("this is it.", "", ())
     assert turn.verdict([], 1) == "Held: this is it. The 1 unusual thing follows from that."
     assert turn.verdict([], 2) == "Held: this is it. The 2 unusual things follow from that."
     assert turn.verdict(["People leave.", "b"], 7) == (
