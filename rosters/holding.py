@@ -94,7 +94,8 @@ class Situation:
 
 @dataclass(frozen=True, slots=True)
 class HoldFound:
-    """A rule that fired, as `rosters.models.Hold` keeps it: words for a person, no names of people."""
+    """A rule that fired, as `rosters.models.Hold` keeps it: words for a person, no names of people. `explained`: it
+    only follows from what explains most of the difference."""
 
     code: str
     saw: str
@@ -106,6 +107,7 @@ class HoldFound:
     key: str = ""
     approvable: bool = True
     numbers: Mapping[str, float] = field(default_factory=dict)
+    explained: bool = False
 
 
 Rule = Callable[[Situation, Mapping[str, float]], list[HoldFound]]

@@ -571,6 +571,7 @@ class Hold(models.Model):
     meaning = models.TextField()
     next_step = models.TextField()
     numbers = models.JSONField(default=dict, help_text="What it counted and the limit it was held against.")
+    explained = models.BooleanField(default=False, help_text="It only follows from the cause that the verdict names.")
 
     class Meta:
         ordering = ["position"]

@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import MappingProxyType
@@ -484,7 +484,8 @@ def _finish_preparing(
         situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, left_out)
         holds = holding.judge(situation, district.hold_limits)
         if year := explaining.new_school_year(base, difference, lines):  # what it does not explain is read first
-            holds = sorted(holds, key=lambda hold: year.explains(hold.code, hold.table))
+            holds = [replace(hold, explained=year.explains(hold.code, hold.table)) for hold in holds]
+            holds.sort(key=lambda hold: hold.explained)
     counts = difference.counts()
     with work.phase("storing"):
         plan, people = plan_digest(district.version, difference), explaining.people_affected(difference)
@@ -534,7 +535,7 @@ def _verdict(
     if sync.undoes_id:
         return f"Would take back what that sync changed: {explaining.difference_in_words(counts)}"
     if year and holds and all(h.approvable for h in holds):
-        others = [h.saw for h in holds if not year.explains(h.code, h.table)]
+        others = [h.saw for h in holds if not h.explained]
         words = year.verdict(others, len(holds) - len(others))
     else:
         words = explaining.verdict(counts, [h.saw for h in holds], first=first)
@@ -661,6 +662,7 @@ def _write_holds(sync: Sync, holds: Sequence[holding.HoldFound]) -> None:
             meaning=h.meaning,
             next_step=h.next_step,
             numbers=h.numbers,
+            explained=h.explained,
         )
         for position, h in enumerate(holds)
     )

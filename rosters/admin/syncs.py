@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.contrib import admin, messages
@@ -20,7 +22,8 @@ from rosters.admin.audit import ReadOnly
 from rosters.admin.changes import changes_context
 from rosters.admin.district_form import setting_for
 from rosters.admin.districts import OfProduct
-from rosters.models import Finding, Sync
+from rosters.diffing import DIMENSIONS
+from rosters.models import Finding, Hold, Sync, Tally
 from rosters.oneroster.normal import TABLES
 from rosters.staff import DECIDE, acting, may_see
 from rosters.words import DECLINE_STEP, HELD_STEP, SYNC_WORDS
@@ -309,6 +312,8 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     tallies.sort(key=lambda t: order.get(t.table, 99))
     holds = list(sync.holds.all())
     held_tables = {h.table for h in holds}
+    for hold in holds:
+        hold.records_at = _records_of(hold, {t.table: t for t in tallies})  # type: ignore[attr-defined]
     approvable = all(h.approvable for h in holds)
     waits = sync.status == Sync.Status.AWAITING_REVIEW
     conflicts, conflicts_in_all = syncs.undo_conflicts(sync, CONFLICTS_SHOWN) if sync.undoes else ([], 0)
@@ -321,7 +326,8 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "next_step": (HELD_STEP if approvable else DECLINE_STEP)
         if waits and holds
         else SYNC_WORDS[sync.status].next_step,
-        "holds": holds,
+        "holds": [hold for hold in holds if not hold.explained],
+        "explained": [hold for hold in holds if hold.explained],
         "approvable": approvable,
         "tallies": tallies,
         "held_tables": held_tables,
@@ -340,6 +346,23 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     if context["changes_in_all"] and sync.plan_digest:
         context.update(changes_context(request, sync))
     return context
+
+
+#: Which changes a hold is about, where it is not those that are removed; "" for all.
+_ABOUT = {"UPDATED_SHARE": "updated", "FIRST_DELIVERY": "added", "ID_CHURN": "", "HEADERS_CHANGED": ""}
+
+
+def _records_of(hold: Hold, tallies: Mapping[str, Tally]) -> str:
+    """The query that shows the records a hold is about, of the page of changes; "" where there are none to be seen."""
+    kind, table = _ABOUT.get(hold.code, "removed"), hold.table
+    if hold.code == "SCHOOL_GONE" and not (table in tallies and tallies[table].removed):
+        table = "users"  # the school itself stays, with nobody in it
+    counts = tallies.get(table)
+    seen = counts and (getattr(counts, kind) if kind else counts.added + counts.updated + counts.removed)
+    if not seen or hold.code == "WRONG_DISTRICT":
+        return ""
+    group = {hold.dimension: hold.key} if hold.dimension in DIMENSIONS else {}
+    return urlencode({"table": table, **group, **({"kind": kind} if kind else {})})
 
 
 def _address(sync: Sync) -> str:

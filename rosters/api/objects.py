@@ -82,7 +82,7 @@ class DeliverySerializer(serializers.ModelSerializer[Delivery]):
 class HoldSerializer(serializers.ModelSerializer[Hold]):
     class Meta:
         model = Hold
-        fields = ("code", "approvable", "table", "saw", "usual", "meaning", "next_step")
+        fields = ("code", "approvable", "table", "saw", "usual", "meaning", "next_step", "explained")
         read_only_fields = fields
 
 

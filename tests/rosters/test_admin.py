@@ -456,3 +456,30 @@ def test_times_are_written_with_their_zone_and_lists_named_by_what_they_hold(ced
     page = _logged_in(vera).get("/admin/rosters/auditevent/").text
     assert re.search(r"\d{1,2} [A-Z][a-z]{2} 20\d\d, \d\d:\d\d [A-Z]{3,4}", page)
     assert "<title>Audit trail" in page
+
+
+def test_a_hold_leads_to_the_records_that_it_is_about(cedar: District, tmp_path: Path, vera: Staff) -> None:
+    """At the turn of the school year nearly every rule fires; what follows from that is folded away."""
+    tables = making.make_roster(users=80, seed=6, today=timezone.localdate(), name="Cedar Grove")
+    sync = _sent(cedar, tmp_path, making.rollover(tables, seed=3)[0])
+    assert set(sync.holds.values_list("explained", flat=True)) == {True}
+    browser, address = _logged_in(vera), f"/admin/rosters/sync/{sync.pk}/change/"
+    page = browser.get(address).text
+    assert f"{sync.holds.count()} follow from the new school year" in page
+    links = re.findall(r'href="([^"]*)#changes">Show the records', page)
+    assert len(links) == sync.holds.count()
+    assert any("kind=updated" in link for link in links)
+    for link in links:
+        assert '<li class="change' in browser.get(html.unescape(link)).text, link
+
+
+def test_a_hold_about_nothing_that_can_be_seen_leads_nowhere(cedar: District, tmp_path: Path, vera: Staff) -> None:
+    tables = making.make_roster(users=80, seed=6, today=timezone.localdate(), name="Cedar Grove")
+    del tables["demographics"]
+    someone = pl.int_range(pl.len()) == 5
+    tables["users"] = tables["users"].with_columns(email=pl.when(someone).then(pl.lit("a@b.org")).otherwise("email"))
+    sync = _sent(cedar, tmp_path, tables)
+    assert [hold.code for hold in sync.holds.all()] == ["FILE_GONE"]
+    page = _logged_in(vera).get(f"/admin/rosters/sync/{sync.pk}/change/").text
+    assert "Show the records" not in page
+    assert "new school year" not in page
