@@ -67,23 +67,31 @@ def verdict(counts: Mapping[str, Mapping[str, int]], holds: Sequence[str], *, fi
 
 #: Holds that mean no more than that a school year ended: their codes, and the tables of those that are about several.
 _END_OF_YEAR: Final = ("TERM_GONE", "MEMBERSHIP_TURNOVER")
-_SHARES: Final = ("REMOVED_SHARE", "SCHOOL_REMOVED_SHARE", "GRADE_REMOVED_SHARE", "ROLE_REMOVED_SHARE")
+_SHARES: Final = {
+    "REMOVED_SHARE": "", "SCHOOL_REMOVED_SHARE": "school", "GRADE_REMOVED_SHARE": "grade",
+    "ROLE_REMOVED_SHARE": "role",
+}  # fmt: skip
 _OF_A_YEAR: Final = ("academicSessions", "courses", "classes", "enrollments")
 #: The column by which a record is moved into another year.
 _MOVED_BY: Final = {"users": "grades", "courses": "schoolYearSourcedId"}
 #: Of those who leave, or change, so many must do so for the same reason.
 _NEARLY_ALL: Final = 0.95
+#: A group of so many counts, and so many of what it had must come again.
+_SOME: Final = 10
+_ENOUGH: Final = 0.7
 
 
 @dataclass(frozen=True, slots=True)
 class NewYear:
     """The turn of the school year, as the cause of most of a difference. `graduating`: the grade that leaves as a
     whole, if nearly everybody who leaves was in it; `moved`: the tables of which nearly all that changes is moved into
-    the new year: people to another grade, courses to its session."""
+    the new year: people to another grade, courses to its session. `replaced`: (table, dimension) of what comes again in
+    about the same number, as a whole ("") and in each school, grade or role: a part is never taken for the whole."""
 
     sentence: str
     graduating: str
     moved: tuple[str, ...]
+    replaced: frozenset[tuple[str, str]]
 
     def explains(self, code: str, table: str) -> bool:
         """Whether a hold means no more than that. Ids that change are never explained by it, nor are people who
@@ -92,7 +100,7 @@ class NewYear:
             return bool(self.graduating)
         if code == "UPDATED_SHARE":
             return table in self.moved
-        return code in _END_OF_YEAR or (code in _SHARES and table in _OF_A_YEAR)
+        return code in _END_OF_YEAR or (table in _OF_A_YEAR and (table, _SHARES.get(code)) in self.replaced)
 
     def verdict(self, others: Sequence[str], following: int) -> str:
         """What a sync is held for: how many holds follow from this, and the first of the `others`."""
@@ -125,6 +133,9 @@ def new_school_year(base: Frames, difference: Difference, lines: pl.DataFrame) -
         f"{NOUNS['users'].count(people)} stay{who}.",
         graduating,
         tuple(table for table in _MOVED_BY if _is_moved(lines, table, counts.get(table, {}).get("updated", 0))),
+        frozenset(
+            (t, d) for t in _OF_A_YEAR for d in _SHARES.values() if _is_replaced(lines.filter(table=t, dimension=d))
+        ),
     )
 
 
@@ -135,6 +146,13 @@ def _grade_that_leaves(lines: pl.DataFrame, left: int) -> str:
         (pl.col("removed") == pl.col("before")) & (pl.col("removed") >= _NEARLY_ALL * max(1, left))
     )
     return str(whole["key"][0]) if len(whole) else ""
+
+
+def _is_replaced(lines: pl.DataFrame) -> bool:
+    """Whether of no line much fewer come than end; what is small may do as it likes."""
+    after = pl.col("before") + pl.col("added") - pl.col("removed")
+    few = (pl.col("before") >= _SOME) & (after < _ENOUGH * pl.col("before")) & ((pl.col("key") != "") | (pl.len() == 1))
+    return lines.filter(few).is_empty()
 
 
 def _is_moved(lines: pl.DataFrame, table: str, updated: int) -> bool:

@@ -76,6 +76,9 @@ def _year(
     }
 
 
+_ALL = frozenset((t, d) for t in ("classes", "enrollments") for d in ("", "school", "grade", "role"))
+
+
 def _turn(before: dict[str, pl.DataFrame], after: dict[str, pl.DataFrame]) -> NewYear | None:
     difference = compare(before, after)
     return new_school_year(before, difference, tally(before, difference))
@@ -128,7 +131,7 @@ def test_nothing_else_is_taken_for_it(before: dict[str, pl.DataFrame], after: di
 
 
 def test_people_who_leave_or_get_new_ids_do_not_follow_from_a_new_year() -> None:
-    turn = NewYear("this is it.", "", ())
+    turn = NewYear("this is it.", "", (), _ALL)
     assert turn.explains("TERM_GONE", "academicSessions")
     assert turn.explains("REMOVED_SHARE", "enrollments")
     assert turn.explains("SCHOOL_REMOVED_SHARE", "enrollments")
@@ -139,9 +142,31 @@ def test_people_who_leave_or_get_new_ids_do_not_follow_from_a_new_year() -> None
 
 
 def test_the_verdict_of_a_new_year_names_what_does_not_follow_from_it() -> None:
-    turn = NewYear("this is it.", "", ())
+    turn = NewYear("this is it.", "", (), _ALL)
     assert turn.verdict([], 1) == "Held: this is it. The 1 unusual thing follows from that."
     assert turn.verdict([], 2) == "Held: this is it. The 2 unusual things follow from that."
     assert turn.verdict(["People leave.", "b"], 7) == (
         "Held: this is it. Of 9 unusual things, 7 follow from that. Also: People leave."
     )
+
+
+def test_a_part_of_a_new_year_is_not_taken_for_the_whole() -> None:
+    """Far fewer classes than before, or far fewer in one school: then that they end explains nothing."""
+
+    def in_schools(tables: dict[str, pl.DataFrame], *schools: str) -> dict[str, pl.DataFrame]:
+        classes = tables["classes"].with_columns(schoolSourcedId=pl.Series(schools, dtype=pl.String))
+        return {**tables, "classes": classes}
+
+    before = in_schools(_year("2026", 40, 10), *["north"] * 20, *["south"] * 20)
+    whole = _turn(before, in_schools(_year("2027", 40, 10), *["north"] * 21, *["south"] * 19))
+    assert whole is not None
+    assert whole.explains("REMOVED_SHARE", "classes")
+    assert whole.explains("SCHOOL_REMOVED_SHARE", "classes")
+    one = _turn(before, in_schools(_year("2027", 38, 10), *["north"] * 30, *["south"] * 8))
+    assert one is not None
+    assert one.explains("REMOVED_SHARE", "classes")
+    assert not one.explains("SCHOOL_REMOVED_SHARE", "classes")
+    part = _turn(before, in_schools(_year("2027", 20, 10), *["north"] * 10, *["south"] * 10))
+    assert part is not None
+    assert not part.explains("REMOVED_SHARE", "classes")
+    assert not part.explains("SCHOOL_REMOVED_SHARE", "classes")
