@@ -172,15 +172,10 @@ class Live(ReadOnly):
         return Q(sourced_id=term)
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
-        record = self.get_object(request, object_id)
-        if record is None or not self.has_view_permission(request, record):
-            raise Http404
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "record": record,
+        context = self._about(request, object_id)
+        record = context["record"]
+        context |= {
             "title": str(self.opts.verbose_name).capitalize(),
-            "heading": self.heading(record),
             "facts": [
                 (f.verbose_name, getattr(record, f.attname)) for f in self._plain_fields() if getattr(record, f.attname)
             ],
@@ -191,18 +186,20 @@ class Live(ReadOnly):
         return TemplateResponse(request, self.change_form_template, context)
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        context = self._about(request, object_id)
+        context |= {
+            "title": f"History of one of the {self.opts.verbose_name_plural}",
+            **history_context(request, context["record"]),
+        }
+        return TemplateResponse(request, "admin/rosters/record/history.html", context)
+
+    def _about(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
+        """What every page about one record needs. Raises Http404 where there is none that who asks may see."""
         record = self.get_object(request, object_id)
         if record is None or not self.has_view_permission(request, record):
             raise Http404
-        context = {
-            **self.admin_site.each_context(request),
-            "opts": self.opts,
-            "record": record,
-            "title": f"History of one of the {self.opts.verbose_name_plural}",
-            "heading": self.heading(record),
-            **history_context(request, record),
-        }
-        return TemplateResponse(request, "admin/rosters/record/history.html", context)
+        about = {"opts": self.opts, "record": record, "heading": self.heading(record)}
+        return {**self.admin_site.each_context(request), **about}
 
     def _plain_fields(self) -> list[Any]:
         hidden = {"id", "status", "date_last_modified", "search_name"}
