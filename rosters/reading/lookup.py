@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from rosters.reading.archive import Damaged, opened
 from rosters.reading.encoding import as_utf8, with_line_feeds
 from rosters.reading.limits import Limits
 from rosters.reading.lines import blocks, cells_of
+
+MOST_LINES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +24,8 @@ class Line:
 
 
 def lines_with(path: Path, file: str, sourced_id: str, *, encoding: str = "") -> list[Line]:
-    """The lines of `file` ("users.csv") in the delivery at `path` with this sourcedId, in the order of the file.
+    """The lines of `file` ("users.csv") in the delivery at `path` with this sourcedId, in the order of the file; of one
+    that stands again and again, the first `MOST_LINES`.
 
     Empty where there is no such file, or no such line that is one by the standard. Raises OSError where `path` cannot
     be opened, and `Damaged` where the file breaks off.
@@ -42,20 +46,25 @@ def lines_with(path: Path, file: str, sourced_id: str, *, encoding: str = "") ->
                 if "sourcedid" not in map(str.lower, header):
                     return found
             found += _in_block(data, header, sourced_id, number)
+            if len(found) >= MOST_LINES:
+                break
             number += data.count(b"\n")
-    return found
+    return found[:MOST_LINES]
 
 
 def _in_block(data: bytes, header: list[str], sourced_id: str, number: int) -> list[Line]:
-    """The lines of a block, whose first line has this `number`."""
-    key, wanted, found = [name.lower() for name in header].index("sourcedid"), sourced_id.encode(), []
-    at = data.find(wanted)
-    while at >= 0:
-        begin, end = data.rfind(b"\n", 0, at) + 1, data.find(b"\n", at)
+    """The lines of a block, whose first line has this `number`. An id is looked for only where its cell can begin: a
+    short one stands in nearly every line."""
+    key = [name.lower() for name in header].index("sourcedid")
+    before = r"^" if key == 0 else r","
+    cell = re.compile(rf"""{before}"?{re.escape(sourced_id)}(?=["\r\n,]|\Z)""".encode(), re.MULTILINE)
+    found: list[Line] = []
+    end = 0
+    while len(found) < MOST_LINES and end >= 0 and (match := cell.search(data, end)):
+        begin, end = data.rfind(b"\n", 0, match.end()) + 1, data.find(b"\n", match.end())
         cells = _cells(data[begin : end if end >= 0 else None])
         if len(cells) == len(header) and cells[key] == sourced_id:
             found.append(Line(number + data.count(b"\n", 0, begin), tuple(zip(header, cells, strict=True))))
-        at = data.find(wanted, end) if end >= 0 else -1
     return found
 
 

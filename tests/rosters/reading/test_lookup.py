@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rosters.reading.lookup import Damaged, lines_with
+from rosters.reading.lookup import MOST_LINES, Damaged, lines_with
 
 _HEADER = "sourcedId,status,dateLastModified,name,type,identifier,parentSourcedId"
 
@@ -43,6 +43,14 @@ def test_a_line_is_found_whatever_ends_the_lines(tmp_path: Path, end: str, encod
 def test_an_id_that_stands_twice_is_found_twice_and_a_part_of_one_never(tmp_path: Path) -> None:
     rows = [_HEADER, "abc,,,A,school,,", "ab,,,B,school,,abc", "ab,,,C,school,,", "xab,,,D,school,,"]
     assert _numbers(_zip(tmp_path, "\r\n".join(rows) + "\r\n"), "ab") == [3, 4]
+
+
+def test_an_id_is_found_in_whatever_column_it_stands_and_told_so_often(tmp_path: Path) -> None:
+    last = ["name,sourcedId", "1,2", "2,1", '1,"12"', "12,12"]
+    assert _numbers(_zip(tmp_path, "\r\n".join(last)), "12") == [4, 5]
+    assert _numbers(_zip(tmp_path, "\r\n".join(last)), "1") == [3]
+    again = [_HEADER, *["1,,,A,school,,1"] * 50]
+    assert _numbers(_zip(tmp_path, "\n".join(again)), "1") == list(range(2, 2 + MOST_LINES))
 
 
 def test_a_line_that_is_none_by_the_standard_is_not_told_as_one(tmp_path: Path) -> None:
