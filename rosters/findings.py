@@ -158,9 +158,9 @@ class Findings:
         return len(self._groups)
 
     def ordered(self) -> list[Finding]:
-        """What others follow from first: fatal before error before warning, then the catalogue's own order of
-        checks (package, manifest, syntax, header, mode, cells, keys, references, semantics), orgs before users
-        before classes before enrollments within one rule."""
+        """What others follow from first: fatal before error before warning, what costs a whole file, then the
+        catalogue's own order of checks (package, manifest, syntax, header, mode, cells, keys, references, semantics),
+        orgs before users before classes before enrollments within one rule."""
         return sorted(self._groups.values(), key=_rank)
 
     def count(self, *severities: Severity) -> int:
@@ -187,6 +187,12 @@ _FILES = (
 )
 
 
-def _rank(finding: Finding) -> tuple[int, str, int, str, str]:
+#: A file that misses another (013) follows from its being missing (015).
+_FOLLOWS = {"OR-CSV-013": "OR-CSV-015+"}
+
+
+def _rank(finding: Finding) -> tuple[int, bool, str, int, str, str]:
     place = _FILES.index(finding.file) if finding.file in _FILES else len(_FILES)
-    return (SEVERITIES.index(finding.severity), finding.code, place, finding.file, finding.column)
+    code = _FOLLOWS.get(finding.code, finding.code)
+    costs_a_file = finding.effect == "table"
+    return (SEVERITIES.index(finding.severity), not costs_a_file, code, place, finding.file, finding.column)

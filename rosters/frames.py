@@ -146,13 +146,17 @@ class DeliveredTable:
 
 @dataclass(slots=True)
 class Delivered:
-    """A delivery as it was read. Not `readable`: a fatal finding says why, and `tables` counts for nothing."""
+    """A delivery as it was read. Not `readable`: a fatal finding says why, and `tables` counts for nothing.
+
+    `unusable`: tables whose file came, but gives no table, with a word on why ("holds no rows"); a finding says more.
+    """
 
     readable: bool
     version: str
     tables: dict[str, DeliveredTable]
     properties: dict[str, str]
     findings: Findings
+    unusable: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ PACKAGE = (
     ),
     Rule(
         "OR-CSV-015", "error",
-        "A file without which a roster cannot be loaded is missing.",
+        "A file without which a roster cannot be loaded is missing, or cannot be used.",
         "Switch the missing file on in the export. Sessions, courses, classes, users, enrollments and orgs are needed, "
         "in 1.2 also roles.",
         effect="package",
@@ -812,7 +812,7 @@ IDENTITY = (
     ),
     Rule(
         "OR-CSV-185", "error",
-        "Rows refer to a file that was not sent.",
+        "Rows refer to a file that was not sent, or cannot be used.",
         "Include that file in the export, so that its records can be found.",
         effect="package",
     ),

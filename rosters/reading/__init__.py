@@ -46,6 +46,8 @@ _SHOWN = 60
 _LOOK = 0.5
 #: Rules whose breach costs the table and leaves the other files readable.
 _COSTS_A_TABLE = ("OR-CSV-063", "OR-CSV-064")
+#: What is said of a file without a row.
+_HOLLOW = ("OR-CSV-049", "OR-CSV-050")
 
 #: Every file name that some version knows, by its lower-case form.
 _FILES = {table.file.lower(): table.file for version in VERSIONS.values() for table in version.tables.values()} | {
@@ -99,6 +101,12 @@ def _sort_out(members: list[Member], findings: Findings) -> dict[str, Member]:
     return files
 
 
+def _twins(findings: Findings) -> set[str]:
+    """The standard's files of which several came, so that none was read."""
+    spelled = {name for f in findings if f.code == "OR-CSV-006" for name in f.places["value"].to_list()}
+    return {_FILES[name.lower()] for name in spelled if name.lower() in _FILES}
+
+
 @dataclass(slots=True)
 class _Package:
     """The files of one delivery on their way to frames. `passed`: how many bytes of each have been looked at."""
@@ -138,16 +146,20 @@ class _Package:
             return Delivered(False, "", {}, properties, self.findings)
         standard = VERSIONS[version]
         tables = self._tables(data, standard, properties)
+        present = {file.removesuffix(".csv") for file in {*data, *_twins(self.findings)} - {manifest.FILE}}
         if properties:
-            manifest.judge(properties, version, {file.removesuffix(".csv") for file in data}, self.findings)
+            manifest.judge(properties, version, present, self.findings)
         for file in data:
             if file.removesuffix(".csv") not in standard.tables:
                 self.findings.add("OR-CSV-014", file, effect="table", detail="It was not read.")
         refused = any(finding.severity == "fatal" and finding.code != "OR-CSV-009" for finding in self.findings)
-        return Delivered(not refused, version, tables, properties, self.findings)
+        lost = present.intersection(standard.tables).difference(tables)
+        hollow = {finding.file for finding in self.findings if finding.code in _HOLLOW}
+        unusable = {name: "holds no rows" if f"{name}.csv" in hollow else "cannot be used" for name in lost}
+        return Delivered(not refused, version, tables, properties, self.findings, unusable)
 
     def _refuse(self, damage: Damaged, file: str) -> None:
-        """A file that cannot be read refuses the delivery; one whose columns are in doubt counts as not sent."""
+        """A file that cannot be read refuses the delivery; one whose columns are in doubt is not used."""
         where = places([damage.line], [""]) if damage.line else places()
         if damage.code in _COSTS_A_TABLE:
             self.findings.add(damage.code, file, places=where, effect="table", detail=str(damage))

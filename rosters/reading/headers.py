@@ -17,7 +17,7 @@ from rosters.oneroster.spec import Table
 from rosters.reading.archive import Damaged
 
 METADATA = "metadata."
-_NEAR = 0.8
+_ALIKE = 0.8
 _SHOWN = 60
 
 #: Columns and files that Microsoft's School Data Sync has and OneRoster never had.
@@ -50,6 +50,10 @@ def judge(found: list[str], table: Table, findings: Findings) -> Header:
     meant = [_meaning(name, table) for name in clean]
     _refuse_strangers(clean, meant, table)
     _report_names(found, clean, meant, table, findings)
+    if "sourcedId" not in meant:
+        likely = next((name for name in clean if "sourcedId" in (_former(name, table), _near(name, table))), "")
+        question = f" Is {likely[:_SHOWN]} meant to be it?" if likely else ""
+        raise Damaged("OR-CSV-063", f"Without sourcedId no record can be told from another.{question}", 1)
     _report_order(meant, table, findings)
     columns: dict[str, int] = {}
     twins: dict[str, list[int]] = {}
@@ -78,14 +82,17 @@ def _refuse_strangers(clean: list[str], meant: list[str], table: Table) -> None:
         raise Damaged("OR-CSV-060", NOT_ONEROSTER, 1)
     if not known and not any(_is_almost(name, table) for name in clean):
         raise Damaged("OR-CSV-060", "None of its cells is a column name of this file.", 1)
-    if "sourcedId" not in known:
-        raise Damaged("OR-CSV-063", "Without sourcedId no record can be told from another.", 1)
     if 2 * len(known) < len(table.header) and len(known) < len(table.columns) - 4:
         raise Damaged("OR-CSV-060", f"Only {len(known)} of {len(table.header)} columns are there.", 1)
 
 
 def _is_almost(name: str, table: Table) -> bool:
-    return bool(name in OLD_NAMES.get(table.name, {}) or get_close_matches(name, table.header, 1, _NEAR))
+    return bool(_former(name, table) or _near(name, table))
+
+
+def _near(name: str, table: Table) -> str:
+    """The column of the standard that a name looks like, "" for none."""
+    return next(iter(get_close_matches(name, table.header, 1, _ALIKE)), "")
 
 
 def _report_names(found: list[str], clean: list[str], meant: list[str], table: Table, findings: Findings) -> None:
@@ -95,18 +102,23 @@ def _report_names(found: list[str], clean: list[str], meant: list[str], table: T
 
     say("OR-CSV-069", (raw for raw, name in zip(found, clean, strict=True) if raw != name))
     for name, column in zip(clean, meant, strict=True):
-        if column and column != name:
+        if column and column != name and not _former(name, table):
             say("OR-CSV-061", [name], f"The standard spells it {column}.")
-        elif not column:
+        elif column != name or not column:
             code, detail = _stranger(name, table)
             say(code, [name], detail)
     say("OR-CSV-064", sorted(name for name, count in Counter(meant).items() if name and count > 1))
-    say("OR-CSV-063", (name for name in table.header if name not in meant))
+    say("OR-CSV-063", (name for name in table.header if name not in meant and name != "sourcedId"))
+
+
+def _former(name: str, table: Table) -> str:
+    """What a name of 1.0 has been called since, "" if it is none."""
+    return OLD_NAMES.get(table.name, {}).get(name, "")
 
 
 def _stranger(name: str, table: Table) -> tuple[str, str]:
     """The rule that a column outside the standard breaks, and what to say of it."""
-    old = OLD_NAMES.get(table.name, {}).get(name)
+    old = _former(name, table)
     if not name:
         return "OR-CSV-065", ""
     if name in dict(table.former_columns):
@@ -115,9 +127,8 @@ def _stranger(name: str, table: Table) -> tuple[str, str]:
         return "OR-CSV-070", f"Since 1.1 it is {old}."
     if name.startswith(PRIVATE_PREFIXES) or name in PRIVATE_COLUMNS.get(table.name, ()):
         return "OR-CSV-068", ""
-    near = get_close_matches(name, table.header, 1, _NEAR)
-    if near:
-        return "OR-CSV-071", f"Is {near[0]} meant?"
+    if near := _near(name, table):
+        return "OR-CSV-071", f"Is {near} meant?"
     return "OR-CSV-066", ""
 
 

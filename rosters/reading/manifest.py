@@ -58,7 +58,7 @@ def judge(properties: dict[str, str], version: str, present: Collection[str], fi
     _judge_names(properties, known, findings)
     modes = {name: properties.get(f"file.{name}", "") for name in VERSIONS[version].tables}
     for name, mode in modes.items():
-        _judge_mode(name, mode, name in present, findings)
+        _judge_mode(name, mode, f"file.{name}" in properties, name in present, findings)
     used = {mode for mode in modes.values() if mode in ("bulk", "delta")}
     if len(used) == 2:
         findings.add("OR-CSV-033", FILE)
@@ -81,9 +81,9 @@ def _judge_names(properties: dict[str, str], known: tuple[str, ...], findings: F
             findings.add("OR-CSV-023", FILE, name[:_SHOWN], places=places([None], [name[:_SHOWN]]), detail=detail)
 
 
-def _judge_mode(name: str, mode: str, present: bool, findings: Findings) -> None:
+def _judge_mode(name: str, mode: str, listed: bool, present: bool, findings: Findings) -> None:
     column = f"file.{name}"
-    if not mode:
+    if not listed:
         findings.add("OR-CSV-026", FILE, column)
         if present:
             findings.add("OR-CSV-030", FILE, column)

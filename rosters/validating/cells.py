@@ -22,7 +22,7 @@ from rosters.findings import Effect, Severity
 from rosters.frames import Checked
 from rosters.oneroster.spec import Column, Table, Vocabulary
 from rosters.oneroster.vocabularies import CEDS_COUNTRY, CEDS_GRADES, CEDS_RESIDENCES, CEDS_STATES, GRADE_VARIANTS
-from rosters.validating.context import GUID, Context, indices, words
+from rosters.validating.context import GUID, YEAR, Context, indices, words
 
 # Digits are spelled out: \d would take those of every script.
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"
@@ -143,7 +143,8 @@ def _heal(ctx: Context, table: Table) -> None:
             if set(words(ctx.frames[table.name][column.name])) <= {"", *vocabulary.values}:
                 continue
             _heal_case(ctx, table, column, vocabulary)
-            _read_as(ctx, table, column, OF_VOCABULARY.get(vocabulary.name, ""), vocabulary.legacy)
+            mild: Severity | None = "warning" if column.name == "status" and ctx.delivered.version == "1.1" else None
+            _read_as(ctx, table, column, OF_VOCABULARY.get(vocabulary.name, ""), vocabulary.legacy, mild)
             if not column.required:  # the standard's own words for such a cell are "NULL/blank"
                 nothing = dict.fromkeys((word for word in _NULLS if word not in vocabulary.values), "")
                 _read_as(ctx, table, column, "OR-CSV-053", nothing)
@@ -187,14 +188,21 @@ def _heal_case(ctx: Context, table: Table, column: Column, vocabulary: Vocabular
     ctx.frames[table.name] = frame.with_columns(pl.col(column.name).replace(healed))
 
 
-def _read_as(ctx: Context, table: Table, column: Column, code: str, meanings: Mapping[str, str]) -> None:
+def _read_as(
+    ctx: Context,
+    table: Table,
+    column: Column,
+    code: str,
+    meanings: Mapping[str, str],
+    severity: Severity | None = None,
+) -> None:
     """Words that break the standard, but of which everybody knows what they mean: reported, and read as that."""
     cells = ctx.frames[table.name][column.name]
     if meanings and words(cells).is_in(list(meanings)).any():
         rows = indices(cells.is_in(list(meanings)))
         read = sorted({meanings[word] or "empty" for word in cells.gather(rows).unique()})
         detail = f"It was read as {', '.join(read[:6])}."
-        ctx.flag(code, table.name, column.name, rows, effect="none", detail=detail)
+        ctx.flag(code, table.name, column.name, rows, effect="none", detail=detail, severity=severity)
         ctx.frames[table.name] = ctx.frames[table.name].with_columns(pl.col(column.name).replace(dict(meanings)))
 
 
@@ -275,13 +283,8 @@ def _of_column(ctx: Context, table: Table, column: Column) -> Iterator[Test]:
     name, cell, given = column.name, pl.col(column.name), pl.col(column.name) != ""
     if name in ("status", "dateLastModified"):
         if name == "status":
-            legacy = ["active", "tobedeleted"]
-            yield Test(
-                "OR-CSV-086",
-                name,
-                given & ~cell.is_in(legacy),
-                effect="row" if ctx.mode(table.name) == "delta" else "none",
-            )
+            effect: Effect = "row" if ctx.mode(table.name) == "delta" else "none"
+            yield from _of_closed_words(ctx, "OR-CSV-086", name, ["active", "tobedeleted"], effect)
         else:
             day = cell.str.head(10).str.to_date("%Y-%m-%d", strict=False)
             right = cell.str.contains(DATE_TIME) & day.is_not_null()
@@ -305,17 +308,29 @@ def _of_column(ctx: Context, table: Table, column: Column) -> Iterator[Test]:
         right = cell.str.contains(_DATE) & cell.str.to_date("%Y-%m-%d", strict=False).is_not_null()
         yield Test("OR-CSV-103", name, given & ~right)
     elif column.kind == "year":
-        yield Test("OR-CSV-105", name, given & ~cell.str.contains(r"^[0-9]{4}$"))
+        yield Test("OR-CSV-105", name, given & ~cell.str.contains(YEAR))
     elif column.kind == "int":
         yield Test("OR-CSV-107", name, given & ~cell.str.contains(r"^(?:100|[1-9]?[0-9])$"))
     elif column.kind == "float":
         yield Test("OR-CSV-108", name, given & ~cell.str.contains(r"^[+-]?[0-9]+(?:\.[0-9]+)?$"))
     elif column.kind == "boolean":
-        yield Test("OR-CSV-106", name, given & ~cell.is_in(["true", "false"]))
+        yield from _of_closed_words(ctx, "OR-CSV-106", name, ["true", "false"])
     elif column.kind == "enum" and not column.listed:
         yield from _of_vocabulary(ctx, column)
     if column.kind in ("string", "id"):
         yield from _of_text(column)
+
+
+def _of_closed_words(
+    ctx: Context, code: str, name: str, allowed: list[str], effect: Effect | None = None
+) -> Iterator[Test]:
+    """Words to which nobody may add own ones; in 1.2, which lets other vocabularies grow, trying to is 141."""
+    cell = pl.col(name)
+    wrong, own = (cell != "") & ~cell.is_in(allowed), cell.str.starts_with("ext:")
+    if ctx.delivered.version == "1.2":
+        yield Test("OR-CSV-141", name, own, effect=effect)
+        wrong &= ~own
+    yield Test(code, name, wrong, effect=effect)
 
 
 def _of_vocabulary(ctx: Context, column: Column) -> Iterator[Test]:
@@ -369,13 +384,11 @@ def _of_row(ctx: Context, table: Table) -> Iterator[Test]:
     """Rules on two cells of one row, and on plausible dates."""
     year = ctx.options.today.year
     if table.name == "academicSessions":
-        begin, end = pl.col("startDate"), pl.col("endDate")
-        yield Test("OR-CSV-116", "endDate", (begin != "") & (end != "") & (begin >= end), effect="row")
+        yield _not_before("OR-CSV-116", "startDate", "row")
         for name in ("startDate", "endDate"):
             yield Test("OR-CSV-119", name, _far(pl.col(name), year - 10, year + 10), effect="none")
     if table.name in ("enrollments", "roles"):
-        begin, end = pl.col("beginDate"), pl.col("endDate")
-        yield Test("OR-CSV-117", "endDate", (begin != "") & (end != "") & (begin >= end), effect="value")
+        yield _not_before("OR-CSV-117", "beginDate", "value")
     if table.name == "demographics":
         birth = pl.col("birthDate")
         yield Test("OR-CSV-119", "birthDate", _far(birth, year - 110, year - 1), effect="none")
@@ -404,6 +417,14 @@ def _of_row(ctx: Context, table: Table) -> Iterator[Test]:
     if table.name in ("lineItemLearningObjectiveIds", "resultLearningObjectiveIds") and ctx.delivered.version == "1.2":
         urn = pl.col("learningObjectiveId").str.contains(r"^urn:uuid:[0-9a-fA-F-]{36}$")
         yield Test("OR-CSV-114", "learningObjectiveId", (pl.col("source") == "case") & ~urn)
+
+
+def _not_before(code: str, begin: str, effect: Effect) -> Test:
+    """The first of two dates is not before the second. What is no date has been reported as that."""
+    first, second = pl.col(begin), pl.col("endDate")
+    late = (first != "") & (second != "") & (first >= second)
+    dates = first.str.contains(_DATE) & second.str.contains(_DATE)
+    return Test(code, "endDate", late & dates, effect=effect, suspect=late)
 
 
 def _far(cell: pl.Expr, first: int, last: int) -> pl.Expr:

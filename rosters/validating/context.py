@@ -23,8 +23,18 @@ from rosters.oneroster.spec import Column, Table, Version
 SHOWN = 80
 #: The characters of an id (CSV Binding, GUID); its length is a rule of its own.
 GUID = r"^[0-9A-Za-z.\-_/@]+$"
+#: A schoolYear.
+YEAR = r"^[0-9]{4}$"
+#: All that a delta needs to know of a record that goes.
+_NAMING = ("sourcedId", "status", "dateLastModified")
+_GOES = "The record goes all the same: the row says so."
 #: Never shown, not even as the value of a finding.
 _SECRET = ("password",)
+
+
+def going() -> pl.Expr:
+    """Rows of a delta that only say that their record is gone."""
+    return pl.col("status").is_in(["tobedeleted", "inactive"])
 
 
 def indices(mask: pl.Series) -> pl.Series:
@@ -91,10 +101,25 @@ class Context:
         values: pl.Series | None = None,
         severity: Severity | None = None,
     ) -> None:
-        """Rule `code` fired in `rows` of `table`. `effect` None: by the column's need; `values` stand for the cells."""
+        """Rule `code` fired in `rows` of `table`. `effect` None: by the column's need; `values` stand for the cells.
+
+        Rows of a delta that only say that their record is gone need none of its other cells: an error there costs
+        nothing.
+        """
         if not len(rows) or not self.applies(code):
             return
         chosen = self._effect(code, table, column, effect)
+        if chosen in ("row", "value") and column not in _NAMING and self.mode(table) == "delta":
+            goes = self.frames[table].select(going()).to_series().gather(rows)
+            if goes.any():
+                cells = None if values is None else values.filter(goes)
+                why = f"{detail} {_GOES}".lstrip()
+                self.flag(
+                    code, table, column, rows.filter(goes), detail=why, effect="none", values=cells, severity=severity
+                )
+                rows, values = rows.filter(~goes), None if values is None else values.filter(~goes)
+                if not len(rows):
+                    return
         frame = self.frames[table]
         shown = values if values is not None else frame[column].gather(rows) if column in frame.columns else None
         if shown is None or column in _SECRET:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from rosters.validating.context import Context, indices
-from rosters.validating.semantics import in_role, whole
+from rosters.validating.semantics import comparable, in_role, whole
 
 LARGE_CLASS = 50
 
@@ -65,16 +65,12 @@ def _terms(ctx: Context) -> None:
     if not len(dated):
         return
     running = (pl.col("begin") <= today) & (pl.col("end") > today)
-    if whole(ctx, "classes", "academicSessions") and dated.filter(running).is_empty():
+    all_usable = not ctx.bad["academicSessions"].any()
+    if whole(ctx, "classes", "academicSessions") and all_usable and dated.filter(running).is_empty():
         ctx.findings.add("OR-CSV-268", "academicSessions.csv", "startDate", detail="No term is running today.")
     first = dated.group_by("row").agg(pl.col("begin").min())
-    ctx.flag(
-        "OR-CSV-268",
-        "classes",
-        "termSourcedIds",
-        first.filter(pl.col("begin") > today)["row"].sort(),
-        detail="They begin in the future.",
-    )
+    later = comparable(ctx, "classes", first.filter(pl.col("begin") > today)["row"].sort(), "termSourcedIds")
+    ctx.flag("OR-CSV-268", "classes", "termSourcedIds", later, detail="They begin in the future.")
 
 
 def _sizes(ctx: Context) -> None:

@@ -10,10 +10,10 @@ from __future__ import annotations
 import polars as pl
 
 from rosters.findings import Effect
-from rosters.frames import side_by_side
-from rosters.oneroster.normal import TABLES
+from rosters.frames import scan, side_by_side
+from rosters.oneroster.normal import LISTED_REFERENCES, REFERENCES, TABLES
 from rosters.oneroster.spec import Column
-from rosters.validating.context import Context, indices
+from rosters.validating.context import Context, going, indices
 
 _CODES = {
     ("academicSessions", "parentSourcedId"): "OR-CSV-163",
@@ -107,6 +107,10 @@ def check_references(ctx: Context) -> list[tuple[str, str]]:
     for name, column in columns:
         incomplete += _check_target(ctx, name, column)
     leading = [(n, c) for n, c in columns if c.refers_to in ctx.frames or c.refers_to in ctx.base]
+    reported = {(finding.code, finding.file, finding.column) for finding in ctx.findings}
+    for name, column in leading:
+        if not column.listed and ("OR-CSV-101", f"{name}.csv", column.name) in reported:
+            _blanks_around(ctx, name, column)
     references = list(side_by_side(lambda pair: _Reference(ctx, *pair), leading))
     while True:
         before = {n: int(m.sum()) for n, m in ctx.bad.items()}
@@ -117,24 +121,28 @@ def check_references(ctx: Context) -> list[tuple[str, str]]:
 
 
 def _check_target(ctx: Context, name: str, column: Column) -> list[tuple[str, str]]:
-    """185: the file that a column refers to was neither sent nor accepted before."""
+    """185: the file that a column refers to was neither sent, or not as it can be used, nor accepted before."""
     target = column.refers_to
     if target in ctx.frames or target in ctx.base or target in ctx.delivered.tables:
         return []
-    given = int((ctx.frames[name][column.name] != "").sum())
+    needed = pl.col(column.name) != ""
+    if ctx.mode(name) == "delta":
+        needed &= ~going()
+    given = int(ctx.frames[name].select(needed.sum()).item())
     if not given:
         return []
     required = column.required and ctx.rostering(name) and ctx.rostering(target)
+    why = ctx.delivered.unusable.get(target, "")
     ctx.findings.add(
         "OR-CSV-185",
         f"{name}.csv",
         column.name,
         count=given,
-        detail=f"{target}.csv is missing.",
+        detail=f"{target}.csv {why or 'is missing'}.",
         effect="package" if required else "value" if ctx.rostering(name) else "none",
     )
     if required:
-        return [("ROSTER-INCOMPLETE", f"{name}.csv needs {target}.csv, which is not in the delivery.")]
+        return [("ROSTER-INCOMPLETE", f"{name}.csv needs {target}.csv, which {why or 'is not in the delivery'}.")]
     if ctx.rostering(name):
         rows = indices(ctx.frames[name][column.name] != "")
         ctx.drop(name, column.name, rows)
@@ -159,6 +167,11 @@ class _Reference:
             self.to = ctx.row_of(name, column.name)
             self.item = ctx.frames[name][column.name]
         self.unknown = self.to.is_null() & (self.item != "")
+        #: Null where every row needs what it names; a record that goes needs nothing.
+        self.staying: pl.Series | None = None
+        if ctx.mode(name) == "delta":
+            staying = ctx.frames[name].select(~going()).to_series()
+            self.staying = staying if self.row is None else staying.gather(self.row)
         self.reported = pl.Series("reported", [], dtype=pl.Boolean)
 
     def dangling(self, ctx: Context) -> pl.DataFrame:
@@ -169,6 +182,8 @@ class _Reference:
             lost = lost | aside.gather(self.to.fill_null(0)) & self.to.is_not_null()
         if len(self.reported):
             lost = lost & ~self.reported
+        if self.staying is not None:
+            lost = lost & self.staying
         if not lost.any():
             return pl.DataFrame(schema={"row": pl.UInt32, "item": pl.String, "to": pl.UInt32})
         places = lost.arg_true()
@@ -211,6 +226,13 @@ def _judge(ctx: Context, reference: _Reference) -> None:
         ctx.flag(code, name, column.name, nowhere["row"], effect=effect)
         unusable = dangling.filter(dangling["to"].is_not_null())["row"]
         ctx.flag(code, name, column.name, unusable, detail=_UNUSABLE, effect=effect)
+
+
+def _blanks_around(ctx: Context, name: str, column: Column) -> None:
+    """184: ids with blanks around them, which are no ids (101), but would fit without."""
+    cells = ctx.frames[name][column.name]
+    blank = pl.DataFrame({"row": indices(cells != cells.str.strip_chars())})
+    _near(ctx, name, column, blank.with_columns(item=cells.gather(blank["row"])))
 
 
 def _near(ctx: Context, name: str, column: Column, dangling: pl.DataFrame) -> None:
@@ -257,9 +279,16 @@ def check_complete(ctx: Context) -> list[tuple[str, str]]:
     core = ctx.version.core
     incomplete: list[tuple[str, str]] = []
     sent = [name for name in core if name in ctx.delivered.tables]
-    changes = all(ctx.mode(name) == "delta" for name in sent)
-    for name in core if sent else ():
+    unusable = ctx.delivered.unusable
+    some = bool(sent) or any(name in core for name in unusable)
+    changes = bool(sent) and all(ctx.mode(name) == "delta" for name in sent)
+    for name in core if some else ():
         if name in sent or name in ctx.base:
+            continue
+        why = unusable.get(name, "")
+        if why:
+            ctx.findings.add("OR-CSV-015", f"{name}.csv", effect="package", detail=f"It came, but {why}.")
+            incomplete.append(("ROSTER-INCOMPLETE", f"{name}.csv came, but {why}."))
             continue
         ctx.findings.add(
             "OR-CSV-015",
@@ -271,7 +300,8 @@ def check_complete(ctx: Context) -> list[tuple[str, str]]:
         incomplete.append(("ROSTER-INCOMPLETE", f"{name}.csv is missing."))
     for name in ctx.frames:
         for needed in ctx.table(name).depends_on:
-            if needed not in ctx.delivered.tables and ctx.mode(name) == "bulk" and len(ctx.frames[name]):
+            there = needed in ctx.delivered.tables or needed in unusable
+            if not there and ctx.mode(name) == "bulk" and len(ctx.frames[name]):
                 ctx.findings.add("OR-CSV-013", f"{name}.csv", detail=f"{needed}.csv is missing.")
     return incomplete
 
@@ -297,29 +327,45 @@ def check_deltas(ctx: Context) -> None:
     for name in [n for n in ctx.frames if ctx.mode(n) == "delta" and ctx.rostering(n)]:
         _told_before(ctx, name)
         frame = ctx.frames[name]
-        deleted = frame["status"].is_in(["tobedeleted", "inactive"])
+        deleted = frame.select(going()).to_series()
         if ctx.base:
             unknown = deleted & ~frame["sourcedId"].is_in(ctx.base_ids(name).implode())
             ctx.flag("OR-CSV-087", name, "sourcedId", indices(unknown))
         gone = frame["sourcedId"].filter(deleted)
-        for other, columns in _DEPENDANTS.get(name, {}).items():
-            if other in ctx.base and len(gone):
-                using = ctx.base[other].filter(pl.col(columns).is_in(gone.implode()))
-                if other in ctx.frames:
-                    using = using.filter(~pl.col("sourcedId").is_in(ctx.frames[other]["sourcedId"].implode()))
-                named = using[columns].unique()
-                ctx.flag(
-                    "OR-CSV-090",
-                    name,
-                    "sourcedId",
-                    indices(deleted & frame["sourcedId"].is_in(named.implode())),
-                    detail=f"{other} still refer to it.",
-                )
+        for other, columns in _dependants(name).items() if len(gone) else ():
+            needed = [_named_after(ctx, other, column, gone) for column in columns]
+            still = indices(deleted & frame["sourcedId"].is_in(pl.concat(needed).implode()))
+            ctx.flag("OR-CSV-090", name, "sourcedId", still, detail=f"{other} still refer to it.")
 
 
-_DEPENDANTS = {
-    "orgs": {"classes": "schoolSourcedId", "roles": "orgSourcedId"},
-    "users": {"enrollments": "userSourcedId"},
-    "classes": {"enrollments": "classSourcedId"},
-    "courses": {"classes": "courseSourcedId"},
-}
+#: What goes with its user, and is no reason to keep them.
+_PARTS_OF_A_USER = (("demographics", "sourcedId"), ("roles", "userSourcedId"), ("userProfiles", "userSourcedId"))
+
+
+def _dependants(name: str) -> dict[str, list[str]]:
+    """Tables that refer to records of `name`, with the columns that do."""
+    found: dict[str, list[str]] = {}
+    for references in (REFERENCES, LISTED_REFERENCES):
+        for table, columns in references.items():
+            for column, to in columns.items():
+                if to == name and (table, column) not in _PARTS_OF_A_USER:
+                    found.setdefault(table, []).append(column)
+    return found
+
+
+def _named_after(ctx: Context, table: str, column: str, ids: pl.Series) -> pl.Series:
+    """Those of the `ids` that rows of `table` name in `column` when this delivery has been laid over what was accepted:
+    rows that came, unless they only say that their record is gone, and accepted ones that none replaces."""
+    cell, listed = pl.col(column), column in LISTED_REFERENCES.get(table, {})
+    item = cell.str.split(",").explode(empty_as_null=False).str.strip_chars() if listed else cell
+    parts = [pl.Series(column, [], dtype=pl.String)]
+    coming = ctx.frames.get(table)
+    if coming is not None and column in coming.columns:
+        parts.append(coming.filter(~going() & ~ctx.bad[table]).select(item).to_series())
+    if table in ctx.base and (coming is None or ctx.mode(table) == "delta"):
+        stays = scan(ctx.base, table)
+        if coming is not None:
+            stays = stays.filter(~pl.col("sourcedId").is_in(coming["sourcedId"].implode()))
+        parts.append(stays.select(item).collect().to_series())
+    named = pl.concat(parts)
+    return named.filter(named.is_in(ids.implode())).unique()

@@ -10,7 +10,7 @@ import polars as pl
 
 from rosters.findings import Effect
 from rosters.oneroster.normal import REFERENCES
-from rosters.validating.context import Context, indices
+from rosters.validating.context import YEAR, Context, going, indices
 
 _ORG_LEVEL = {"national": 0, "state": 1, "local": 2, "district": 3, "school": 4}
 _SESSION_LEVEL = {"schoolYear": 0, "semester": 1, "term": 1, "gradingPeriod": 2}
@@ -56,7 +56,7 @@ def _numbers(rows: int) -> pl.Series:
 
 def living(ctx: Context, table: str) -> pl.Series:
     """False for the rows of a delta that only say that their record is gone."""
-    return ~ctx.frames[table]["status"].is_in(["tobedeleted", "inactive"])
+    return ~ctx.frames[table].select(going()).to_series()
 
 
 def in_role(ctx: Context, *roles: str) -> pl.Series:
@@ -71,7 +71,7 @@ def in_role(ctx: Context, *roles: str) -> pl.Series:
     return _numbers(len(users)).is_in(holding.implode()) & living(ctx, "users")
 
 
-def _comparable(ctx: Context, table: str, rows: pl.Series, *columns: str) -> pl.Series:
+def comparable(ctx: Context, table: str, rows: pl.Series, *columns: str) -> pl.Series:
     """Those of `rows` whose cells in `columns` are what they should be; the others have been reported for that."""
     for column in columns:
         for dropped in ctx.drops.get(table, {}).get(column, ()):
@@ -136,17 +136,18 @@ def _sessions(ctx: Context) -> None:
     _cycles(ctx, table, "OR-CSV-203")
     frame, parent, dates = ctx.frames[table], ctx.row_of(table, "parentSourcedId"), _session_dates(ctx)
     over = dates.select(pl.all().gather(parent))
-    outside = (dates["begin"] < over["begin"]) | (dates["end"] > over["end"])
-    ctx.flag("OR-CSV-204", table, "startDate", indices(outside))
+    ctx.flag("OR-CSV-204", table, "startDate", indices(dates["begin"] < over["begin"]))
+    ctx.flag("OR-CSV-204", table, "endDate", indices(dates["end"] > over["end"]))
     level = _levels(frame["type"], _SESSION_LEVEL)
     above = _levels(ctx.value_at(table, "type", parent), _SESSION_LEVEL)
     wide = (level < above) | (level == above) & (level != _SESSION_LEVEL["term"])
     ctx.flag("OR-CSV-205", table, "parentSourcedId", indices(wide))
-    other = frame["schoolYear"] != ctx.value_at(table, "schoolYear", parent)
+    years = frame.select(pl.when(pl.col("schoolYear").str.contains(YEAR)).then("schoolYear")).to_series()
+    other = years != years.gather(parent)
     ctx.flag("OR-CSV-206", table, "schoolYear", indices(other), detail="It differs from the parent's.")
     # endDate is the first day that is no longer part: a calendar year ends in the year before.
     closing = dates["end"].dt.offset_by("-1d").dt.year().cast(pl.String)
-    wrong = (frame["type"] == "schoolYear") & (closing != frame["schoolYear"])
+    wrong = (frame["type"] == "schoolYear") & (closing != years)
     ctx.flag("OR-CSV-206", table, "schoolYear", indices(wrong))
 
 
@@ -336,10 +337,12 @@ def _enrollments(ctx: Context) -> None:
 
 
 def _school_of_class(ctx: Context, of_class: pl.Series) -> None:
-    """215: enrolled at the school of the class. Where both are known, their rows say it; elsewhere their ids."""
+    """215: enrolled at the school of the class. Where both are known, their rows say it; elsewhere their ids. Rows set
+    aside, mostly for a school that is none, are not compared."""
     there = ctx.row_of("classes", "schoolSourcedId").gather(of_class)
     same = (there == ctx.row_of("enrollments", "schoolSourcedId")).fill_null(False)
-    rows = indices(of_class.is_not_null() & ~same)
+    rows = indices(of_class.is_not_null() & ~same & ~ctx.bad["enrollments"])
+    rows = rows.filter(~ctx.bad["classes"].gather(of_class.gather(rows)))
     school = ctx.value_at("classes", "schoolSourcedId", of_class.gather(rows))
     other = rows.filter(school != ctx.frames["enrollments"]["schoolSourcedId"].gather(rows))
     ctx.flag("OR-CSV-215", "enrollments", "schoolSourcedId", other)
@@ -350,16 +353,18 @@ def _within_terms(ctx: Context, of_class: pl.Series) -> None:
     terms = ctx.items("classes", "termSourcedIds")
     to = ctx.rows_named(terms["item"], "academicSessions")
     dates = _session_dates(ctx).select(pl.all().dt.to_string("%Y-%m-%d").gather(to))
+    dates = dates.with_columns(pl.when(~ctx.bad["academicSessions"].gather(to)).then(pl.all()))
     known = pl.all_horizontal(pl.col("begin", "end").is_not_null()).all()
     spans = terms.with_columns(dates.get_columns()).group_by("row").agg(pl.min("begin"), pl.max("end"), known=known)
+    told = comparable(ctx, "classes", spans.filter("known")["row"], "termSourcedIds").to_frame()
     every = _numbers(len(ctx.frames["classes"])).to_frame()
-    span = every.join(spans.filter("known"), on="row", how="left", maintain_order="left")
+    span = every.join(told.join(spans, on="row"), on="row", how="left", maintain_order="left")
     first, last = span["begin"].gather(of_class), span["end"].gather(of_class)
     frame = ctx.frames["enrollments"]
     for column in ("beginDate", "endDate"):
         cells = frame[column]
         outside = indices((cells != "") & ((cells < first) | (cells > last)))
-        ctx.flag("OR-CSV-221", "enrollments", column, _comparable(ctx, "enrollments", outside, column))
+        ctx.flag("OR-CSV-221", "enrollments", column, comparable(ctx, "enrollments", outside, column))
 
 
 def _overlapping(rows: pl.DataFrame, *key: str) -> pl.Series:
@@ -377,7 +382,7 @@ def _teachers(ctx: Context, of_class: pl.Series) -> None:
     teaching = frame.select(primary=pl.col("primary") == "true", begin="beginDate", end="endDate")
     teaching = teaching.with_columns(of_class.alias("class")).with_row_index("row").select(pl.all().gather(rows))
     several = _overlapping(teaching.filter("primary"), "class")
-    ctx.flag("OR-CSV-219", "enrollments", "primary", _comparable(ctx, "enrollments", several, "beginDate", "endDate"))
+    ctx.flag("OR-CSV-219", "enrollments", "primary", comparable(ctx, "enrollments", several, "beginDate", "endDate"))
     if whole(ctx, "enrollments"):
         together = teaching.filter(pl.col("class").is_duplicated())
         unmarked = together.filter((~pl.col("primary").any()).over("class"))["row"]
@@ -393,6 +398,8 @@ def _own_school(ctx: Context, user: pl.Series) -> None:
     user_and = pl.col("user").cast(pl.UInt64) * 2**32  # both as one number, which is looked up faster than two
     at_home = held.select(user_and + pl.col("org")).to_series().implode()
     strangers = asked.drop_nulls().filter(~(user_and + pl.col("school")).is_in(at_home))
+    strangers = strangers.filter(~ctx.bad["enrollments"].gather(strangers["row"]))
+    strangers = strangers.filter(pl.col("user").is_in(_placed(ctx, held["user"]).implode()))
     if not len(strangers):
         return
     lineage, pairs = _lineage(ctx), strangers.join(held, on="user")
@@ -404,6 +411,15 @@ def _own_school(ctx: Context, user: pl.Series) -> None:
     )
 
 
+def _placed(ctx: Context, users: pl.Series) -> pl.Series:
+    """Those of the `users` who have an org, of whom this delivery's orgs can all be used: elsewhere it cannot be said
+    where they belong, and why has been reported."""
+    if ctx.delivered.version == "1.1":
+        return comparable(ctx, "users", users, "orgSourcedIds")
+    aside = ctx.row_of("roles", "userSourcedId").filter(ctx.bad["roles"])
+    return users.filter(~users.is_in(aside.implode()))
+
+
 def _own_role(ctx: Context, user: pl.Series) -> None:
     """217: enrolled in a role that goes with one's own. Words of one's own (``ext:``) are not judged."""
     held = _held_roles(ctx)
@@ -411,10 +427,11 @@ def _own_role(ctx: Context, user: pl.Series) -> None:
         return
     words = ctx.version.vocabularies["userRole" if ctx.delivered.version == "1.1" else "role"].values
     roles, every = ctx.frames["enrollments"]["role"], _numbers(len(ctx.frames["users"]))
+    someone = every.is_in(held["user"].implode())  # who has no role at all is 227's
     odd = pl.repeat(False, len(roles), eager=True)
     for role, own in _FITTING.items():
         free = held.filter(pl.col("role").is_in(own) | ~pl.col("role").is_in(words))["user"]
-        bound = ~every.is_in(free.implode())
+        bound = someone & ~every.is_in(free.implode())
         odd |= (roles == role) & bound.gather(user).fill_null(False)
     ctx.flag("OR-CSV-217", "enrollments", "role", indices(odd & living(ctx, "enrollments")))
 
@@ -439,7 +456,7 @@ def _twice(ctx: Context, user: pl.Series) -> None:
     rows = keyed.with_columns(begin=frame["beginDate"], end=frame["endDate"]).with_row_index("row")
     rows = rows.filter(user.is_not_null() & of_class.is_not_null() & living(ctx, "enrollments"))
     again = _overlapping(rows, "user", "class", "role")
-    again = _comparable(ctx, "enrollments", again, "beginDate", "endDate")
+    again = comparable(ctx, "enrollments", again, "beginDate", "endDate")
     ctx.flag("OR-CSV-220", "enrollments", "userSourcedId", again)
 
 
@@ -464,7 +481,9 @@ def _unreferenced(ctx: Context) -> None:
     for name, users in _USED_BY.items():
         if whole(ctx, name) and any(ctx.has(table) for table in users):
             used = [rows.drop_nulls().unique() for rows in _uses(ctx, name)]
-            idle = len(ctx.frames[name]) - (pl.concat(used).n_unique() if used else 0)
+            using = pl.concat(used).unique() if used else pl.Series("row", [], dtype=pl.UInt32)
+            aside = indices(ctx.bad[name])  # why nothing uses these has been reported
+            idle = len(ctx.frames[name]) - len(using) - int((~aside.is_in(using.implode())).sum())
             if idle:
                 ctx.findings.add("OR-CSV-233", f"{name}.csv", "sourcedId", count=idle, severity="info")
 

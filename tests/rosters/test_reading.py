@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 
 import pytest
 
+from rosters.frames import CheckOptions
 from rosters.oneroster import VERSIONS
 from rosters.reading import read
+from rosters.validating import check
 from tests.rosters.reading.sets import ORG, found, ids, manifest, orgs_set, packed, read_orgs, severity, table
 
 ORGS = table("orgs", ORG)
@@ -174,6 +177,54 @@ def test_or_csv_063_without_sourced_id_a_table_counts_as_not_sent(tmp_path: Path
     delivered = read_orgs(tmp_path, with_header("id", *HEADER[1:]))
     assert found(delivered, "OR-CSV-063")
     assert "orgs" not in delivered.tables
+
+
+@pytest.mark.parametrize(
+    ("name", "table_name", "code"),
+    [("sourceId", "orgs", "OR-CSV-071"), ("userSourcedId", "demographics", "OR-CSV-070")],
+)
+def test_or_csv_063_the_column_that_is_probably_sourced_id_is_named(
+    tmp_path: Path, name: str, table_name: str, code: str
+) -> None:
+    header = (name, *VERSIONS["1.1"].tables[table_name].header[1:])
+    text = ",".join(header) + "\r\nx" + "," * (len(header) - 1) + "\r\n"
+    files = {"manifest.csv": manifest(table_name), f"{table_name}.csv": text}
+    delivered = read(packed(tmp_path / "set.zip", files))
+    assert found(delivered, code) == [(1, name)]
+    (finding,) = [f for f in delivered.findings if f.code == "OR-CSV-063"]
+    assert f"Is {name} meant to be it?" in finding.message
+    assert delivered.unusable == {table_name: "cannot be used"}
+
+
+def test_or_csv_070_a_name_of_1_0_that_differs_in_case_only_is_read(tmp_path: Path) -> None:
+    header = ["birthdate" if c == "birthDate" else c for c in VERSIONS["1.1"].tables["demographics"].header]
+    text = ",".join(header) + "\r\nx,,,2015-01-02" + "," * (len(header) - 4) + "\r\n"
+    files = {"manifest.csv": manifest("demographics"), "demographics.csv": text}
+    delivered = read(packed(tmp_path / "set.zip", files))
+    assert found(delivered, "OR-CSV-070") == [(1, "birthdate")]
+    assert not found(delivered, "OR-CSV-061")
+    assert delivered.tables["demographics"].frame["birthDate"].to_list() == ["2015-01-02"]
+
+
+def test_or_csv_027_a_property_without_a_value(tmp_path: Path) -> None:
+    delivered = read(with_manifest(tmp_path, manifest("orgs", file_orgs="")))
+    assert found(delivered, "OR-CSV-027", "manifest.csv")
+    assert not found(delivered, "OR-CSV-026")
+    assert not found(delivered, "OR-CSV-030")
+
+
+def test_a_file_that_came_is_never_said_to_be_missing(tmp_path: Path) -> None:
+    twins = {"manifest.csv": manifest("orgs"), "orgs.csv": ORGS, "Orgs.csv": ORGS}
+    hollow = {"manifest.csv": manifest("orgs"), "orgs.csv": ORGS.split("\r\n")[0] + "\r\n"}
+    for files, why in ((twins, "cannot be used"), (hollow, "holds no rows")):
+        delivered = read(packed(tmp_path / "set.zip", files))
+        assert not found(delivered, "OR-CSV-028")
+        assert delivered.unusable == {"orgs": why}
+        checked = check(delivered, options=CheckOptions(today=date(2026, 11, 24)))
+        assert ("ROSTER-INCOMPLETE", f"orgs.csv came, but {why}.") in checked.rejections
+        errors = [f for f in checked.findings if f.severity == "error"]
+        assert errors[0].code in ("OR-CSV-006", "OR-CSV-049"), "the cause comes first"
+        assert f"It came, but {why}." in next(f.message for f in errors if f.code == "OR-CSV-015")
 
 
 def test_or_csv_064_columns_of_one_name_that_disagree(tmp_path: Path) -> None:

@@ -115,7 +115,7 @@ def test_or_csv_003_folders_in_folders_around_everything_are_read_through(tmp_pa
     assert ids(delivered) == ["school-1"]
     files = {"export/manifest.csv": manifest("orgs"), "export/orgs.csv": ORGS, "export/old/orgs.csv": ORGS}
     delivered = read(packed(tmp_path / "b.zip", files))
-    assert found(delivered, "OR-CSV-003") == [(None, "export/"), (None, "old/orgs.csv")]
+    assert found(delivered, "OR-CSV-003") == [(None, "old/orgs.csv"), (None, "export/")]
     assert ids(delivered) == ["school-1"]
 
 
