@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,6 +10,7 @@ import polars as pl
 
 from rosters.diffing import Difference, rows_of, scan_of
 from rosters.frames import Checked, Delivered, Frames
+from rosters.oneroster import VERSIONS
 from rosters.oneroster.plain import NOUNS, listed
 
 #: The column that names the person to whom a record belongs.
@@ -50,6 +51,18 @@ def _clause(table: str, kinds: Mapping[str, int]) -> str:
             what = f"{number:,}" if parts else NOUNS[table].count(number)
             parts.append(f"{what} {one if number == 1 else many}")
     return listed(parts)
+
+
+def left_alone(delivered: Delivered, live: Collection[str]) -> str:
+    """Of which files a full delivery says nothing although we have such records: "roles.csv did not come and ...". ""
+    if there is none, or where it is made of changes."""
+    if any(table.mode == "delta" for table in delivered.tables.values()):
+        return ""
+    unsaid = [name for name in VERSIONS[delivered.version].tables if name in live and name not in delivered.tables]
+    why: dict[str, list[str]] = {}
+    for name in unsaid:
+        why.setdefault(delivered.unusable.get(name, "did not come"), []).append(f"{name}.csv")
+    return listed([f"{listed(files)} {words}" for words, files in why.items()])
 
 
 def verdict(counts: Mapping[str, Mapping[str, int]], holds: Sequence[str], *, first: bool) -> str:
@@ -98,7 +111,7 @@ class NewYear:
         leave, unless they are those who graduate."""
         if table in _PERSON and table != "enrollments" and code in (*_SHARES, "REMOVED_COUNT"):
             return bool(self.graduating)
-        if code == "UPDATED_SHARE":
+        if code.endswith("UPDATED_SHARE"):
             return table in self.moved
         return code in _END_OF_YEAR or (table in _OF_A_YEAR and (table, _SHARES.get(code)) in self.replaced)
 

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from rosters.diffing import ID, WAS, Difference, column_of, rows_of, scan_of
+from rosters.diffing import DIMENSIONS, ID, WAS, Difference, column_of, rows_of, scan_of
 from rosters.frames import Frames
 from rosters.oneroster.normal import TABLES
 from rosters.oneroster.plain import NOUNS, Noun, listed, percent, shortened
@@ -33,8 +33,17 @@ DEFAULT_LIMITS: Final[dict[str, Limit]] = {
     ),
     "group_floor": Limit(10, "people", "A school, grade or role counts only if at least this many would be removed."),
     "updated_share": Limit(0.25, "share", "Hold if more than this share of a table's records would be changed."),
+    "group_updated_share": Limit(
+        0.50, "share", "Hold if more than this share of one school's, grade's or role's people would be changed."
+    ),
+    "grown_share": Limit(0.50, "share", "Hold if the number of people would grow by more than this share."),
     "id_churn_share": Limit(
-        0.01, "share", "Hold if more than this share of people would get a new id under the same name or login."
+        0.01,
+        "share",
+        "Hold if more than this share of people would get a new id under the same name or login, or a second.",
+    ),
+    "other_name_share": Limit(
+        0.01, "share", "Hold if more than this share of people would get other names, both of them, under the same id."
     ),
     "turned_over_classes": Limit(
         0.20, "share", "Hold if in more than this share of classes most students would be exchanged."
@@ -136,7 +145,8 @@ def judge(situation: Situation, limits: Mapping[str, float]) -> list[HoldFound]:
         return foreign
     if nothing_lives(situation.base) and not situation.is_undo:
         return [*_empty(situation, limit), *_first_delivery(situation, limit)]
-    rules = _ABOUT_THE_CHANGE if situation.is_undo else (*_ABOUT_THE_FILE, *_ABOUT_THE_CHANGE, _headers_changed)
+    new = (*_ABOUT_THE_FILE, *_ABOUT_NEWCOMERS, *_ABOUT_THE_CHANGE, _headers_changed)
+    rules = _ABOUT_THE_CHANGE if situation.is_undo else new
     return [hold for rule in rules for hold in rule(situation, limit)]
 
 
@@ -443,7 +453,7 @@ def _removed_count(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     return [
         HoldFound(
             "REMOVED_COUNT",
-            f"Would remove {line.removed_of(NOUNS['users'].count(int(limit['removed_count'])))}.",
+            f"Would remove {line.told(limit=NOUNS['users'].count(int(limit['removed_count'])))}.",
             _usual(s, "users", "removed"),
             "They would lose their access and classes.",
             LOOK_AT_REMOVED,
@@ -461,14 +471,14 @@ def _removed_share(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     return [
         HoldFound(
             "REMOVED_SHARE",
-            f"Would remove {line.removed_of(percent(limit['removed_share']))}.",
+            f"Would remove {line.told(limit=percent(limit['removed_share']))}.",
             _usual(s, line.table, "removed"),
             f"These {NOUNS[line.table].many} would no longer be live.",
             LOOK_AT_REMOVED,
             table=line.table,
             numbers=line.numbers(limit["removed_share"]),
         )
-        for line in sorted(over, key=lambda line: (line.table != "users", -line.share))
+        for line in sorted(over, key=lambda line: (line.table != "users", -line.share_of("removed")))
     ]
 
 
@@ -480,35 +490,59 @@ def _group_removed_share(dimension: str) -> Rule:
         told = set(_schools_gone(s)) if dimension == "school" else set()
         holds = []
         for table in ("users", "enrollments"):
-            least = max([limit["group_removed_share"], *(2 * line.share for line in _lines(s, table))])
-            over = [
-                line for line in _lines(s, table, dimension)
-                if line.key not in told and line.exceeds(least, limit["group_floor"])
-            ]  # fmt: skip
+            over = [line for line in _groups_over(s, limit, table, dimension, "removed") if line.key not in told]
             told |= {line.key for line in over}
             if over:
-                holds.append(_group_hold(s, table, dimension, over, limit["group_removed_share"]))
+                holds.append(_group_hold(s, over, "removed", limit["group_removed_share"]))
         return holds
 
     return rule
 
 
-def _group_hold(s: Situation, table: str, dimension: str, over: list[_Line], limit: float) -> HoldFound:
-    over = sorted(over, key=lambda line: (-line.removed, line.key))
-    worst = over[0]
-    groups = [f"{line.group}, {line.removed_of()}" for line in over]
-    whose = f"{len(over):,} {dimension}s" if len(over) > 1 else f"One {dimension}"
-    their = "their" if len(over) > 1 else "its"
+def _group_updated_share(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """The same for changes. Schools, grades and roles are the same people, so one of the three is enough; and none
+    where so much of the table changes that it is held for that. Who came into a group by the change itself says nothing
+    of those who were there."""
+    holds = []
+    for table in ("users", "enrollments"):
+        whole = any(line.exceeds(limit["updated_share"], limit["group_floor"], "updated") for line in _lines(s, table))
+        for dimension in () if whole else DIMENSIONS:
+            over = _groups_over(s, limit, table, dimension, "updated")
+            if over := [line for line in over if line.updated <= line.before]:
+                holds.append(_group_hold(s, over, "updated", limit["group_updated_share"]))
+                break
+    return holds
+
+
+def _groups_over(s: Situation, limit: Mapping[str, float], table: str, dimension: str, kind: str) -> list[_Line]:
+    """Groups of which too much goes or changes, and a larger share than twice that of the whole table; most first."""
+    least = max([limit[f"group_{kind}_share"], *(2 * line.share_of(kind) for line in _lines(s, table))])
+    over = [line for line in _lines(s, table, dimension) if line.exceeds(least, limit["group_floor"], kind)]
+    return sorted(over, key=lambda line: (-line.number(kind), line.key))
+
+
+def _group_hold(s: Situation, over: list[_Line], kind: str, limit: float) -> HoldFound:
+    worst, several = over[0], len(over) > 1
+    table, dimension, things = worst.table, worst.dimension, NOUNS[worst.table].many
+    groups = shortened([f"{line.group}, {line.told(kind)}" for line in over], "; ")
+    whose, their = (f"{len(over):,} {dimension}s", "their") if several else (f"One {dimension}", "its")
+    if kind == "removed":
+        saw = f"{whose} would lose more than {percent(limit)} of {their} {things}: {groups}."
+        meaning = f"A whole group of {things} may be missing from the file."
+    else:
+        saw = f"{whose} would see more than {percent(limit)} of {their} {things} changed: {groups}."
+        meaning = "Something that concerns this group alone was changed, on purpose or by a fault of the export."
     return HoldFound(
-        f"{dimension.upper()}_REMOVED_SHARE",
-        f"{whose} would lose more than {percent(limit)} of {their} {NOUNS[table].many}: {shortened(groups, '; ')}.",
-        _usual(s, table, "removed"),
-        f"A whole group of {NOUNS[table].many} may be missing from the file.",
-        f"Look at the removed {NOUNS[table].many} by {dimension}; ask the district if you cannot tell why.",
+        f"{dimension.upper()}_{kind.upper()}_SHARE",
+        saw,
+        _usual(s, table, kind),
+        meaning,
+        f"Look at the {'removed' if kind == 'removed' else 'changed'} {things} by {dimension}; ask the district if you "
+        "cannot tell why.",
         table=table,
         dimension=dimension,
         key=worst.key,
-        numbers={**worst.numbers(limit), "groups": len(over)},
+        numbers={**worst.numbers(limit, kind), "groups": len(over)},
     )
 
 
@@ -517,8 +551,7 @@ def _updated_share(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     return [
         HoldFound(
             "UPDATED_SHARE",
-            f"Would change {line.updated:,} of {NOUNS[line.table].count(line.before)} "
-            f"({percent(line.updated / line.before)}, limit {percent(limit['updated_share'])}).",
+            f"Would change {line.told('updated', percent(limit['updated_share']))}.",
             _usual(s, line.table, "updated"),
             "So many changes at once mostly come from a changed export or a new school year.",
             "Look at which columns change. If it is what the district meant, approve.",
@@ -526,7 +559,7 @@ def _updated_share(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             numbers={"updated": line.updated, "before": line.before, "limit": limit["updated_share"]},
         )
         for line in lines
-        if line.before and line.updated >= limit["group_floor"] and line.updated / line.before > limit["updated_share"]
+        if line.exceeds(limit["updated_share"], limit["group_floor"], "updated")
     ]
 
 
@@ -564,9 +597,8 @@ def _id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
 
 def _changed_ids(s: Situation, table: str, keys: tuple[tuple[str, ...], ...]) -> int:
     """How many records that are removed, or would be, can be known again among the added ones."""
-    rows = s.difference.scan(table)
-    leaving = [rows, s.left_out.scan(table)] if table in s.left_out.tables else [rows]
-    gone, come = pl.concat(leaving).filter(REMOVED), rows.filter(pl.col("kind") == "added")
+    gone, come = pl.concat(_changes_of(s, table)).filter(REMOVED), s.difference.scan(table)
+    come = come.filter(pl.col("kind") == "added")
     found = []
     for key in keys:
         filled = pl.all_horizontal(pl.col(name) != "" for name in key)
@@ -574,8 +606,106 @@ def _changed_ids(s: Situation, table: str, keys: tuple[tuple[str, ...], ...]) ->
     return pl.concat(found).n_unique()
 
 
+def _changes_of(s: Situation, table: str) -> list[pl.LazyFrame]:
+    """What would change, and what would if the sync did not only add."""
+    return [rows.scan(table) for rows in (s.difference, s.left_out) if table in rows.tables]
+
+
+#: What nobody shares with another person.
+_OWN: Final = ("username", "identifier")
+
+
+def _doubled(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """People who come although they are there, and stay, under another id."""
+    before = rows_of(s.base, "users")
+    least = max(limit["group_floor"], 1, limit["id_churn_share"] * before)
+    if sum(line.added for line in _lines(s, "users")) < least:
+        return []
+    rows = s.difference.scan("users")
+    coming = rows.filter(pl.col("kind") == "added").select("sourcedId", *_OWN).collect()
+    leaving = [each.filter(REMOVED).select("sourcedId") for each in _changes_of(s, "users")]
+    staying = scan_of(s.base, "users").select("sourcedId", *_OWN).join(pl.concat(leaving), on="sourcedId", how="anti")
+    known = staying.collect()
+    twice = pl.lit(False)
+    for name in _OWN:
+        folded = known[name].str.to_lowercase().unique()
+        twice |= (pl.col(name) != "") & pl.col(name).str.to_lowercase().is_in(folded.implode())
+    number = len(coming.filter(twice))
+    if number < least or number <= limit["id_churn_share"] * before:
+        return []
+    return [
+        HoldFound(
+            "DOUBLED",
+            f"{number:,} of {NOUNS['users'].count(len(coming))} who come have the login or the number of somebody who "
+            f"stays under another id (limit {percent(limit['id_churn_share'])} of {before:,}).",
+            "Everybody is there once, under an id that stays.",
+            "They would be there twice, and nobody could tell which of the two they use.",
+            "Ask the district whether the ids in its export changed; do not approve before.",
+            table="users",
+            numbers={"doubled": number, "before": before, "limit": limit["id_churn_share"]},
+        )
+    ]
+
+
+def _letters(name: str) -> pl.Expr:
+    """A name of which nothing but the letters counts, without accents."""
+    return pl.col(name).str.normalize("NFKD").str.to_lowercase().str.replace_all(r"[^\p{L}]", "")
+
+
+def _other_name(name: str) -> pl.Expr:
+    """A changed name that is not the same one written longer or shorter."""
+    was, now = _letters(WAS + name), _letters(name)
+    return pl.col(WAS + name).is_not_null() & ~(now.str.starts_with(was) | was.str.starts_with(now))
+
+
+def _other_people(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """Ids under which somebody else would stand: their given and their family name both become others."""
+    before = rows_of(s.base, "users")
+    least = max(limit["group_floor"], 1)
+    if sum(line.updated for line in _lines(s, "users")) < least:
+        return []
+    renamed = s.difference.scan("users").filter(_other_name("givenName") & _other_name("familyName"))
+    number = int(renamed.select(pl.len()).collect().item())
+    if number < least or number <= limit["other_name_share"] * before:
+        return []
+    return [
+        HoldFound(
+            "OTHER_PEOPLE",
+            f"{number:,} of {NOUNS['users'].count(before)} would get another given and another family name under the "
+            f"same id ({percent(number / before)}, limit {percent(limit['other_name_share'])}).",
+            "An id belongs to one person for good, and people change one of their names at a time.",
+            "Rows of the file have probably slipped, or ids were given to other people: they would find themselves in "
+            "somebody else's account.",
+            "Compare some of them with the SIS. Approve only if the district confirms the names.",
+            table="users",
+            numbers={"renamed": number, "before": before, "limit": limit["other_name_share"]},
+        )
+    ]
+
+
+def _grown(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    line = next(_lines(s, "users"), None)
+    more = line.added - line.removed if line else 0
+    if line is None or not line.before or more < limit["group_floor"] or more <= limit["grown_share"] * line.before:
+        return []
+    return [
+        HoldFound(
+            "GROWN",
+            f"There would be {NOUNS['users'].count(line.before + more)} instead of {line.before:,} "
+            f"({percent(more / line.before)} more, limit {percent(limit['grown_share'])}).",
+            "The number of people changes little from one day to the next.",
+            "People who left long ago, or those of another district, may have come into the export.",
+            "Look at who would come, by school and grade. Ask the district if you cannot tell why.",
+            table="users",
+            numbers={"more": more, "before": line.before, "limit": limit["grown_share"]},
+        )
+    ]
+
+
 #: A class of fewer students may be exchanged without anybody wondering.
 _SMALL_CLASS: Final = 5
+#: So many classes of one school count by themselves.
+_SOME_CLASSES: Final = 10
 
 
 def _membership_turnover(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
@@ -583,34 +713,60 @@ def _membership_turnover(s: Situation, limit: Mapping[str, float]) -> list[HoldF
         return []
     lasting = column_of(s.base, "classes", "sourcedId")
     lasting = lasting.filter(lasting.is_in(column_of(s.target, "classes", "sourcedId").implode()))
-    if _classes_that_lose_students(s.difference.scan("enrollments")) <= limit["turned_over_classes"] * len(lasting):
-        return []  # too few to look at every class
-    before, after = _members(s.base, lasting), _members(s.target, lasting)
-    left = before.join(after, on=before.columns, how="anti").group_by("classSourcedId").len("left")
-    classes = before.group_by("classSourcedId").len("all").filter(pl.col("all") >= _SMALL_CLASS)
-    turned = classes.join(left, on="classSourcedId").filter(pl.col("left") * 2 > pl.col("all"))
-    if not len(classes) or len(turned) / len(classes) <= limit["turned_over_classes"]:
+    emptied = _that_lose_students(s, lasting)
+    if not len(emptied):
         return []
-    share = len(turned) / len(classes)
+    before, after = _members(s.base, emptied), _members(s.target, emptied)
+    left = before.join(after, on=before.columns, how="anti").group_by("classSourcedId").len("left")
+    size = before.group_by("classSourcedId").len("all").filter(pl.col("all") >= _SMALL_CLASS)
+    turned = size.join(left, on="classSourcedId").filter(pl.col("left") * 2 > pl.col("all"))["classSourcedId"]
+    students = scan_of(s.base, "enrollments").filter(role="student").group_by("classSourcedId").len()
+    classes = students.filter(pl.col("len") >= _SMALL_CLASS).collect()["classSourcedId"]
+    classes = classes.filter(classes.is_in(lasting.implode()))
+    if not len(turned):
+        return []
+    if len(turned) > limit["turned_over_classes"] * len(classes):
+        return [_turnover_hold(len(turned), len(classes), "", limit["turned_over_classes"])]
+    schools = scan_of(s.base, "classes").select("schoolSourcedId", "sourcedId").collect()
+    counts = schools.group_by("schoolSourcedId").agg(
+        all=pl.col("sourcedId").is_in(classes.implode()).sum(), turned=pl.col("sourcedId").is_in(turned.implode()).sum()
+    )
+    least = 2 * limit["turned_over_classes"]  # what drowns in the whole district's numbers
+    over = counts.filter((pl.col("turned") >= _SOME_CLASSES) & (pl.col("turned") > least * pl.col("all")))
+    worst = over.sort("turned", "schoolSourcedId", descending=[True, False]).head(1).rows()
     return [
-        HoldFound(
-            "MEMBERSHIP_TURNOVER",
-            f"In {len(turned):,} of {NOUNS['classes'].count(len(classes))} most students would be exchanged "
-            f"({percent(share)}, limit {percent(limit['turned_over_classes'])}).",
-            "Classes that go on keep most of their students.",
-            "Students would find themselves in other classes. Class ids may have been given to other classes.",
-            "At the start of a year or term this can be right; at any other time ask the district.",
-            table="enrollments",
-            numbers={"classes": len(turned), "before": len(classes), "limit": limit["turned_over_classes"]},
-        )
+        _turnover_hold(turned, every, f" of {_names(s, [school])[0]}", least, school=school)
+        for school, every, turned in worst
     ]
 
 
-def _classes_that_lose_students(rows: pl.LazyFrame) -> int:
-    """At most so many classes can have lost more than half of at least `_SMALL_CLASS` students."""
-    before = pl.coalesce("was.classSourcedId", "classSourcedId").alias("class")
-    lost = rows.filter(pl.col("kind") != "added").group_by(before).len().filter(pl.col("len") * 2 > _SMALL_CLASS)
-    return int(lost.select(pl.len()).collect().item())
+def _turnover_hold(turned: int, classes: int, whose: str, limit: float, *, school: str = "") -> HoldFound:
+    return HoldFound(
+        "MEMBERSHIP_TURNOVER",
+        f"In {turned:,} of {NOUNS['classes'].count(classes)}{whose} most students would be exchanged "
+        f"({percent(turned / classes)}, limit {percent(limit)}).",
+        "Classes that go on keep most of their students.",
+        "Students would find themselves in other classes. Class ids may have been given to other classes.",
+        "At the start of a year or term this can be right; at any other time ask the district.",
+        table="enrollments",
+        dimension="school" if school else "",
+        key=school,
+        numbers={"classes": turned, "before": classes, "limit": limit},
+    )
+
+
+def _that_lose_students(s: Situation, classes: pl.Series) -> pl.Series:
+    """Those of the `classes` of which more than half of the students may have left: seldom any, and more cheaply found
+    than looked at."""
+    was = pl.coalesce("was.classSourcedId", "classSourcedId").alias("class")
+    rows = s.difference.scan("enrollments").filter(pl.col("kind") != "added")
+    lost = rows.group_by(was).len("lost").filter(pl.col("lost") * 2 > _SMALL_CLASS).collect()
+    lost = lost.filter(pl.col("class").is_in(classes.implode()))
+    if not len(lost):
+        return lost["class"]
+    of_these = (pl.col("role") == "student") & pl.col("classSourcedId").is_in(lost["class"].implode())
+    size = scan_of(s.base, "enrollments").filter(of_these).group_by(pl.col("classSourcedId").alias("class")).len("all")
+    return lost.join(size.collect(), on="class").filter(pl.col("lost") * 2 > pl.col("all"))["class"]
 
 
 def _members(frames: Frames, classes: pl.Series) -> pl.DataFrame:
@@ -621,10 +777,12 @@ def _members(frames: Frames, classes: pl.Series) -> pl.DataFrame:
 
 #: Gravest first: that is the order in which a person reads them.
 _ABOUT_THE_FILE: Final[tuple[Rule, ...]] = (_empty, _stale, _file_gone)
+_ABOUT_NEWCOMERS: Final[tuple[Rule, ...]] = (_doubled, _grown)
 _ABOUT_THE_CHANGE: Final[tuple[Rule, ...]] = (
     _school_gone,
     _tail_missing,
     _id_churn,
+    _other_people,
     _removed_count,
     _removed_share,
     _group_removed_share("school"),
@@ -633,8 +791,8 @@ _ABOUT_THE_CHANGE: Final[tuple[Rule, ...]] = (
     _membership_turnover,
     _term_gone,
     _updated_share,
+    _group_updated_share,
 )
-
 
 # ------------------------------------------------------------------------------------------------- numbers and words
 
@@ -665,25 +823,30 @@ class _Line(NamedTuple):
     updated: int
     removed: int
 
-    @property
-    def share(self) -> float:
-        return self.removed / self.before if self.before else 0.0
+    def number(self, kind: str) -> int:
+        return self.removed if kind == "removed" else self.updated
 
-    def exceeds(self, limit: float, floor: float) -> bool:
-        """Whether more than `limit` would go: at least `floor` records, or half of all."""
-        return self.share > limit and (self.removed >= floor or self.share >= _HALF)
+    def share_of(self, kind: str) -> float:
+        return self.number(kind) / self.before if self.before else 0.0
 
-    def removed_of(self, limit: str = "") -> str:
+    def exceeds(self, limit: float, floor: float, kind: str = "removed") -> bool:
+        """Whether more than `limit` would go or change: at least `floor` records, or go half of all."""
+        share = self.share_of(kind)
+        return share > limit and (self.number(kind) >= floor or (kind == "removed" and share >= _HALF))
+
+    def told(self, kind: str = "removed", limit: str = "") -> str:
         """ "812 of 4,310 people (18.8 %, limit 5 %)"."""
         held = f", limit {limit}" if limit else ""
-        return f"{self.removed:,} of {NOUNS[self.table].count(self.before)} ({percent(self.share)}{held})"
+        whole = NOUNS[self.table].count(self.before)
+        return f"{self.number(kind):,} of {whole} ({percent(self.share_of(kind))}{held})"
 
     @property
     def group(self) -> str:
         return f"{self.dimension} {self.label}" if self.dimension == "grade" else self.label
 
-    def numbers(self, limit: float) -> dict[str, float]:
-        return {"removed": self.removed, "before": self.before, "share": round(self.share, 4), "limit": limit}
+    def numbers(self, limit: float, kind: str = "removed") -> dict[str, float]:
+        share = round(self.share_of(kind), 4)
+        return {kind: self.number(kind), "before": self.before, "share": share, "limit": limit}
 
 
 def _lines(s: Situation, table: str, dimension: str = "") -> Iterator[_Line]:

@@ -34,6 +34,7 @@ from rosters.leases import renewed
 from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Org, Snapshot, Sync, Tally
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.normal import NORMAL, REFERENCES, TABLES
+from rosters.oneroster.plain import listed
 from rosters.reading.lookup import Damaged, lines_with
 from rosters.storing import Store, StoredFrames
 from rosters.validating.cells import newest_change
@@ -290,6 +291,7 @@ def _prepare_delivery(work: _Work) -> None:
         target = normalising.target(checked, base, additions_only=sync.additions_only)
         whole = normalising.target(checked, base) if sync.additions_only else target
         left_out = compare(target, whole)
+        left_alone = explaining.left_alone(delivered, base)
         findings = checked.findings
         del checked, delivered, whole
         difference = _compared(sync, base, target)
@@ -306,6 +308,7 @@ def _prepare_delivery(work: _Work) -> None:
         },
         delivered_ids,
         left_out,
+        left_alone,
     )
 
 
@@ -460,6 +463,7 @@ def _finish_preparing(
     facts: dict[str, Any],
     delivered_ids: Mapping[str, pl.Series],
     left_out: Difference,
+    left_alone: str = "",
 ) -> None:
     sync, district = work.sync, work.sync.district
     base_tables = district.snapshot.tables if district.snapshot else {}
@@ -471,7 +475,7 @@ def _finish_preparing(
             _ours(
                 sync.mark_unchanged(
                     work.now,
-                    _nothing_changed(sync, facts.get("left_out", 0)),
+                    _nothing_changed(sync, facts, left_alone),
                     target_digest=digest,
                     seconds=work.seconds,
                     **facts,
@@ -517,11 +521,18 @@ def _finish_preparing(
         _ours(mark(work.now, verdict, seconds=work.seconds, **values))
 
 
-def _nothing_changed(sync: Sync, left_out: int) -> str:
+def _nothing_changed(sync: Sync, facts: Mapping[str, Any], left_alone: str) -> str:
     if sync.undoes_id:
         return "Nothing is left to undo: what that sync changed has changed again since, or is needed now."
-    if left_out:
+    if facts.get("left_out"):
         return "Nothing changed: this file brings nothing new, and what it leaves out stays, for it may only add."
+    if not facts.get("modes"):
+        return "Nothing changed: no file with rows came. What we have stays as it is."
+    unused = facts.get("quarantined", 0)
+    rows = f"{explaining.counted(unused, 'row')} cannot be used" if unused else ""
+    if left_alone or rows:
+        but = listed([words for words in (left_alone, rows) if words])
+        return f"Nothing changed: what came is live already. But {but}; what we have of that stays as it is."
     return "Nothing changed: the roster in this file is the one that is live."
 
 

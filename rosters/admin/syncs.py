@@ -349,12 +349,16 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
 
 
 #: Which changes a hold is about, where it is not those that are removed; "" for all.
-_ABOUT = {"UPDATED_SHARE": "updated", "FIRST_DELIVERY": "added", "ID_CHURN": "", "HEADERS_CHANGED": ""}
+_ABOUT = {
+    "OTHER_PEOPLE": "updated", "FIRST_DELIVERY": "added", "DOUBLED": "added",
+    "GROWN": "added", "ID_CHURN": "", "HEADERS_CHANGED": "",
+}  # fmt: skip
 
 
 def _records_of(hold: Hold, tallies: Mapping[str, Tally]) -> str:
     """The query that shows the records a hold is about, of the page of changes; "" where there are none to be seen."""
-    kind, table = _ABOUT.get(hold.code, "removed"), hold.table
+    table = hold.table
+    kind = "updated" if hold.code.endswith("UPDATED_SHARE") else _ABOUT.get(hold.code, "removed")
     if hold.code == "SCHOOL_GONE" and not (table in tallies and tallies[table].removed):
         table = "users"  # the school itself stays, with nobody in it
     counts = tallies.get(table)

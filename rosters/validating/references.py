@@ -272,7 +272,8 @@ def _drop_items(
 
 
 def check_complete(ctx: Context) -> list[tuple[str, str]]:
-    """013 and 015: what a bulk set must hold; only what was never accepted makes it incomplete.
+    """013 and 015: what a bulk set must hold; only what was never accepted makes it incomplete. A set of which nothing
+    is left is empty, whatever was accepted before.
 
     Changes may come alone. Without a full set before them they are of no use yet, but nothing is wrong with them.
     """
@@ -298,6 +299,9 @@ def check_complete(ctx: Context) -> list[tuple[str, str]]:
             detail="These are changes only; they need a full set before them." if changes else "",
         )
         incomplete.append(("ROSTER-INCOMPLETE", f"{name}.csv is missing."))
+    modes = ctx.delivered.properties
+    if not sent and any(name in core and modes.get(f"file.{name}") != "delta" for name in unusable):
+        incomplete.insert(0, ("ROSTER-EMPTY", "No file came with a row that can be used."))
     for name in ctx.frames:
         for needed in ctx.table(name).depends_on:
             there = needed in ctx.delivered.tables or needed in unusable

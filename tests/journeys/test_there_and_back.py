@@ -109,6 +109,7 @@ def test_a_bad_row_keeps_its_last_values_and_never_counts_as_removed(trip: Trip,
     sync = trip.send({**tables, "classes": bad})
     assert sync.status == "unchanged", sync.verdict
     assert sync.quarantined == 1
+    assert "But 1 row cannot be used;" in sync.verdict
     trip.verify()
 
 
@@ -126,6 +127,28 @@ def test_missing_files_and_header_only_files_remove_nothing(trip: Trip, tables: 
     empty = trip.send({**tables, "enrollments": tables["enrollments"].head(0)})
     assert empty.removed == 0
     trip.verify()
+
+
+def test_unchanged_says_of_which_files_it_knows_nothing(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    some = {name: frame for name, frame in tables.items() if name != "demographics"}
+    some["enrollments"] = some["enrollments"].head(0)
+    sync = trip.send(some)
+    assert sync.status == "unchanged"
+    assert sync.verdict == (
+        "Nothing changed: what came is live already. But demographics.csv did not come and enrollments.csv holds no "
+        "rows; what we have of that stays as it is."
+    )
+    nothing = trip.send({})
+    assert nothing.status == "unchanged"
+    assert nothing.verdict == "Nothing changed: no file with rows came. What we have stays as it is."
+
+
+def test_files_without_a_single_row_are_refused_and_not_called_unchanged(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    sync = trip.send({name: frame.head(0) for name, frame in tables.items()})
+    assert (sync.status, sync.error_code) == ("rejected", "ROSTER-EMPTY")
+    assert sync.verdict == "No file came with a row that can be used. The roster stays as it was."
 
 
 def test_a_cut_off_file_is_refused_and_yesterdays_roster_stays(trip: Trip, tables: making.Tables) -> None:

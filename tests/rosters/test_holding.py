@@ -253,6 +253,96 @@ def test_id_churn() -> None:
     assert held(seats)["ID_CHURN"].table == "enrollments"
 
 
+def named(names: tuple[str, str], *numbers: int) -> dict[str, pl.DataFrame]:
+    """These people under other names."""
+    cells = [
+        pl.when(people(*numbers))
+        .then(pl.concat_str(pl.lit(name), ID.str.slice(1)))
+        .otherwise(pl.col(column))
+        .alias(column)
+        for column, name in zip(("givenName", "familyName"), names, strict=True)
+    ]
+    return changed("users", lambda users: users.with_columns(cells))
+
+
+def test_other_people_under_the_same_ids() -> None:
+    slipped = held(named(("Other", "Another"), *range(12)))["OTHER_PEOPLE"]
+    assert slipped.saw.startswith("12 of 400 people") and slipped.approvable
+    assert "OTHER_PEOPLE" not in held(named(("Other", "Another"), *range(9))), "too few"
+    many = range(0, 400, 20)
+    for married in (("Given", "Another"), ("Other", "Family")):
+        assert "OTHER_PEOPLE" not in held(named(married, *many)), "one name stays"
+    assert "OTHER_PEOPLE" not in held(named(("GIVÉN", "Family Jr "), *many)), "only written otherwise"
+    assert "OTHER_PEOPLE" not in held(named(("Other", "Another"), *range(12)), {"other_name_share": 0.5})
+
+
+def test_people_who_come_a_second_time() -> None:
+    base = changed("users", lambda users: users.with_columns(username=pl.concat_str(pl.lit("Login"), ID)))
+    again = base["users"].head(12).with_columns(sourcedId="second" + ID, username=pl.col("username").str.to_lowercase())
+
+    def found(newcomers: pl.DataFrame, stay: pl.DataFrame = base["users"]) -> dict[str, HoldFound]:
+        target = {**base, "users": pl.concat([stay, newcomers])}
+        return {hold.code: hold for hold in judge(situation(target, base), {})}
+
+    assert found(again)["DOUBLED"].saw.startswith("12 of 12 people who come have the login or the number of somebody")
+    assert "DOUBLED" not in found(again.head(9)), "too few"
+    strangers = again.with_columns(username="x" + pl.col("username"))
+    assert "DOUBLED" not in found(strangers)
+    assert "DOUBLED" not in found(again.with_columns(username=pl.lit(""))), "nobody is known by an empty login"
+    rekeyed = found(again, base["users"].slice(12))
+    assert "ID_CHURN" in rekeyed and "DOUBLED" not in rekeyed, "they left under the old ids"
+
+
+def test_grown() -> None:
+    def with_more(count: int) -> dict[str, pl.DataFrame]:
+        return changed("users", lambda users: pl.concat([users, district("more", people=count)["users"]]))
+
+    grown = held(with_more(201))["GROWN"]
+    assert grown.saw == "There would be 601 people instead of 400 (50.2 % more, limit 50 %)."
+    assert "GROWN" not in held(with_more(200))
+    exchanged = {**BASE, "users": district("more")["users"]}
+    assert "GROWN" not in held(exchanged), "as many left"
+
+
+def test_what_changes_in_one_school_grade_or_role_only() -> None:
+    def touched(where: pl.Expr) -> dict[str, pl.DataFrame]:
+        phone = pl.when(where).then(pl.lit("1")).otherwise(pl.col("phone")).alias("phone")
+        return changed("users", lambda users: users.with_columns(phone))
+
+    grade = held(touched((pl.col("grades") == "03") & (pl.col("role") == "student")))["GRADE_UPDATED_SHARE"]
+    assert (grade.table, grade.dimension, grade.key) == ("users", "grade", "03")
+    role = held(touched(pl.col("role") == "teacher"))["ROLE_UPDATED_SHARE"]
+    assert role.saw.startswith("One role would see more than 50 % of its people changed: teacher, 40 of 40 people")
+    school = pl.col("primaryOrgSourcedId") == "s1"
+    most = held(touched(school & (pl.int_range(pl.len()) < 300)), {"updated_share": 0.4})
+    assert list(most) == ["SCHOOL_UPDATED_SHARE"], "grades and roles are the same people"
+    assert list(held(touched(school), {"updated_share": 0.2})) == ["UPDATED_SHARE"], "the whole table is held already"
+    assert held(touched((pl.col("role") == "teacher") & (pl.int_range(pl.len()) < 90))) == {}, "too few"
+
+
+def test_a_group_does_not_count_who_came_into_it_by_the_change() -> None:
+    promoted = pl.when(people(*range(0, 60, 2))).then(pl.lit("aide")).otherwise(pl.col("role")).alias("role")
+    base = changed(
+        "users",
+        lambda users: users.with_columns(pl.when(people(9)).then(pl.lit("aide")).otherwise("role").alias("role")),
+    )
+    target = changed("users", lambda users: users.with_columns(promoted), base)
+    assert judge(situation(target, base), {}) == []
+
+
+def test_membership_turnover_in_one_school() -> None:
+    there = pl.col("schoolSourcedId") == "s2"
+    shifted = (
+        pl.when(there).then(pl.col("classSourcedId").shift(4, fill_value="c2")).otherwise(pl.col("classSourcedId"))
+    )
+    target = changed("enrollments", lambda e: e.with_columns(shifted.alias("classSourcedId")))
+    hold = held(target, {"updated_share": 1, "group_updated_share": 1, "turned_over_classes": 0.3})[
+        "MEMBERSHIP_TURNOVER"
+    ]
+    assert (hold.dimension, hold.key, hold.numbers["classes"]) == ("school", "s2", 10)
+    assert "of School s2" in hold.saw
+
+
 def test_membership_turnover() -> None:
     moved = changed("enrollments", lambda e: e.with_columns(pl.col("userSourcedId").shift(7, fill_value="p0")))
     assert held(moved, {"updated_share": 1})["MEMBERSHIP_TURNOVER"].numbers["before"] > 30
