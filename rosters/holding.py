@@ -332,19 +332,30 @@ def _headers_changed(s: Situation, limit: Mapping[str, float]) -> list[HoldFound
 
 
 def _school_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
-    gone = _schools_gone(s)
+    gone = schools_gone(s)
     if not gone:
         return []
-    people = sum(gone.values())
-    names = _names(s, list(gone))
+    people, them = sum(gone.values()), "it" if len(gone) == 1 else "them"
+    names = shortened(_names(s, list(gone)))
+    renumbered = _come_again(s, list(gone))
+    staying = column_of(s.target, "users", "primaryOrgSourcedId")
+    if people and int(staying.is_in(list(gone)).sum()) == people:
+        saw = f"{_SCHOOL.count(len(gone))} would have no enrollments left: {names}. "
+        saw += f"The {NOUNS['users'].count(people)} who belong to {them} stay."
+    else:
+        saw = f"{_SCHOOL.count(len(gone))} would have nobody left: {names}. "
+        saw += f"{NOUNS['users'].count(people)} belonged to {them}."
     return [
         HoldFound(
             "SCHOOL_GONE",
-            f"{_SCHOOL.count(len(gone))} would have nobody left: {shortened(names)}. "
-            f"{NOUNS['users'].count(people)} belonged to {'it' if len(gone) == 1 else 'them'}.",
+            saw,
             "Schools close in summer, seldom during a year.",
-            "Their people, classes and enrollments would be removed or lose their school.",
-            "Ask the district whether they closed or were left out of the export.",
+            f"{_SCHOOL.count(renumbered)} of the same name or number would come under another id."
+            if renumbered
+            else "Their people, classes and enrollments would be removed or lose their school.",
+            "Ask the district whether ids in its SIS changed; everything kept under the old ones would be lost."
+            if renumbered
+            else "Ask the district whether they closed or were left out of the export.",
             table="orgs",
             dimension="school",
             key=next(iter(gone)),
@@ -353,7 +364,7 @@ def _school_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     ]
 
 
-def _schools_gone(s: Situation) -> dict[str, int]:
+def schools_gone(s: Situation) -> dict[str, int]:
     """sourcedId of every school that loses its org, all its people or all its enrollments -> how many people it had;
     the largest first."""
     schools = scan_of(s.base, "orgs").filter(pl.col("type") == "school").select("sourcedId").collect().to_series()
@@ -365,6 +376,16 @@ def _schools_gone(s: Situation) -> dict[str, int]:
     people = scan_of(s.base, "users").group_by("primaryOrgSourcedId").len().collect()
     had = dict.fromkeys(gone, 0) | {school: number for school, number in people.iter_rows() if school in gone}
     return dict(sorted(had.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _come_again(s: Situation, schools: list[str]) -> int:
+    """How many orgs that come have the number, or the name, of one of these `schools`."""
+    if "orgs" not in s.difference.tables:
+        return 0
+    known = scan_of(s.base, "orgs").filter(ID.is_in(schools)).select("name", "identifier").collect()
+    coming = s.difference.scan("orgs").filter(pl.col("kind") == "added").select("name", "identifier").collect()
+    same = [(pl.col(name) != "") & pl.col(name).is_in(known[name].implode()) for name in ("name", "identifier")]
+    return len(coming.filter(pl.any_horizontal(same)))
 
 
 def _emptied(s: Situation, table: str, column: str) -> set[str]:
@@ -487,7 +508,7 @@ def _group_removed_share(dimension: str) -> Rule:
     share."""
 
     def rule(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
-        told = set(_schools_gone(s)) if dimension == "school" else set()
+        told = set(schools_gone(s)) if dimension == "school" else set()
         holds = []
         for table in ("users", "enrollments"):
             over = [line for line in _groups_over(s, limit, table, dimension, "removed") if line.key not in told]
@@ -573,9 +594,9 @@ _KNOWN_BY: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
 
 def _id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     holds = []
-    for table, keys in _KNOWN_BY.items():
+    for table in _KNOWN_BY:
         before = rows_of(s.base, table)
-        number = _changed_ids(s, table, keys) if table in s.difference.tables else 0
+        number = changed_ids(s, table)["old"].n_unique() if table in s.difference.tables else 0
         twice = table in s.left_out.tables
         fate = "stand there a second time," if twice else "be removed and come again"
         if before and number >= limit["group_floor"] and number / before > limit["id_churn_share"]:
@@ -595,15 +616,17 @@ def _id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     return holds
 
 
-def _changed_ids(s: Situation, table: str, keys: tuple[tuple[str, ...], ...]) -> int:
-    """How many records that are removed, or would be, can be known again among the added ones."""
+def changed_ids(s: Situation, table: str) -> pl.DataFrame:
+    """``old`` and ``new`` sourcedId of records that are removed, or would be, and can be known again among the added
+    ones; more than one row for those that several keys lead to."""
     gone, come = pl.concat(_changes_of(s, table)).filter(REMOVED), s.difference.scan(table)
     come = come.filter(pl.col("kind") == "added")
     found = []
-    for key in keys:
+    for key in _KNOWN_BY[table]:
         filled = pl.all_horizontal(pl.col(name) != "" for name in key)
-        found.append(gone.filter(filled).join(come.filter(filled), on=key, how="semi").select("sourcedId").collect())
-    return pl.concat(found).n_unique()
+        new = come.filter(filled).select(*key, new="sourcedId").unique(key, keep="any")
+        found.append(gone.filter(filled).select(*key, old="sourcedId").join(new, on=key).select("old", "new").collect())
+    return pl.concat(found)
 
 
 def _changes_of(s: Situation, table: str) -> list[pl.LazyFrame]:

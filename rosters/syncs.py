@@ -28,6 +28,7 @@ from django.utils import timezone
 
 from rosters import applying, explaining, exporting, holding, normalising, reading, validating
 from rosters.diffing import WAS, Difference, column_of, compare, differences, frame_of, plan_digest, rows_of, tally
+from rosters.explaining import causes
 from rosters.findings import Findings
 from rosters.frames import Checked, CheckOptions, Delivered, Frames
 from rosters.leases import renewed
@@ -486,10 +487,7 @@ def _finish_preparing(
     with work.phase("judging"):
         lines = tally(base, difference)
         situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, left_out)
-        holds = holding.judge(situation, district.hold_limits)
-        if year := explaining.new_school_year(base, difference, lines):  # what it does not explain is read first
-            holds = [replace(hold, explained=year.explains(hold.code, hold.table)) for hold in holds]
-            holds.sort(key=lambda hold: hold.explained)
+        holds, year = judged(situation, district.hold_limits)
     counts = difference.counts()
     with work.phase("storing"):
         plan, people = plan_digest(district.version, difference), explaining.people_affected(difference)
@@ -521,6 +519,39 @@ def _finish_preparing(
         _ours(mark(work.now, verdict, seconds=work.seconds, **values))
 
 
+_NO_IDS = pl.DataFrame(schema={"old": pl.String, "new": pl.String})
+
+
+def judged(
+    situation: holding.Situation, limits: Mapping[str, float]
+) -> tuple[list[holding.HoldFound], causes.NewYear | None]:
+    """The holds of a sync: a cause before what it does not explain, what only follows from it last."""
+    holds = holding.judge(situation, limits)
+    if year := causes.new_school_year(situation.base, situation.difference, situation.tally):
+        holds = [replace(hold, explained=year.explains(hold.code, hold.table)) for hold in holds]
+        return sorted(holds, key=lambda hold: hold.explained), year
+    named = {
+        hold.code for hold in holds if hold.code == "SCHOOL_GONE" or (hold.code, hold.table) == ("ID_CHURN", "users")
+    }
+    if not named or len(holds) == 1 or not situation.left_out.empty:
+        return holds, None
+    rest = causes.without(
+        situation.difference,
+        situation.tally,
+        schools=holding.schools_gone(situation) if "SCHOOL_GONE" in named else (),
+        changed_ids=holding.changed_ids(situation, "users") if "ID_CHURN" in named else _NO_IDS,
+    )
+    if rest is None:
+        return holds, None
+    alone = holding.judge(replace(situation, difference=rest.difference, tally=rest.tally), limits)
+    still = {(hold.code, hold.table, hold.dimension) for hold in alone}
+    holds = [
+        replace(hold, explained=hold.code not in named and (hold.code, hold.table, hold.dimension) not in still)
+        for hold in holds
+    ]
+    return sorted(holds, key=lambda hold: (hold.explained, hold.code not in named)), None
+
+
 def _nothing_changed(sync: Sync, facts: Mapping[str, Any], left_alone: str) -> str:
     if sync.undoes_id:
         return "Nothing is left to undo: what that sync changed has changed again since, or is needed now."
@@ -541,7 +572,7 @@ def _verdict(
     counts: Mapping[str, Mapping[str, int]],
     holds: Sequence[holding.HoldFound],
     first: bool,
-    year: explaining.NewYear | None,
+    year: causes.NewYear | None,
 ) -> str:
     if sync.undoes_id:
         return f"Would take back what that sync changed: {explaining.difference_in_words(counts)}"
@@ -549,7 +580,8 @@ def _verdict(
         others = [h.saw for h in holds if not h.explained]
         words = year.verdict(others, len(holds) - len(others))
     else:
-        words = explaining.verdict(counts, [h.saw for h in holds], first=first)
+        others = [h.saw for h in holds if not h.explained]
+        words = explaining.verdict(counts, others, first=first, following=len(holds) - len(others))
     return words.replace("Held:", "Would be held:", 1) if sync.dry_run else words
 
 

@@ -465,7 +465,7 @@ def test_a_hold_leads_to_the_records_that_it_is_about(cedar: District, tmp_path:
     assert set(sync.holds.values_list("explained", flat=True)) == {True}
     browser, address = _logged_in(vera), f"/admin/rosters/sync/{sync.pk}/change/"
     page = browser.get(address).text
-    assert f"{sync.holds.count()} follow from the new school year" in page
+    assert f"{sync.holds.count()} unusual things follow from that" in page
     links = re.findall(r'href="([^"]*)#changes">Show the records', page)
     assert len(links) == sync.holds.count()
     assert any("kind=updated" in link for link in links)

@@ -5,10 +5,13 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
+from rosters import syncs
 from rosters.diffing import Difference, compare, tally
-from rosters.explaining import NewYear, difference_in_words, new_school_year, people_affected, rejection, verdict
+from rosters.explaining import difference_in_words, people_affected, rejection, verdict
+from rosters.explaining.causes import NewYear, new_school_year
 from rosters.oneroster.normal import NORMAL
 from rosters.oneroster.plain import listed, percent, shortened
+from tests.rosters.test_holding import BASE, situation
 
 
 def table(name: str, *records: dict[str, str]) -> pl.DataFrame:
@@ -170,3 +173,89 @@ def test_a_part_of_a_new_year_is_not_taken_for_the_whole() -> None:
     assert part is not None
     assert not part.explains("REMOVED_SHARE", "classes")
     assert not part.explains("SCHOOL_REMOVED_SHARE", "classes")
+
+
+# ------------------------------------------------------------------------------------------------ one cause for many
+
+
+def without_school(school: str, *, ill: int = 0) -> dict[str, pl.DataFrame]:
+    """The roster of test_holding without a school, and without so many others."""
+    others = BASE["users"].filter(pl.col("primaryOrgSourcedId") != school).head(ill)["sourcedId"].implode()
+    here = pl.col("schoolSourcedId") == school
+    return {
+        **BASE,
+        "orgs": BASE["orgs"].filter(pl.col("sourcedId") != school),
+        "classes": BASE["classes"].filter(~here),
+        "users": BASE["users"].filter((pl.col("primaryOrgSourcedId") != school) & ~pl.col("sourcedId").is_in(others)),
+        "enrollments": BASE["enrollments"].filter(~here & ~pl.col("userSourcedId").is_in(others)),
+    }
+
+
+def told(target: dict[str, pl.DataFrame]) -> tuple[list[str], list[str]]:
+    """Codes and tables of the holds that stand by themselves, and of those that follow."""
+    holds, year = syncs.judged(situation(target), {})
+    assert year is None
+    alone = [f"{hold.code} {hold.table}" for hold in holds if not hold.explained]
+    return alone, sorted(f"{hold.code} {hold.table}" for hold in holds if hold.explained)
+
+
+def test_what_a_missing_school_explains() -> None:
+    causes, following = told(without_school("s1"))
+    assert causes == ["SCHOOL_GONE orgs"]
+    assert set(following) == {"REMOVED_SHARE users", "REMOVED_SHARE enrollments", "REMOVED_SHARE classes"}
+    some = ["SCHOOL_GONE orgs", "REMOVED_SHARE users", "REMOVED_SHARE enrollments"]
+    assert told(without_school("s1", ill=30))[0] == some, "30 of the other 300 people are too many by themselves"
+    assert told(without_school("s1", ill=12)) == (causes, following), "12 of 300 are not"
+
+
+def test_what_new_ids_of_people_explain() -> None:
+    def new(column: str) -> pl.Expr:
+        return pl.concat_str(pl.lit("new-"), column).alias(column)
+
+    users, seats = BASE["users"].with_columns(new("sourcedId")), BASE["enrollments"].with_columns(new("userSourcedId"))
+    causes, following = told({**BASE, "users": users, "enrollments": seats})
+    assert causes == ["ID_CHURN users"]
+    assert set(following) == {
+        "REMOVED_SHARE users", "MEMBERSHIP_TURNOVER enrollments", "UPDATED_SHARE enrollments"
+    }  # fmt: skip
+    moved = seats.with_columns(pl.col("classSourcedId").shift(1, fill_value="c1"))
+    assert "UPDATED_SHARE enrollments" in told({**BASE, "users": users, "enrollments": moved.head(400)})[1]
+    other = {**BASE, "users": users, "enrollments": seats, "classes": BASE["classes"].head(30)}
+    assert "REMOVED_SHARE classes" in told(other)[0], "ids of people explain no class"
+
+
+SCHOOL_IN = {"users": "primaryOrgSourcedId", "classes": "schoolSourcedId", "enrollments": "schoolSourcedId"}
+
+
+def test_a_school_that_comes_again_under_another_id_is_called_so() -> None:
+    again = BASE["orgs"].with_columns(pl.col("sourcedId").replace({"s1": "new"}))
+    moved = {
+        "orgs": again,
+        **{
+            table: BASE[table].with_columns(pl.col(column).replace({"s1": "new"}))
+            for table, column in (
+                ("users", "primaryOrgSourcedId"),
+                ("classes", "schoolSourcedId"),
+                ("enrollments", "schoolSourcedId"),
+            )
+        },
+    }
+    holds, _ = syncs.judged(situation({**BASE, **moved}), {})
+    assert holds[0].code == "SCHOOL_GONE"
+    assert holds[0].meaning == "1 school of the same name or number would come under another id."
+    assert all(hold.explained for hold in holds[1:])
+
+
+def test_a_school_whose_people_stay_has_lost_its_enrollments_only() -> None:
+    here = pl.col("schoolSourcedId") == "s1"
+    holds, _ = syncs.judged(situation({**BASE, "enrollments": BASE["enrollments"].filter(~here)}), {})
+    assert holds[0].saw == "1 school would have no enrollments left: School s1. The 100 people who belong to it stay."
+
+
+def test_the_verdict_names_the_cause_and_what_else_there_is() -> None:
+    assert verdict({}, ["A school is gone."], first=False, following=4) == (
+        "Held: A school is gone. 4 more unusual things follow from that; nothing else is unusual."
+    )
+    assert verdict({}, ["A school is gone.", "People leave.", "More."], first=False, following=1) == (
+        "Held: A school is gone. 1 more unusual thing follows from that. Also: People leave. 1 more thing is unusual."
+    )

@@ -1,4 +1,9 @@
-"""A difference in words: the verdict in a sentence, and how many people it concerns. No names of people."""
+"""Why so much changes at once: the turn of a school year, schools that are gone, people under new ids.
+
+A cause explains a rule that fired if the rule would not have fired without it. Of the turn of a year that is known from
+its shape; of the others it is tried out: the difference and its tally without what the cause explains (`without`) are
+judged once more.
+"""
 
 from __future__ import annotations
 
@@ -8,76 +13,13 @@ from typing import Final
 
 import polars as pl
 
-from rosters.diffing import Difference, rows_of, scan_of
-from rosters.frames import Checked, Delivered, Frames
-from rosters.oneroster import VERSIONS
-from rosters.oneroster.plain import NOUNS, listed
+from rosters.diffing import DIMENSIONS, ID, KINDS, WAS, Difference, rows_of, scan_of
+from rosters.frames import Frames
+from rosters.oneroster.normal import NORMAL, REFERENCES
+from rosters.oneroster.plain import NOUNS
 
-#: The column that names the person to whom a record belongs.
-_PERSON: Final = {
-    "users": "sourcedId", "userProfiles": "userSourcedId", "roles": "userSourcedId", "demographics": "sourcedId",
-    "enrollments": "userSourcedId",
-}  # fmt: skip
-
-#: What a sentence is worth telling, most telling first; the rest is "other records".
-_TOLD: Final = ("users", "classes", "enrollments", "courses", "orgs", "academicSessions")
-_VERBS: Final = {"removed": ("leaves", "leave"), "added": ("comes", "come"), "updated": ("changes", "change")}
-
-
-def people_affected(difference: Difference) -> int:
-    """How many people the difference touches: themselves, their enrollments, roles, logins or demographics."""
-    ids = [
-        difference.scan(table).select(pl.col(column).alias("person").unique())
-        for table, column in _PERSON.items()
-        if table in difference.tables
-    ]
-    return int(pl.concat(ids).select(pl.col("person").n_unique()).collect().item()) if ids else 0
-
-
-def difference_in_words(counts: Mapping[str, Mapping[str, int]]) -> str:
-    """ "12 people leave and 40 come; 300 enrollments change." from {table: {kind: number}}."""
-    clauses = [clause for table in _TOLD if (clause := _clause(table, counts.get(table, {})))]
-    if clauses:
-        return "; ".join(clauses) + "."
-    if any(sum(kinds.values()) for kinds in counts.values()):
-        return "Only details of people change: roles, logins or demographics."
-    return "Nothing changes."
-
-
-def _clause(table: str, kinds: Mapping[str, int]) -> str:
-    parts: list[str] = []
-    for kind, (one, many) in _VERBS.items():
-        if number := kinds.get(kind, 0):
-            what = f"{number:,}" if parts else NOUNS[table].count(number)
-            parts.append(f"{what} {one if number == 1 else many}")
-    return listed(parts)
-
-
-def left_alone(delivered: Delivered, live: Collection[str]) -> str:
-    """Of which files a full delivery says nothing although we have such records: "roles.csv did not come and ...". ""
-    if there is none, or where it is made of changes."""
-    if any(table.mode == "delta" for table in delivered.tables.values()):
-        return ""
-    unsaid = [name for name in VERSIONS[delivered.version].tables if name in live and name not in delivered.tables]
-    why: dict[str, list[str]] = {}
-    for name in unsaid:
-        why.setdefault(delivered.unusable.get(name, "did not come"), []).append(f"{name}.csv")
-    return listed([f"{listed(files)} {words}" for words, files in why.items()])
-
-
-def verdict(counts: Mapping[str, Mapping[str, int]], holds: Sequence[str], *, first: bool) -> str:
-    """One or two sentences for the person who decides; `holds` are what the rules saw, gravest first."""
-    if first and len(holds) == 1:
-        return holds[0]
-    if not holds:
-        return f"Nothing unusual: {difference_in_words(counts)}"
-    others = len(holds) - 1
-    more = f" {others} more {'thing is' if others == 1 else 'things are'} unusual." if others else ""
-    return f"Held: {holds[0]}{more}"
-
-
-# ---------------------------------------------------------------------------------------------------------- causes
-
+#: Tables of people themselves.
+_PEOPLE: Final = ("users", "userProfiles", "roles", "demographics")
 #: Holds that mean no more than that a school year ended: their codes, and the tables of those that are about several.
 _END_OF_YEAR: Final = ("TERM_GONE", "MEMBERSHIP_TURNOVER")
 _SHARES: Final = {
@@ -109,7 +51,7 @@ class NewYear:
     def explains(self, code: str, table: str) -> bool:
         """Whether a hold means no more than that. Ids that change are never explained by it, nor are people who
         leave, unless they are those who graduate."""
-        if table in _PERSON and table != "enrollments" and code in (*_SHARES, "REMOVED_COUNT"):
+        if table in _PEOPLE and code in (*_SHARES, "REMOVED_COUNT"):
             return bool(self.graduating)
         if code.endswith("UPDATED_SHARE"):
             return table in self.moved
@@ -174,26 +116,79 @@ def _is_moved(lines: pl.DataFrame, table: str, updated: int) -> bool:
     return int(of_field["updated"].sum()) >= _NEARLY_ALL * max(1, updated)
 
 
-def rejection(reasons: Sequence[str], *, live: bool) -> str:
-    """Why a delivery was refused, and what that means for the roster."""
-    first = reasons[0] if reasons else "It cannot be read."
-    return f"{first} {'The roster stays as it was.' if live else 'Nothing was imported.'}"
+# --------------------------------------------------------------------------------------- schools gone, people re-keyed
+
+#: A rest of more changes than this is not looked at: so much is unusual by itself.
+_MOST: Final = 500_000
 
 
-def checked_in_words(delivered: Delivered, checked: Checked) -> str:
-    """What a check found, and what an import would make of it, in two sentences."""
-    if not delivered.readable:
-        return "This cannot be read as a OneRoster delivery."
-    errors, warnings = checked.findings.count("fatal", "error"), checked.findings.count("warning")
-    words = f"OneRoster {delivered.version}: {counted(errors, 'error')}, {counted(warnings, 'warning')}."
-    if checked.rejections:
-        return f"{words} An import would refuse it: {checked.rejections[0][1]}"
-    sent = sum(len(table.frame) + len(table.unread) for table in delivered.tables.values())
-    unused = sent - sum(len(table.frame) for table in checked.tables.values())
-    left = f"leave out {counted(unused, 'row')}" if unused else "use every row"
-    return f"{words} An import would {left}."
+@dataclass(frozen=True, slots=True)
+class Rest:
+    """A difference, and its tally, without what one or several causes explain."""
+
+    difference: Difference
+    tally: pl.DataFrame
 
 
-def counted(count: int, thing: str) -> str:
-    """1 error, 2,000 errors."""
-    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+def without(
+    difference: Difference, lines: pl.DataFrame, *, schools: Collection[str], changed_ids: pl.DataFrame
+) -> Rest | None:
+    """`difference` as if these `schools` had never been, and as if no person had got a new id (`changed_ids`: ``old``
+    and ``new``). None where that leaves too much to look at again."""
+    parts = {table: _explained(table, schools, changed_ids) for table in difference.tables}
+    tally = lines.filter(~((pl.col("dimension") == "school") & pl.col("key").is_in(list(schools))))
+    tally = _less(tally, difference, parts, never_were=bool(schools))
+    changes = int(tally.filter(dimension="").select(pl.sum_horizontal(*KINDS).alias("n")).sum().item())
+    if changes > _MOST:
+        return None
+    rest = {table: difference.scan(table).filter(~explained).collect() for table, explained in parts.items()}
+    return Rest(Difference({table: rows for table, rows in rest.items() if len(rows)}), tally)
+
+
+def _explained(table: str, schools: Collection[str], changed_ids: pl.DataFrame) -> pl.Expr:
+    """Which changes of a table are about these schools, or people, as they were or will be."""
+    there = pl.Series(list(schools), dtype=pl.String).implode()
+    old, new = changed_ids["old"].implode(), changed_ids["new"].implode()
+    about = pl.col("school").is_in(there)
+    if table == "orgs":
+        about |= ID.is_in(there)
+    for column, to in REFERENCES[table].items():
+        if to == "orgs" and WAS + column in _was(table):
+            about |= pl.col(WAS + column).is_in(there)
+        if to == "users":
+            now, was = pl.col(column), pl.col(WAS + column) if WAS + column in _was(table) else pl.lit(None, pl.String)
+            about |= (_is("removed") & now.is_in(old)) | (_is("added") & now.is_in(new))
+            about |= _is("updated") & was.is_in(old) & now.is_in(new)
+    if table == "users":
+        about |= (_is("removed") & ID.is_in(old)) | (_is("added") & ID.is_in(new))
+    return about.fill_null(False)
+
+
+def _is(kind: str) -> pl.Expr:
+    return pl.col("kind") == kind
+
+
+def _was(table: str) -> list[str]:
+    return [WAS + cell for cell in NORMAL[table][1:]]
+
+
+def _less(
+    lines: pl.DataFrame, difference: Difference, parts: Mapping[str, pl.Expr], *, never_were: bool
+) -> pl.DataFrame:
+    """The tally without the changes under `parts`; where the records that they remove `never_were`, without these."""
+    taken: list[pl.DataFrame] = []
+    numbers = [(pl.col("kind") == kind).sum().cast(pl.Int64).alias(f"{kind}.taken") for kind in KINDS]
+    for table, explained in parts.items():
+        rows = difference.scan(table).filter(explained).select("kind", *DIMENSIONS).collect()
+        for dimension in ("", *DIMENSIONS):
+            key = pl.col(dimension) if dimension else pl.lit("")
+            counted = rows.group_by(key.alias("key")).agg(numbers)
+            taken.append(counted.with_columns(table=pl.lit(table), dimension=pl.lit(dimension)))
+    on = ["table", "dimension", "key"]
+    if not taken:
+        return lines
+    joined = lines.join(pl.concat(taken), on=on, how="left", maintain_order="left")
+    never = pl.col("removed.taken").fill_null(0) if never_were else pl.lit(0)
+    before = pl.col("before") - never
+    fewer = [(pl.col(kind) - pl.col(f"{kind}.taken").fill_null(0)).clip(lower_bound=0).alias(kind) for kind in KINDS]
+    return joined.with_columns(before.clip(lower_bound=0), *fewer).select(lines.columns)
