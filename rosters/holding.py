@@ -31,7 +31,9 @@ DEFAULT_LIMITS: Final[dict[str, Limit]] = {
     "group_removed_share": Limit(
         0.20, "share", "Hold if more than this share of one school's, grade's or role's people would be removed."
     ),
-    "group_floor": Limit(10, "people", "A school, grade or role counts only if at least this many would be removed."),
+    "group_floor": Limit(
+        10, "people", "A school, grade or role counts only if at least this many would be removed or changed."
+    ),
     "updated_share": Limit(0.25, "share", "Hold if more than this share of a table's records would be changed."),
     "group_updated_share": Limit(
         0.50, "share", "Hold if more than this share of one school's, grade's or role's people would be changed."

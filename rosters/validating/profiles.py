@@ -10,7 +10,7 @@ from rosters.oneroster.products import PRODUCTS, Product, Requirement
 from rosters.validating.context import Context, indices
 from rosters.validating.semantics import LEADERS, in_role, living
 
-_STRICT = ("OR-CSV-061", "OR-CSV-062", "OR-CSV-063", "OR-CSV-071")
+_STRICT = ("OR-CSV-061", "OR-CSV-062", "OR-CSV-063", "OR-CSV-067", "OR-CSV-069", "OR-CSV-070", "OR-CSV-071")
 
 
 def _products(options: CheckOptions) -> list[Product]:
