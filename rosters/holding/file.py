@@ -1,0 +1,227 @@
+"""About the file as a whole: whether it is empty, old, cut off, another district's, or unlike the one before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from rosters.diffing import ID, column_of, rows_of, scan_of
+from rosters.holding.situation import CORE, NOTHING_YET, REMOVED, HoldFound, Situation, nothing_lives
+from rosters.oneroster.normal import TABLES
+from rosters.oneroster.plain import NOUNS, listed, percent
+
+#: Fewer ids than this prove nothing about whose they are.
+_ENOUGH_IDS: Final = 20
+
+
+def empty(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """EMPTY: a table without which a roster is none would have no row."""
+    came_empty = [table for table in CORE if rows_of(s.base, table) and not rows_of(s.target, table)]
+    if not came_empty and rows_of(s.target, "users"):
+        return []
+    tables = came_empty or ["users"]
+    return [
+        HoldFound(
+            "EMPTY",
+            f"The roster would have no {listed([NOUNS[table].many for table in tables])}.",
+            "A roster always has some; an empty file nearly always means that an export failed.",
+            "Everything that hangs on them would be gone. This cannot be approved.",
+            "Ask the district to run the export again and send all files.",
+            table=tables[0],
+            approvable=False,
+            numbers={table: rows_of(s.base, table) for table in tables},
+        )
+    ]
+
+
+def wrong_district(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """WRONG_DISTRICT: hardly any of our ids are in a full file, or its orgs are those of another district of ours."""
+    complete = {name for name, mode in s.modes.items() if mode == "bulk"}
+    if s.is_undo or nothing_lives(s.base) or not {"orgs", "users"} & complete:
+        return []
+    known = {table: column_of(s.base, table, "sourcedId") for table in ("orgs", "users")}
+    shares = {table: _share_seen(ids, _ids(s, table)) for table, ids in known.items()}
+    strange = sum(map(len, known.values())) >= _ENOUGH_IDS and max(shares.values()) < limit["known_ids"]
+    twin = _district_with_these_orgs(s)
+    if not twin and (not strange or _shares_an_identifier(s)):
+        return []
+    whose = f" Its orgs are those of {twin}." if twin else ""
+    return [
+        HoldFound(
+            "WRONG_DISTRICT",
+            f"Of our schools and other orgs {percent(shares['orgs'])} are in this file, of our people "
+            f"{percent(shares['users'])}.{whose}",
+            "Nearly all of both are in a district's own file.",
+            "This looks like another district's roster. What is in it is not shown, and it cannot be approved.",
+            "Ask the district which file it meant to send. If it was for another district, treat it as an incident.",
+            approvable=False,
+            numbers={"orgs": shares["orgs"], "users": shares["users"], "limit": limit["known_ids"]},
+        )
+    ]
+
+
+def _ids(s: Situation, table: str) -> pl.Series:
+    return s.delivered_ids[table] if table in s.delivered_ids else column_of(s.target, table, "sourcedId")
+
+
+def _share_seen(known: pl.Series, seen: pl.Series) -> float:
+    return int(known.is_in(seen.implode()).sum()) / len(known) if len(known) else 0.0
+
+
+def _shares_an_identifier(s: Situation) -> bool:
+    """Whether an org of the file has an official number of one of ours, under whatever id."""
+    ours = column_of(s.base, "orgs", "identifier")
+    delivered = scan_of(s.target, "orgs").filter(ID.is_in(_ids(s, "orgs").implode()))
+    new = delivered.select("identifier").collect().to_series()
+    return bool((new.is_in(ours.implode()) & (new != "")).any())
+
+
+def _district_with_these_orgs(s: Situation) -> str:
+    """The name of another district of ours whose orgs are exactly these, unless they are also ours; else ""."""
+    orgs = frozenset(_ids(s, "orgs").to_list())
+    if not orgs or s.modes.get("orgs") != "bulk" or orgs & frozenset(column_of(s.base, "orgs", "sourcedId").to_list()):
+        return ""
+    return next((name for name, theirs in sorted(s.other_districts().items()) if theirs == orgs), "")
+
+
+def first_delivery(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """FIRST_DELIVERY: nothing lives yet."""
+    numbers = {table: rows_of(s.target, table) for table in ("orgs", "users", "classes", "enrollments")}
+    orgs = frozenset(_ids(s, "orgs").to_list())
+    twin = next((name for name, theirs in sorted(s.other_districts().items()) if orgs and theirs == orgs), "")
+    return [
+        HoldFound(
+            "FIRST_DELIVERY",
+            f"This is the first roster of this district: {listed([NOUNS[t].count(n) for t, n in numbers.items()])}.",
+            f"There is nothing to compare it with, but {twin} has the same orgs." if twin else NOTHING_YET,
+            "All of it would become live at once.",
+            "See that the schools are this district's, look through the findings, then approve.",
+            numbers=numbers,
+        )
+    ]
+
+
+def stale(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """STALE: the roster of an earlier version, or of older records, comes again."""
+    if s.target_digest in s.earlier_digests:
+        saw = f"This is the roster of version {s.earlier_digests[s.target_digest]} again; newer ones replaced it."
+    elif s.last_modified and s.last_modified < s.previous_last_modified:
+        days = s.last_modified[:10], s.previous_last_modified[:10]
+        saw = f"The newest record in this file is of {days[0]}; the live roster was made from one of {days[1]}."
+    else:
+        return []
+    return [
+        HoldFound(
+            "STALE",
+            saw,
+            "Each delivery is newer than the one before.",
+            "An old file was probably sent again; newer changes would be taken back.",
+            "Ask the district for today's export. Approve only if going back is meant.",
+            numbers={"version": s.earlier_digests.get(s.target_digest, 0)},
+        )
+    ]
+
+
+def file_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """FILE_GONE: a file that came the time before did not, or has no rows any more."""
+    if "delta" in s.modes.values():
+        return []
+    absent = [table for table in TABLES if table in s.previous_modes and table not in s.modes]
+    emptied = [
+        table for table in TABLES
+        if table in s.modes and table not in CORE
+        and rows_of(s.base, table) and not rows_of(s.target, table)
+    ]  # fmt: skip
+    holds = []
+    if absent:
+        holds.append(
+            HoldFound(
+                "FILE_GONE",
+                f"The delivery has no {listed([f'{table}.csv' for table in absent])}; the one before had.",
+                "The same files come every time.",
+                f"Nothing is removed for that: the {listed([NOUNS[table].many for table in absent])} stay as they are.",
+                "Ask the district whether that was meant. Approve if the rest should go live meanwhile.",
+                table=absent[0],
+            )
+        )
+    for table in emptied:
+        number = rows_of(s.base, table)
+        holds.append(
+            HoldFound(
+                "FILE_GONE",
+                f"{table}.csv has no rows any more; {NOUNS[table].count(number)} are live.",
+                "It had rows every time before.",
+                f"All {NOUNS[table].many} would be removed.",
+                "Ask the district whether that was meant before you approve.",
+                table=table,
+                numbers={"removed": number, "before": number},
+            )
+        )
+    return holds
+
+
+def headers_changed(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """HEADERS_CHANGED: a file has other columns than the time before."""
+    if not limit["headers_changed"]:
+        return []
+    holds = []
+    for table in sorted(set(s.headers) & set(s.previous_headers)):
+        now, before = set(s.headers[table]), set(s.previous_headers[table])
+        if now != before:
+            parts = [("no longer has", before - now), ("now has", now - before)]
+            changes = " and ".join(f"{words} {listed(sorted(names))}" for words, names in parts if names)
+            holds.append(
+                HoldFound(
+                    "HEADERS_CHANGED",
+                    f"{table}.csv {changes}.",
+                    "The columns of a file do not change from day to day.",
+                    "Values of a missing column become empty; the SIS or its export settings may have changed.",
+                    "Ask the district whether the export was changed on purpose, then approve.",
+                    table=table,
+                    numbers={"missing": len(before - now), "new": len(now - before)},
+                )
+            )
+    return holds
+
+
+def tail_missing(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """TAIL_MISSING: what is removed stood together at the end of a full file."""
+    holds = []
+    for table in s.difference.tables:
+        if s.modes.get(table) != "bulk":
+            continue
+        removed = s.difference.scan(table).filter(REMOVED).select("sourcedId").collect().to_series()
+        least = max(1, limit["tail_missing"])
+        enough = len(removed) >= least  # else the ids of the table need not be read
+        missing = _missing_at_the_end(column_of(s.base, table, "sourcedId"), removed) if enough else 0
+        if missing >= least:
+            holds.append(
+                HoldFound(
+                    "TAIL_MISSING",
+                    f"{NOUNS[table].count(missing)} that stood together at the end of {table}.csv are missing.",
+                    "Records that leave stand all over a file.",
+                    "The export or the transfer probably stopped before the end of the file.",
+                    "Ask the district to run the export again and to compare its number of rows.",
+                    table=table,
+                    numbers={"removed": missing, "limit": limit["tail_missing"]},
+                )
+            )
+    return holds
+
+
+def _missing_at_the_end(before: pl.Series, removed: pl.Series) -> int:
+    """How many removed records make up the end of the accepted table; 0 if its end is as usual.
+
+    The accepted table stands in the order of its first delivery, later records behind. The end begins where the sum of
+    +1 for each record that is missing and -4 for each that is there is largest, counted from the last one: a few
+    late-comers among the missing do not hide a cut, nor do the usual removals before it. The whole table is no end.
+    """
+    missing = before.is_in(removed.implode()).reverse()
+    score = (missing.cast(pl.Int64) * 5 - 4).cum_sum()
+    best = score.arg_max()
+    if best is None or score[best] <= 0 or best + 1 == len(missing):
+        return 0
+    end, rest = missing.head(best + 1), missing.slice(best + 1)
+    return int(end.sum()) if int(rest.sum()) * 5 <= len(rest) else 0

@@ -1,0 +1,154 @@
+"""About people: known under new ids, there twice, become others, far more than before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from rosters.diffing import WAS, rows_of, scan_of
+from rosters.holding.situation import REMOVED, HoldFound, Situation, lines_of
+from rosters.oneroster.plain import NOUNS, percent
+
+#: By what a record is known again although its id changed: each tuple by itself, if all its cells are filled.
+_KNOWN_BY: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "users": (("email",), ("username",), ("identifier",), ("givenName", "familyName", "school", "role")),
+    "orgs": (("identifier",), ("name", "type")),
+    "enrollments": (("classSourcedId", "userSourcedId", "role"),),
+}
+
+
+def id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """ID_CHURN: records are removed and come again, known by login, number or name, under another id."""
+    holds = []
+    for table in _KNOWN_BY:
+        before = rows_of(s.base, table)
+        number = changed_ids(s, table)["old"].n_unique() if table in s.difference.tables else 0
+        twice = table in s.left_out.tables
+        fate = "stand there a second time," if twice else "be removed and come again"
+        if before and number >= limit["group_floor"] and number / before > limit["id_churn_share"]:
+            holds.append(
+                HoldFound(
+                    "ID_CHURN",
+                    f"{number:,} of {NOUNS[table].count(before)} would {fate} under another id "
+                    f"({percent(number / before)}, limit {percent(limit['id_churn_share'])}).",
+                    "An id stays with a record for as long as it lives.",
+                    "Everything that is kept under the old ids, such as progress and grades, would be lost to "
+                    f"{'the new ones' if twice else 'them'}.",
+                    "Ask the district whether its SIS or the ids in its export changed; do not approve before.",
+                    table=table,
+                    numbers={"ids": number, "before": before, "limit": limit["id_churn_share"]},
+                )
+            )
+    return holds
+
+
+def changed_ids(s: Situation, table: str) -> pl.DataFrame:
+    """``old`` and ``new`` sourcedId of records that are removed, or would be, and can be known again among the added
+    ones; more than one row for those that several keys lead to."""
+    gone, come = pl.concat(_changes_of(s, table)).filter(REMOVED), s.difference.scan(table)
+    come = come.filter(pl.col("kind") == "added")
+    found = []
+    for key in _KNOWN_BY[table]:
+        filled = pl.all_horizontal(pl.col(name) != "" for name in key)
+        new = come.filter(filled).select(*key, new="sourcedId").unique(key, keep="any")
+        found.append(gone.filter(filled).select(*key, old="sourcedId").join(new, on=key).select("old", "new").collect())
+    return pl.concat(found)
+
+
+def _changes_of(s: Situation, table: str) -> list[pl.LazyFrame]:
+    """What would change, and what would if the sync did not only add."""
+    return [rows.scan(table) for rows in (s.difference, s.left_out) if table in rows.tables]
+
+
+#: What nobody shares with another person.
+_OWN: Final = ("username", "identifier")
+
+
+def doubled(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """DOUBLED: people come although they are there, and stay, under another id."""
+    before = rows_of(s.base, "users")
+    least = max(limit["group_floor"], 1, limit["id_churn_share"] * before)
+    if sum(line.added for line in lines_of(s, "users")) < least:
+        return []
+    rows = s.difference.scan("users")
+    coming = rows.filter(pl.col("kind") == "added").select("sourcedId", *_OWN).collect()
+    leaving = [each.filter(REMOVED).select("sourcedId") for each in _changes_of(s, "users")]
+    staying = scan_of(s.base, "users").select("sourcedId", *_OWN).join(pl.concat(leaving), on="sourcedId", how="anti")
+    known = staying.collect()
+    twice = pl.lit(False)
+    for name in _OWN:
+        folded = known[name].str.to_lowercase().unique()
+        twice |= (pl.col(name) != "") & pl.col(name).str.to_lowercase().is_in(folded.implode())
+    number = len(coming.filter(twice))
+    if number < least or number <= limit["id_churn_share"] * before:
+        return []
+    return [
+        HoldFound(
+            "DOUBLED",
+            f"{number:,} of {NOUNS['users'].count(len(coming))} who come have the login or the number of somebody who "
+            f"stays under another id (limit {percent(limit['id_churn_share'])} of {before:,}).",
+            "Everybody is there once, under an id that stays.",
+            "They would be there twice, and nobody could tell which of the two they use.",
+            "Ask the district whether the ids in its export changed; do not approve before.",
+            table="users",
+            numbers={"doubled": number, "before": before, "limit": limit["id_churn_share"]},
+        )
+    ]
+
+
+def _letters(name: str) -> pl.Expr:
+    """A name of which nothing but the letters counts, without accents."""
+    return pl.col(name).str.normalize("NFKD").str.to_lowercase().str.replace_all(r"[^\p{L}]", "")
+
+
+def _other_name(name: str) -> pl.Expr:
+    """A changed name that is not the same one written longer or shorter."""
+    was, now = _letters(WAS + name), _letters(name)
+    return pl.col(WAS + name).is_not_null() & ~(now.str.starts_with(was) | was.str.starts_with(now))
+
+
+def other_people(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """OTHER_PEOPLE: ids under which somebody else would stand, for given and family name both become others."""
+    before = rows_of(s.base, "users")
+    least = max(limit["group_floor"], 1)
+    if sum(line.updated for line in lines_of(s, "users")) < least:
+        return []
+    renamed = s.difference.scan("users").filter(_other_name("givenName") & _other_name("familyName"))
+    number = int(renamed.select(pl.len()).collect().item())
+    if number < least or number <= limit["other_name_share"] * before:
+        return []
+    return [
+        HoldFound(
+            "OTHER_PEOPLE",
+            f"{number:,} of {NOUNS['users'].count(before)} would get another given and another family name under the "
+            f"same id ({percent(number / before)}, limit {percent(limit['other_name_share'])}).",
+            "An id belongs to one person for good, and people change one of their names at a time.",
+            "Rows of the file have probably slipped, or ids were given to other people: they would find themselves in "
+            "somebody else's account.",
+            "Compare some of them with the SIS. Approve only if the district confirms the names.",
+            table="users",
+            numbers={"renamed": number, "before": before, "limit": limit["other_name_share"]},
+        )
+    ]
+
+
+def grown(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """GROWN: far more people would come than leave."""
+    line = next(lines_of(s, "users"), None)
+    more = line.added - line.removed if line else 0
+    if line is None or not line.before or more < limit["group_floor"] or more <= limit["grown_share"] * line.before:
+        return []
+    return [
+        HoldFound(
+            "GROWN",
+            f"There would be {NOUNS['users'].count(line.before + more)} instead of {line.before:,} "
+            f"({percent(more / line.before)} more, limit {percent(limit['grown_share'])}).",
+            "The number of people changes little from one day to the next.",
+            "People who left long ago, or those of another district, may have come into the export.",
+            "Look at who would come, by school and grade. Ask the district if you cannot tell why.",
+            table="users",
+            numbers={"more": more, "before": line.before, "limit": limit["grown_share"]},
+        )
+    ]

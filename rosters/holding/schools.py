@@ -1,0 +1,185 @@
+"""Schools that have nobody left, terms that go, classes whose students are exchanged."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from rosters.diffing import ID, WAS, column_of, scan_of
+from rosters.frames import Frames
+from rosters.holding.situation import REMOVED, HoldFound, Situation, lines_of, school_names
+from rosters.oneroster.plain import NOUNS, Noun, percent, shortened
+
+_SCHOOL: Final = Noun("school", "schools")
+_TERM: Final = Noun("term", "terms")
+#: A class of fewer students may be exchanged without anybody wondering.
+_SMALL_CLASS: Final = 5
+#: So many classes of one school count by themselves.
+_SOME_CLASSES: Final = 10
+
+
+def school_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """SCHOOL_GONE: schools lose their org, all their people or all their enrollments."""
+    gone = schools_gone(s)
+    if not gone:
+        return []
+    people, them = sum(gone.values()), "it" if len(gone) == 1 else "them"
+    names = shortened(school_names(s, list(gone)))
+    renumbered = _come_again(s, list(gone))
+    staying = column_of(s.target, "users", "primaryOrgSourcedId")
+    if people and int(staying.is_in(list(gone)).sum()) == people:
+        saw = f"{_SCHOOL.count(len(gone))} would have no enrollments left: {names}. "
+        saw += f"The {NOUNS['users'].count(people)} who belong to {them} stay."
+    else:
+        saw = f"{_SCHOOL.count(len(gone))} would have nobody left: {names}. "
+        saw += f"{NOUNS['users'].count(people)} belonged to {them}."
+    return [
+        HoldFound(
+            "SCHOOL_GONE",
+            saw,
+            "Schools close in summer, seldom during a year.",
+            f"{_SCHOOL.count(renumbered)} of the same name or number would come under another id."
+            if renumbered
+            else "Their people, classes and enrollments would be removed or lose their school.",
+            "Ask the district whether ids in its SIS changed; everything kept under the old ones would be lost."
+            if renumbered
+            else "Ask the district whether they closed or were left out of the export.",
+            table="orgs",
+            dimension="school",
+            key=next(iter(gone)),
+            numbers={"schools": len(gone), "people": people},
+        )
+    ]
+
+
+def schools_gone(s: Situation) -> dict[str, int]:
+    """sourcedId of every school that loses its org, all its people or all its enrollments -> how many people it had;
+    the largest first."""
+    schools = scan_of(s.base, "orgs").filter(pl.col("type") == "school").select("sourcedId").collect().to_series()
+    gone = set(schools.to_list()) - set(column_of(s.target, "orgs", "sourcedId").to_list())
+    for table, column in (("users", "primaryOrgSourcedId"), ("enrollments", "schoolSourcedId")):
+        gone |= _emptied(s, table, column) & set(schools.to_list())
+    if not gone:
+        return {}
+    people = scan_of(s.base, "users").group_by("primaryOrgSourcedId").len().collect()
+    had = dict.fromkeys(gone, 0) | {school: number for school, number in people.iter_rows() if school in gone}
+    return dict(sorted(had.items(), key=lambda item: (-item[1], item[0])))
+
+
+def _come_again(s: Situation, schools: list[str]) -> int:
+    """How many orgs that come have the number, or the name, of one of these `schools`."""
+    if "orgs" not in s.difference.tables:
+        return 0
+    known = scan_of(s.base, "orgs").filter(ID.is_in(schools)).select("name", "identifier").collect()
+    coming = s.difference.scan("orgs").filter(pl.col("kind") == "added").select("name", "identifier").collect()
+    same = [(pl.col(name) != "") & pl.col(name).is_in(known[name].implode()) for name in ("name", "identifier")]
+    return len(coming.filter(pl.any_horizontal(same)))
+
+
+def _emptied(s: Situation, table: str, column: str) -> set[str]:
+    """The schools that had records of `table` and would have none. Counted from the tally; it puts an updated record
+    where it would be, so those that move are taken from where they were."""
+    if table not in s.difference.tables:
+        return set()
+    moving = s.difference.scan(table).filter((pl.col("kind") == "updated") & pl.col(WAS + column).is_not_null())
+    places = moving.select(now=column, was=WAS + column).collect()
+    come, left = Counter(places["now"].to_list()), Counter(places["was"].to_list())
+    return {
+        line.key
+        for line in lines_of(s, table, "school")
+        if line.before and line.before + line.added - line.removed + come[line.key] == left[line.key]
+    }
+
+
+def term_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """TERM_GONE: terms in which there are classes are removed."""
+    if "academicSessions" not in s.difference.tables:
+        return []
+    in_use = column_of(s.base, "classes", "termSourcedIds").str.split(",").explode(empty_as_null=False).unique()
+    gone = s.difference.scan("academicSessions").filter(REMOVED & ID.is_in(in_use.implode())).collect()
+    gone = gone.sort("startDate", "sourcedId")
+    if gone.is_empty():
+        return []
+    return [
+        HoldFound(
+            "TERM_GONE",
+            f"{_TERM.count(len(gone))} in which there are classes would be removed: "
+            f"{shortened(gone['title'].to_list())}.",
+            "Terms go when a school year ends.",
+            "Classes of that term would lose it, and applications may end them.",
+            "If the term is over, approve; if not, ask the district for a complete academicSessions.csv.",
+            table="academicSessions",
+            numbers={"terms": len(gone)},
+        )
+    ]
+
+
+def membership_turnover(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """MEMBERSHIP_TURNOVER: classes that go on exchange most of their students, in the district or in one school."""
+    if "enrollments" not in s.difference.tables:
+        return []
+    lasting = column_of(s.base, "classes", "sourcedId")
+    lasting = lasting.filter(lasting.is_in(column_of(s.target, "classes", "sourcedId").implode()))
+    emptied = _that_lose_students(s, lasting)
+    if not len(emptied):
+        return []
+    before, after = _members(s.base, emptied), _members(s.target, emptied)
+    left = before.join(after, on=before.columns, how="anti").group_by("classSourcedId").len("left")
+    size = before.group_by("classSourcedId").len("all").filter(pl.col("all") >= _SMALL_CLASS)
+    turned = size.join(left, on="classSourcedId").filter(pl.col("left") * 2 > pl.col("all"))["classSourcedId"]
+    students = scan_of(s.base, "enrollments").filter(role="student").group_by("classSourcedId").len()
+    classes = students.filter(pl.col("len") >= _SMALL_CLASS).collect()["classSourcedId"]
+    classes = classes.filter(classes.is_in(lasting.implode()))
+    if not len(turned):
+        return []
+    if len(turned) > limit["turned_over_classes"] * len(classes):
+        return [_turnover_hold(len(turned), len(classes), "", limit["turned_over_classes"])]
+    schools = scan_of(s.base, "classes").select("schoolSourcedId", "sourcedId").collect()
+    counts = schools.group_by("schoolSourcedId").agg(
+        all=pl.col("sourcedId").is_in(classes.implode()).sum(), turned=pl.col("sourcedId").is_in(turned.implode()).sum()
+    )
+    least = 2 * limit["turned_over_classes"]  # what drowns in the whole district's numbers
+    over = counts.filter((pl.col("turned") >= _SOME_CLASSES) & (pl.col("turned") > least * pl.col("all")))
+    worst = over.sort("turned", "schoolSourcedId", descending=[True, False]).head(1).rows()
+    return [
+        _turnover_hold(turned, every, f" of {school_names(s, [school])[0]}", least, school=school)
+        for school, every, turned in worst
+    ]
+
+
+def _turnover_hold(turned: int, classes: int, whose: str, limit: float, *, school: str = "") -> HoldFound:
+    return HoldFound(
+        "MEMBERSHIP_TURNOVER",
+        f"In {turned:,} of {NOUNS['classes'].count(classes)}{whose} most students would be exchanged "
+        f"({percent(turned / classes)}, limit {percent(limit)}).",
+        "Classes that go on keep most of their students.",
+        "Students would find themselves in other classes. Class ids may have been given to other classes.",
+        "At the start of a year or term this can be right; at any other time ask the district.",
+        table="enrollments",
+        dimension="school" if school else "",
+        key=school,
+        numbers={"classes": turned, "before": classes, "limit": limit},
+    )
+
+
+def _that_lose_students(s: Situation, classes: pl.Series) -> pl.Series:
+    """Those of the `classes` of which more than half of the students may have left: seldom any, and more cheaply found
+    than looked at."""
+    was = pl.coalesce("was.classSourcedId", "classSourcedId").alias("class")
+    rows = s.difference.scan("enrollments").filter(pl.col("kind") != "added")
+    lost = rows.group_by(was).len("lost").filter(pl.col("lost") * 2 > _SMALL_CLASS).collect()
+    lost = lost.filter(pl.col("class").is_in(classes.implode()))
+    if not len(lost):
+        return lost["class"]
+    of_these = (pl.col("role") == "student") & pl.col("classSourcedId").is_in(lost["class"].implode())
+    size = scan_of(s.base, "enrollments").filter(of_these).group_by(pl.col("classSourcedId").alias("class")).len("all")
+    return lost.join(size.collect(), on="class").filter(pl.col("lost") * 2 > pl.col("all"))["class"]
+
+
+def _members(frames: Frames, classes: pl.Series) -> pl.DataFrame:
+    """Which student sits in which of `classes`."""
+    seats = (pl.col("role") == "student") & pl.col("classSourcedId").is_in(classes.implode())
+    return scan_of(frames, "enrollments").filter(seats).select("classSourcedId", "userSourcedId").unique().collect()

@@ -1,0 +1,211 @@
+"""What the rules look at, what they answer with, and how numbers are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from statistics import median
+from typing import Final, NamedTuple
+
+import polars as pl
+
+from rosters.diffing import Difference, rows_of, scan_of
+from rosters.frames import Frames
+from rosters.oneroster.plain import NOUNS, percent
+
+
+class Limit(NamedTuple):
+    """What staff may change by district. `unit`: "share" (0.05 is 5 %), "people", "records", "on" (1 or 0)."""
+
+    default: float
+    unit: str
+    help: str
+
+
+DEFAULT_LIMITS: Final[dict[str, Limit]] = {
+    "removed_share": Limit(0.05, "share", "Hold if more than this share of a table's records would be removed."),
+    "removed_count": Limit(500, "people", "Hold if more people than this would be removed, in any district."),
+    "group_removed_share": Limit(
+        0.20, "share", "Hold if more than this share of one school's, grade's or role's people would be removed."
+    ),
+    "group_floor": Limit(
+        10, "people", "A school, grade or role counts only if at least this many would be removed or changed."
+    ),
+    "updated_share": Limit(0.25, "share", "Hold if more than this share of a table's records would be changed."),
+    "group_updated_share": Limit(
+        0.50, "share", "Hold if more than this share of one school's, grade's or role's people would be changed."
+    ),
+    "grown_share": Limit(0.50, "share", "Hold if the number of people would grow by more than this share."),
+    "id_churn_share": Limit(
+        0.01,
+        "share",
+        "Hold if more than this share of people would get a new id under the same name or login, or a second.",
+    ),
+    "other_name_share": Limit(
+        0.01, "share", "Hold if more than this share of people would get other names, both of them, under the same id."
+    ),
+    "turned_over_classes": Limit(
+        0.20, "share", "Hold if in more than this share of classes most students would be exchanged."
+    ),
+    "tail_missing": Limit(10, "records", "Hold if at least this many records are missing exactly at a file's end."),
+    "known_ids": Limit(
+        0.20, "share", "Refuse as another district's file if fewer of our ids than this are in it, and no org is ours."
+    ),
+    "bad_share": Limit(0.005, "share", "Refuse a delivery if more than this share of a table's rows cannot be used."),
+    "bad_rows": Limit(
+        50, "records", "Refuse a delivery only if more rows of a table than this cannot be used, whatever their share."
+    ),
+    "headers_changed": Limit(1, "on", "If a file has other columns than the time before."),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """An earlier sync that was applied: when, and {table: {"removed": share, "updated": share}} of what it changed."""
+
+    applied_on: date
+    shares: Mapping[str, Mapping[str, float]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Situation:
+    """What the rules look at. Built by the conductor; nothing in it is read from a clock or a database by the rules.
+
+    `headers`, `modes`: of this delivery, by table; `previous_*`: of the delivery applied last, empty if unknown.
+    `earlier_digests`: roster digest to version, of snapshots before the live one. `last_modified`: the newest
+    ``dateLastModified`` of the delivery, `previous_last_modified` that of the one applied last; "" if unknown.
+    `delivered_ids`: table to the sourcedIds that the file itself names, where that is known; the target also holds
+    what was kept. `other_districts`: called only if need be; for each of our other districts a name that staff may see
+    and the sourcedIds of its live orgs. `is_undo`: the target is an older snapshot on purpose. `left_out`: what the
+    delivery would still change if it did not only add: the records that stay for that reason are removed in it.
+    """
+
+    base: Frames
+    target: Frames
+    difference: Difference
+    tally: pl.DataFrame
+    base_version: int
+    target_digest: str = ""
+    headers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    previous_headers: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    modes: Mapping[str, str] = field(default_factory=dict)
+    previous_modes: Mapping[str, str] = field(default_factory=dict)
+    earlier_digests: Mapping[str, int] = field(default_factory=dict)
+    last_modified: str = ""
+    previous_last_modified: str = ""
+    history: Sequence[Past] = ()
+    delivered_ids: Mapping[str, pl.Series] = field(default_factory=dict)
+    other_districts: Callable[[], Mapping[str, frozenset[str]]] = dict
+    is_undo: bool = False
+    left_out: Difference = field(default_factory=Difference)
+
+
+@dataclass(frozen=True, slots=True)
+class HoldFound:
+    """A rule that fired, as `rosters.models.Hold` keeps it: words for a person, no names of people. `explained`: it
+    only follows from what explains most of the difference."""
+
+    code: str
+    saw: str
+    usual: str
+    meaning: str
+    next_step: str
+    table: str = ""
+    dimension: str = ""
+    key: str = ""
+    approvable: bool = True
+    numbers: Mapping[str, float] = field(default_factory=dict)
+    explained: bool = False
+
+
+Rule = Callable[[Situation, Mapping[str, float]], list[HoldFound]]
+#: The columns that the rules look at, of the roster before and of the one after; of other tables they only count rows.
+LOOKED_AT: Final[dict[str, tuple[str, ...]]] = {
+    "orgs": ("sourcedId", "identifier"),
+    "users": ("sourcedId", "primaryOrgSourcedId"),
+    "enrollments": ("classSourcedId", "schoolSourcedId", "userSourcedId", "role"),
+}
+#: The tables without which a roster is none.
+CORE: Final = ("orgs", "academicSessions", "courses", "classes", "users", "enrollments")
+REMOVED: Final = pl.col("kind") == "removed"
+NOTHING_YET: Final = "There is nothing to compare it with yet."
+LOOK_AT_REMOVED: Final = "Look at what would be removed. Ask the district if you cannot tell why it is gone."
+
+
+def limit_of(limits: Mapping[str, float], name: str) -> float:
+    """The limit in force: the district's own, or the default."""
+    return float(limits.get(name, DEFAULT_LIMITS[name].default))
+
+
+def nothing_lives(base: Frames) -> bool:
+    """Whether there is no roster to compare with: none came yet, or the first one was undone."""
+    return not any(rows_of(base, table) for table in base)
+
+
+#: From half of a table on, a share counts however small the table is.
+_HALF: Final = 0.5
+
+
+class Line(NamedTuple):
+    """One line of the tally. `label` is what a person calls its school, grade or role."""
+
+    table: str
+    dimension: str
+    key: str
+    label: str
+    before: int
+    added: int
+    updated: int
+    removed: int
+
+    def number(self, kind: str) -> int:
+        return self.removed if kind == "removed" else self.updated
+
+    def share_of(self, kind: str) -> float:
+        return self.number(kind) / self.before if self.before else 0.0
+
+    def exceeds(self, limit: float, floor: float, kind: str = "removed") -> bool:
+        """Whether more than `limit` would go or change: at least `floor` records, or go half of all."""
+        share = self.share_of(kind)
+        return share > limit and (self.number(kind) >= floor or (kind == "removed" and share >= _HALF))
+
+    def told(self, kind: str = "removed", limit: str = "") -> str:
+        """ "812 of 4,310 people (18.8 %, limit 5 %)"."""
+        held = f", limit {limit}" if limit else ""
+        whole = NOUNS[self.table].count(self.before)
+        return f"{self.number(kind):,} of {whole} ({percent(self.share_of(kind))}{held})"
+
+    @property
+    def group(self) -> str:
+        return f"{self.dimension} {self.label}" if self.dimension == "grade" else self.label
+
+    def numbers(self, limit: float, kind: str = "removed") -> dict[str, float]:
+        share = round(self.share_of(kind), 4)
+        return {kind: self.number(kind), "before": self.before, "share": share, "limit": limit}
+
+
+def lines_of(s: Situation, table: str, dimension: str = "") -> Iterator[Line]:
+    """The lines of the tally for a table; of a dimension, those that have a key."""
+    wanted = (pl.col("table") == table) & (pl.col("dimension") == dimension)
+    for row in s.tally.filter(wanted).select(Line._fields).iter_rows():
+        if not dimension or row[2]:
+            yield Line(*row)
+
+
+def school_names(s: Situation, schools: list[str]) -> list[str]:
+    """What people call these schools; schools are no secret, people are."""
+    named = dict(scan_of(s.base, "orgs").select("sourcedId", "name").collect().iter_rows())
+    return [named.get(school) or school for school in schools]
+
+
+def usual(s: Situation, table: str, kind: str) -> str:
+    """What earlier syncs did to this table: the middle one, and the largest if that stands out."""
+    past = [(sync.shares[table].get(kind, 0.0), sync.applied_on) for sync in s.history if table in sync.shares]
+    if not past:
+        return NOTHING_YET
+    middle = median(share for share, _ in past)
+    most, day = max(past)
+    peak = f"; the most was {percent(most)}, in {day:%B %Y}" if most > max(4 * middle, 0.01) else ""
+    times = "the one sync" if len(past) == 1 else f"{len(past)} syncs"
+    return f"{percent(middle)} ({times} before){peak}."
