@@ -163,7 +163,7 @@ def test_a_long_apply_keeps_its_lease_and_nobody_takes_it_over(
     trip.go(trip.send(tables))
     sync = approved(trip, tables)
     monkeypatch.setattr(models, "SYNC_LEASE", timedelta(seconds=1))
-    monkeypatch.setattr(syncs, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(syncs.working, "BEAT_SECONDS", 0.2)
     with Worker() as other:
         asked: list[bool] = []
 

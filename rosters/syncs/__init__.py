@@ -1,0 +1,43 @@
+"""The conductor: a delivery's way from bytes to a live roster, and back.
+
+receive -> prepare -> (ready | awaiting review | rejected | unchanged) -> approve -> apply; undo is a sync like any
+other whose target is worked out from an earlier one. Every step claims its row, may be run twice, and leaves a state
+that somebody can see. Roster values are never logged nor put into errors.
+"""
+
+from __future__ import annotations
+
+from rosters.syncs.asking import export, lines_of
+from rosters.syncs.deciding import approve, decline, keyboard, retry, settings_changed
+from rosters.syncs.going_live import apply
+from rosters.syncs.judging import judged
+from rosters.syncs.keeping import recover, tidy
+from rosters.syncs.preparing import look, prepare
+from rosters.syncs.receiving import receive
+from rosters.syncs.undoing import Conflict, undo, undo_conflicts
+from rosters.syncs.working import ClaimLost, DecisionRefused, NotApprovable, StalePlan, store
+
+__all__ = [
+    "ClaimLost",
+    "Conflict",
+    "DecisionRefused",
+    "NotApprovable",
+    "StalePlan",
+    "apply",
+    "approve",
+    "decline",
+    "export",
+    "judged",
+    "keyboard",
+    "lines_of",
+    "look",
+    "prepare",
+    "receive",
+    "recover",
+    "retry",
+    "settings_changed",
+    "store",
+    "tidy",
+    "undo",
+    "undo_conflicts",
+]

@@ -1,0 +1,140 @@
+"""What people decide: to approve, to decline, to have it checked again."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.utils import timezone
+
+from rosters.models import AuditEvent, District, Sync
+from rosters.syncs.working import DecisionRefused, NotApprovable, StalePlan, audit
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+
+def keyboard() -> Staff:
+    """The account in whose name a command decides for the person at the keyboard; it cannot log in."""
+    account, made = get_user_model().objects.get_or_create(username="command-line", defaults={"is_active": False})
+    if made:
+        account.set_unusable_password()
+        account.save()
+    return account
+
+
+def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "", now: datetime | None = None) -> None:
+    """Approve exactly the plan that was shown. `by` None is the rule that no hold fired, for districts that apply
+    automatically. Raises StalePlan or NotApprovable; then nothing was decided."""
+    moment = now or timezone.now()
+    stale = False
+    with transaction.atomic():
+        district = District.objects.select_for_update().get(pk=sync.district_id)
+        sync.refresh_from_db()
+        if sync.status not in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW):
+            raise DecisionRefused(
+                f"This sync is not waiting for a decision any more: {sync.get_status_display().lower()}."
+            )
+        if sync.base_version != district.version:
+            withdraw(sync, moment)
+            stale = True
+        elif sync.holds.filter(approvable=False).exists():
+            raise NotApprovable(
+                "A rule that nobody may overrule holds this sync. Decline it and ask for the right file."
+            )
+        elif by is None and (sync.status != Sync.Status.READY or not sync.may_apply_by_itself):
+            raise DecisionRefused("A held sync needs a person, and so does a file that a district sent by hand.")
+        elif _newer_was_applied(sync):
+            raise DecisionRefused("A newer delivery is live already; an older one never replaces it.")
+        elif plan_digest != sync.plan_digest:
+            raise StalePlan("The plan has changed since you read it. Nothing was approved; this is the new plan.")
+        else:
+            if Sync.objects.filter(district=district, status__in=["approved", "applying"]).exists():
+                raise DecisionRefused("Another sync of this district is being applied. Wait until it is done.")
+            if not sync.mark_approved(moment, plan_digest, by, reason):
+                raise StalePlan("Somebody else decided in this very moment. Nothing was approved by you.")
+            audit(
+                moment,
+                by,
+                "sync.approved",
+                sync,
+                before={"version": district.version},
+                after={"added": sync.added, "updated": sync.updated, "removed": sync.removed, "reason": reason},
+            )
+    if stale:
+        raise StalePlan(
+            "The roster has moved since this plan was made. Nothing was approved; the plan is being made anew."
+        )
+
+
+def withdraw(sync: Sync, now: datetime) -> None:
+    """The base moved: the plan is to be made anew, unless another worker has the sync or it is past that."""
+    plan = sync.plan_digest
+    with transaction.atomic():
+        if sync.mark_stale(now):
+            audit(now, None, "sync.stale", sync, before={"plan": plan})
+
+
+def _newer_was_applied(sync: Sync) -> bool:
+    return (
+        sync.undoes_id is None
+        and Sync.objects.filter(
+            district=sync.district_id, status="applied", undoes=None, received_at__gt=sync.received_at
+        ).exists()
+    )
+
+
+def decline(sync: Sync, *, by: Staff, reason: str, now: datetime | None = None) -> None:
+    """Keep the roster as it is."""
+    moment = now or timezone.now()
+    with transaction.atomic():
+        District.objects.select_for_update().get(pk=sync.district_id)  # first, as in `approve`: no deadlock
+        if not sync.mark_declined(moment, by, reason):
+            raise DecisionRefused("This sync is not waiting for a decision any more.")
+        audit(moment, by, "sync.declined", sync, after={"reason": reason})
+
+
+def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
+    """Check the same file again, by the settings as they are now: of a failed or rejected sync as a new one of the same
+    delivery, of one that waits for a decision in its place."""
+    moment = now or timezone.now()
+    waits = sync.status in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)
+    if (
+        sync.delivery is None
+        or sync.dry_run
+        or not (waits or sync.status in (sync.Status.FAILED, sync.Status.REJECTED))
+    ):
+        raise DecisionRefused("Only a sync that waits, failed or was refused can be checked again.")
+    newer = Sync.objects.filter(district=sync.district_id, delivery__received_at__gt=sync.delivery.received_at)
+    if newer.exists():
+        raise DecisionRefused("A newer delivery has come since; look at that one.")
+    with transaction.atomic():
+        if waits:
+            plan = sync.plan_digest
+            if not sync.mark_stale(moment):
+                raise DecisionRefused("Somebody else decided in this very moment. Nothing was done by you.")
+            audit(moment, by, "sync.retried", sync, before={"plan": plan})
+            return sync
+        again = Sync.objects.create(
+            district=sync.district,
+            delivery=sync.delivery,
+            received_at=moment,
+            status_since=moment,
+            additions_only=sync.additions_only,
+        )
+        audit(moment, by, "sync.retried", again, before={"sync": sync.pk})
+    return again
+
+
+#: What of a district's settings a check and its judgement depend on.
+_CHECKED_BY = frozenset(("hold_limits", "mappings", "rule_overrides", "encoding", "products", "time_zone"))
+
+
+def settings_changed(sync: Sync) -> bool:
+    """Whether the settings that the file was checked by have changed since the sync came to rest."""
+    since = AuditEvent.objects.filter(
+        district=sync.district_id, action="district.changed", at__gte=sync.status_since
+    ).values_list("after", flat=True)
+    return any(_CHECKED_BY & set(after) for after in since)

@@ -1,0 +1,291 @@
+"""A target worked out: the difference, what it is held for and why, and the plan that a person decides on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+from django.db import transaction
+
+from rosters import applying, explaining, holding
+from rosters.diffing import Difference, column_of, differences, plan_digest, tally
+from rosters.explaining import causes
+from rosters.findings import Findings
+from rosters.frames import Frames
+from rosters.models import District, Finding, Hold, Org, Sync, Tally
+from rosters.oneroster.plain import listed
+from rosters.storing import StoredFrames
+from rosters.syncs.working import Work, base_facts, ours, store
+
+PLACES_KEPT = 10
+TALLIES_KEPT = 20_000
+PAST_KEPT = 400
+_NO_IDS = pl.DataFrame(schema={"old": pl.String, "new": pl.String})
+
+
+def compared(sync: Sync, base: StoredFrames, target: dict[str, pl.DataFrame]) -> Difference:
+    """What turns `base` into `target`, stored table by table. Of `target`, which is used up, what the rules look at is
+    left."""
+
+    def one_after_the_other() -> Iterator[tuple[str, pl.LazyFrame]]:
+        for table, rows in differences(base, target):
+            yield table, rows
+            if table in target:
+                target[table] = target[table].select(holding.LOOKED_AT.get(table, ("sourcedId",)))
+
+    return store().draft_difference(sync.district_id, sync.pk, one_after_the_other()).load()
+
+
+def finish_preparing(
+    work: Work,
+    base: Frames,
+    target: Frames,
+    difference: Difference,
+    findings: Findings,
+    facts: dict[str, Any],
+    delivered_ids: Mapping[str, pl.Series],
+    left_out: Difference,
+    left_alone: str = "",
+) -> None:
+    sync, district = work.sync, work.sync.district
+    base_tables = district.snapshot.tables if district.snapshot else {}
+    tables = applying.facts_after(base_tables, difference)
+    digest = applying.digest_of(tables)
+    if difference.empty and (district.version or not facts.get("modes")):
+        with work.phase("storing"), transaction.atomic():
+            write_findings(sync, findings)
+            ours(
+                sync.mark_unchanged(
+                    work.now,
+                    _nothing_changed(sync, facts, left_alone),
+                    target_digest=digest,
+                    seconds=work.seconds,
+                    **facts,
+                    **base_facts(district),
+                )
+            )
+        return
+    with work.phase("judging"):
+        lines = tally(base, difference)
+        situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, left_out)
+        holds, year = judged(situation, district.hold_limits)
+    counts = difference.counts()
+    with work.phase("storing"):
+        plan, people = plan_digest(district.version, difference), explaining.people_affected(difference)
+        if any(h.code == "WRONG_DISTRICT" for h in holds):
+            # Another district's names are kept nowhere that somebody of this one may look.
+            lines, findings = lines.filter(pl.col("dimension") == ""), findings.without_places()
+            store().draft_difference(district.pk, sync.pk, ())
+        stored = store().show_difference(district.pk, sync.pk)
+        verdict = _verdict(sync, counts, holds, holding.nothing_lives(base), year)
+        totals = {kind: sum(c[kind] for c in counts.values()) for kind in ("added", "updated", "removed")}
+        values = {
+            **facts,
+            **base_facts(district),
+            **totals,
+            "target_digest": digest,
+            "target_tables": tables,
+            "plan_digest": plan,
+            "plan_files": stored.seals(),
+            "people_affected": people,
+        }
+    with transaction.atomic():
+        with work.phase("storing"):
+            write_findings(sync, findings)
+            _write_tallies(sync, lines)
+            _write_holds(sync, holds)
+        mark = sync.mark_ready if not holds and not sync.undoes_id else sync.mark_awaiting_review
+        if sync.dry_run:
+            mark = sync.mark_planned
+        ours(mark(work.now, verdict, seconds=work.seconds, **values))
+
+
+def judged(
+    situation: holding.Situation, limits: Mapping[str, float]
+) -> tuple[list[holding.HoldFound], causes.NewYear | None]:
+    """The holds of a sync: a cause before what it does not explain, what only follows from it last."""
+    holds = holding.judge(situation, limits)
+    if year := causes.new_school_year(situation.base, situation.difference, situation.tally):
+        holds = [replace(hold, explained=year.explains(hold.code, hold.table)) for hold in holds]
+        return sorted(holds, key=lambda hold: hold.explained), year
+    named = {
+        hold.code for hold in holds if hold.code == "SCHOOL_GONE" or (hold.code, hold.table) == ("ID_CHURN", "users")
+    }
+    if not named or len(holds) == 1 or not situation.left_out.empty:
+        return holds, None
+    rest = causes.without(
+        situation.difference,
+        situation.tally,
+        schools=holding.schools_gone(situation) if "SCHOOL_GONE" in named else (),
+        changed_ids=holding.changed_ids(situation, "users") if "ID_CHURN" in named else _NO_IDS,
+    )
+    if rest is None:
+        return holds, None
+    alone = holding.judge(replace(situation, difference=rest.difference, tally=rest.tally), limits)
+    still = {(hold.code, hold.table, hold.dimension) for hold in alone}
+    holds = [
+        replace(hold, explained=hold.code not in named and (hold.code, hold.table, hold.dimension) not in still)
+        for hold in holds
+    ]
+    return sorted(holds, key=lambda hold: (hold.explained, hold.code not in named)), None
+
+
+def _nothing_changed(sync: Sync, facts: Mapping[str, Any], left_alone: str) -> str:
+    if sync.undoes_id:
+        return "Nothing is left to undo: what that sync changed has changed again since, or is needed now."
+    if facts.get("left_out"):
+        return "Nothing changed: this file brings nothing new, and what it leaves out stays, for it may only add."
+    if not facts.get("modes"):
+        return "Nothing changed: no file with rows came. What we have stays as it is."
+    unused = facts.get("quarantined", 0)
+    rows = f"{explaining.counted(unused, 'row')} cannot be used" if unused else ""
+    if left_alone or rows:
+        but = listed([words for words in (left_alone, rows) if words])
+        return f"Nothing changed: what came is live already. But {but}; what we have of that stays as it is."
+    return "Nothing changed: the roster in this file is the one that is live."
+
+
+def _verdict(
+    sync: Sync,
+    counts: Mapping[str, Mapping[str, int]],
+    holds: Sequence[holding.HoldFound],
+    first: bool,
+    year: causes.NewYear | None,
+) -> str:
+    if sync.undoes_id:
+        return f"Would take back what that sync changed: {explaining.difference_in_words(counts)}"
+    if year and holds and all(h.approvable for h in holds):
+        others = [h.saw for h in holds if not h.explained]
+        words = year.verdict(others, len(holds) - len(others))
+    else:
+        others = [h.saw for h in holds if not h.explained]
+        words = explaining.verdict(counts, others, first=first, following=len(holds) - len(others))
+    return words.replace("Held:", "Would be held:", 1) if sync.dry_run else words
+
+
+def _situation(
+    sync: Sync,
+    base: Frames,
+    target: Frames,
+    difference: Difference,
+    lines: pl.DataFrame,
+    digest: str,
+    facts: dict[str, Any],
+    delivered_ids: Mapping[str, pl.Series],
+    left_out: Difference,
+) -> holding.Situation:
+    district = sync.district
+    applied = district.syncs.filter(status="applied", undoes=None).select_related("delivery")
+    previous = applied.order_by("-applied_at").first()
+    by_files = all(one is None or not one.delivery or one.delivery.origin != "rest" for one in (sync, previous))
+    earlier = district.snapshots.filter(version__lt=district.version).order_by("version")
+    orgs = delivered_ids["orgs"] if "orgs" in delivered_ids else column_of(target, "orgs", "sourcedId")
+    return holding.Situation(
+        base=base,
+        target=target,
+        difference=difference,
+        tally=lines,
+        target_digest=digest,
+        base_version=district.version,
+        modes=facts.get("modes", {}),
+        previous_modes=previous.modes if previous else {},
+        # What an API sends has no header: its columns are those that happen to be filled.
+        headers=facts.get("headers", {}) if by_files else {},
+        previous_headers=previous.headers if previous and by_files else {},
+        earlier_digests=dict(earlier.values_list("digest", "version")),
+        last_modified=facts.get("last_modified", ""),
+        delivered_ids=delivered_ids,
+        left_out=left_out,
+        previous_last_modified=previous.last_modified if previous else "",
+        history=_history(district),
+        other_districts=lambda: _other_districts(district, orgs),
+        is_undo=sync.is_undo,
+    )
+
+
+def _history(district: District) -> list[holding.Past]:
+    """The shares of earlier applied syncs, newest first."""
+    recent = {
+        s.pk: s
+        for s in district.syncs.filter(status="applied", undoes=None, base_version__gt=0).order_by("-applied_at")[
+            :PAST_KEPT
+        ]
+    }
+    shares: dict[int, dict[str, dict[str, float]]] = {pk: {} for pk in recent}
+    for line in Tally.objects.filter(sync__in=list(recent), dimension="", before__gt=0):
+        shares[line.sync_id][line.table] = {k: getattr(line, k) / line.before for k in ("removed", "updated")}
+    return [holding.Past(s.applied_at.date(), shares[pk]) for pk, s in recent.items() if s.applied_at]
+
+
+def _other_districts(district: District, orgs: pl.Series) -> dict[str, frozenset[str]]:
+    """Name to the sourcedIds of the live orgs, of each other district that could have just these: it has the first."""
+    if not len(orgs):
+        return {}
+    others = District.objects.filter(version__gt=0).exclude(pk=district.pk).values_list("pk", flat=True)
+    like = Org.objects.filter(district__in=list(others), sourced_id=orgs.min(), status="active").values("district")
+    found: dict[str, set[str]] = {}
+    rows = Org.objects.filter(district__in=list(like.values_list("district", flat=True)), status="active")
+    for name, sourced_id in rows.values_list("district__name", "sourced_id").iterator():
+        found.setdefault(name, set()).add(sourced_id)
+    return {name: frozenset(ids) for name, ids in found.items()}
+
+
+def write_findings(sync: Sync, findings: Findings) -> None:
+    ordered = findings.ordered()
+    store().write_places(sync.district_id, sync.pk, findings)
+    earlier = Sync.objects.filter(district=sync.district_id, received_at__lt=sync.received_at)
+    before = earlier.judged().order_by("-received_at", "-pk").first()
+    known = set(before.findings.values_list("code", "file", "column")) if before else None
+    sync.findings.all().delete()
+    Finding.objects.bulk_create(
+        Finding(
+            sync=sync,
+            position=position,
+            code=f.code,
+            severity=f.severity,
+            file=f.file[:80],
+            column=f.column[:255],
+            count=f.count,
+            message=f.message,
+            next_step=f.next_step,
+            effect=f.effect,
+            places=f.places.head(PLACES_KEPT).to_dicts(),
+            is_new=known is not None and (f.code, f.file[:80], f.column[:255]) not in known,
+        )
+        for position, f in enumerate(ordered)
+    )
+
+
+def _write_tallies(sync: Sync, lines: pl.DataFrame) -> None:
+    sync.tallies.all().delete()
+    Tally.objects.bulk_create(
+        [
+            Tally(sync=sync, **{**row, "key": row["key"][:255], "label": row["label"][:255]})
+            for row in lines.head(TALLIES_KEPT).to_dicts()
+        ],
+        batch_size=2000,
+    )
+
+
+def _write_holds(sync: Sync, holds: Sequence[holding.HoldFound]) -> None:
+    sync.holds.all().delete()
+    Hold.objects.bulk_create(
+        Hold(
+            sync=sync,
+            position=position,
+            code=h.code,
+            approvable=h.approvable,
+            table=h.table,
+            dimension=h.dimension,
+            key=h.key[:255],
+            saw=h.saw,
+            usual=h.usual,
+            meaning=h.meaning,
+            next_step=h.next_step,
+            numbers=h.numbers,
+            explained=h.explained,
+        )
+        for position, h in enumerate(holds)
+    )

@@ -1,0 +1,223 @@
+"""A delivery read, checked and compared, or seen to be live already."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from django.db import transaction
+from django.utils import timezone
+
+from rosters import explaining, holding, normalising, reading, validating
+from rosters.diffing import compare, differences, rows_of
+from rosters.frames import Checked, CheckOptions, Delivered, Frames
+from rosters.models import District, Sync
+from rosters.syncs.judging import compared, finish_preparing, write_findings
+from rosters.syncs.receiving import supersede_older
+from rosters.syncs.undoing import prepare_undo
+from rosters.syncs.working import Work, audit, base_facts, base_frames, faults, made_live, named, ours, store
+from rosters.validating.cells import newest_change
+
+
+def prepare(
+    sync_id: int, *, now: datetime | None = None, progress: Callable[[str, float, int], None] | None = None
+) -> Sync | None:
+    """Read, check, compare and judge a received sync. None if another worker has it or it is past that.
+
+    A fault that may pass puts it back for another try; after `Sync.MAX_ATTEMPTS` it has failed, visibly.
+    """
+    sync = Sync.with_dry_runs.select_related("district__snapshot", "delivery", "undoes").get(pk=sync_id)
+    if not sync.start_preparing(timezone.now()):
+        return None
+    sync = Sync.with_dry_runs.select_related("district__snapshot", "delivery", "undoes").get(pk=sync_id)
+    work = Work(sync, now, progress)
+    with faults(sync):
+        if sync.undoes_id:
+            prepare_undo(work)
+        else:
+            _prepare_delivery(work)
+    give_way(sync.district_id, work.now)
+    sync.refresh_from_db()
+    return sync
+
+
+def give_way(district_id: int, now: datetime) -> None:
+    """A newer delivery that came while this one was prepared could not supersede it then; so it is done now."""
+    latest = Sync.objects.filter(district=district_id, undoes=None).order_by("-received_at", "-pk").first()
+    if latest is not None:
+        with transaction.atomic():
+            supersede_older(latest, now)
+
+
+def _prepare_delivery(work: Work) -> None:
+    sync, district = work.sync, work.sync.district
+    assert sync.delivery is not None
+    if made := _same_as_live(sync):
+        sync.mark_unchanged(
+            work.now,
+            "The same file as the one applied last, byte for byte. It may only add, and what it adds is live already."
+            if sync.additions_only
+            else "The same file as the one that is live, byte for byte.",
+            left_out=made.left_out,
+            file_rows=made.file_rows,
+            seconds=work.seconds,
+            **base_facts(district),
+        )
+        return
+    base = base_frames(district)
+    with work.phase("reading"):
+        path = store().original(district.pk, sync.delivery.sha256)
+        delivered = reading.read(
+            named(path, sync.delivery.name),
+            encoding=district.encoding,
+            overrides=district.rule_overrides,
+            progress=work.tell,
+        )
+    with work.phase("comparing"):
+        same = _same_content(delivered, base, district)
+    if same:
+        _finish_unchanged(work, delivered)
+        return
+    with work.phase("checking"):
+        checked = validating.check(delivered, base=base, options=_options(district, work.now), progress=work.tell)
+    facts = _delivery_facts(delivered, checked)
+    if checked.rejections:
+        with work.phase("storing"), transaction.atomic():
+            write_findings(sync, checked.findings)
+            reasons = [words for _, words in checked.rejections]
+            ours(
+                sync.mark_rejected(
+                    work.now,
+                    explaining.rejection(reasons, live=district.version > 0),
+                    error_code=checked.rejections[0][0],
+                    seconds=work.seconds,
+                    **facts,
+                    **base_facts(district),
+                )
+            )
+            audit(
+                work.now,
+                None,
+                "sync.rejected",
+                sync,
+                after={"code": checked.rejections[0][0], "errors": facts["errors"]},
+            )
+        return
+    with work.phase("comparing"):
+        delivered_ids: dict[str, pl.Series] = {
+            t: checked.tables[t].frame["sourcedId"] for t in ("orgs", "users") if t in checked.tables
+        }
+        last_modified = newest_change(checked, work.now)
+        target = normalising.target(checked, base, additions_only=sync.additions_only)
+        whole = normalising.target(checked, base) if sync.additions_only else target
+        left_out = compare(target, whole)
+        left_alone = explaining.left_alone(delivered, base)
+        findings = checked.findings
+        del checked, delivered, whole
+        difference = compared(sync, base, target)
+    finish_preparing(
+        work,
+        base,
+        target,
+        difference,
+        findings,
+        {
+            **facts,
+            "last_modified": last_modified,
+            "left_out": sum(kinds["removed"] for kinds in left_out.counts().values()),
+        },
+        delivered_ids,
+        left_out,
+        left_alone,
+    )
+
+
+def _same_content(delivered: Delivered, base: Frames, district: District) -> bool:
+    """The delivered rows are those that are live, in whatever order and zip: then every rule has judged them before.
+
+    Only asked where nothing is healed, set aside or left out; the number of rows is looked at first, so that a delivery
+    that differs pays next to nothing.
+    """
+    tables = delivered.tables
+    whole = bool(base) and delivered.readable and not delivered.findings.fatal and not district.mappings
+    if not whole or made_live(district) is None or any(t.mode != "bulk" or len(t.unread) for t in tables.values()):
+        return False
+    rows = {name: facts["rows"] for name, facts in district.snapshot.tables.items()} if district.snapshot else {}
+    if any(len(tables[name].frame) != number for name, number in rows.items() if name in tables):
+        return False
+    frames = normalising.normalise(normalising.taken_as_read(delivered))
+    if set(frames) != set(base) or any(len(frame) != rows_of(base, table) for table, frame in frames.items()):
+        return False
+    return next(differences(base, frames), None) is None
+
+
+def _finish_unchanged(work: Work, delivered: Delivered) -> None:
+    """Close a delivery whose content is live already; what there is to say of it was said then."""
+    sync = work.sync
+    made = made_live(sync.district)
+    facts: dict[str, Any] = {
+        "oneroster_version": delivered.version,
+        "modes": {name: table.mode for name, table in delivered.tables.items()},
+        "headers": {name: list(table.header) for name, table in delivered.tables.items()},
+        "file_rows": _file_rows(delivered),
+        "errors": made.errors if made else 0,
+        "warnings": made.warnings if made else 0,
+    }
+    with transaction.atomic():
+        write_findings(sync, delivered.findings)
+        ours(
+            sync.mark_unchanged(
+                work.now,
+                "Nothing changed: the roster in this file is the one that is live, and so are its findings.",
+                target_digest=sync.district.snapshot.digest if sync.district.snapshot else "",
+                seconds=work.seconds,
+                **facts,
+                **base_facts(sync.district),
+            )
+        )
+
+
+def _same_as_live(sync: Sync) -> Sync | None:
+    """The sync that made the roster what it is, if its bytes are the same and this one would take out no more."""
+    made = made_live(sync.district, by_additions=sync.additions_only)
+    same = made and made.delivery and sync.delivery and made.delivery.sha256 == sync.delivery.sha256
+    return made if same else None
+
+
+def look(district: District, path: Path, *, now: datetime | None = None) -> tuple[Delivered, Checked]:
+    """Read and check what lies at `path` as a delivery of the district would be; nothing is kept, nothing follows."""
+    delivered = reading.read(path, encoding=district.encoding, overrides=district.rule_overrides)
+    options = _options(district, now or timezone.now())
+    return delivered, validating.check(delivered, base=base_frames(district), options=options)
+
+
+def _options(district: District, now: datetime) -> CheckOptions:
+    """What the district's settings ask of a check."""
+    return CheckOptions(
+        today=district.local_date(now),
+        products=tuple(district.products or ()),
+        mappings=district.mappings,
+        overrides=district.rule_overrides,
+        max_bad_share=holding.limit_of(district.hold_limits, "bad_share"),
+        max_bad_rows=int(holding.limit_of(district.hold_limits, "bad_rows")),
+    )
+
+
+def _delivery_facts(delivered: Delivered, checked: Checked) -> dict[str, Any]:
+    tables = delivered.tables
+    return {
+        "oneroster_version": delivered.version,
+        "modes": {name: table.mode for name, table in tables.items()},
+        "headers": {name: list(table.header) for name, table in tables.items()},
+        "file_rows": _file_rows(delivered),
+        "errors": checked.findings.count("fatal", "error"),
+        "warnings": checked.findings.count("warning"),
+        "quarantined": sum(len(t.quarantined) + t.nameless for t in checked.tables.values()),
+    }
+
+
+def _file_rows(delivered: Delivered) -> dict[str, int]:
+    return {name: len(table.frame) + len(table.unread) for name, table in delivered.tables.items()}

@@ -1,0 +1,61 @@
+"""Bytes kept, and then called received."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from django.db import transaction
+from django.utils import timezone
+
+from rosters.models import Delivery, District, Sync
+from rosters.syncs.working import audit, store
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+
+def receive(
+    district: District,
+    source: Path | BinaryIO,
+    *,
+    origin: str,
+    name: str,
+    by: Staff | None = None,
+    now: datetime | None = None,
+    additions_only: bool = False,
+    dry_run: bool = False,
+) -> Sync:
+    """Keep the bytes, then say so: the delivery is safe on disk before this returns. Older syncs of the district that
+    still wait are superseded; the caller enqueues the preparation. With `additions_only` it will remove nothing, with
+    `dry_run` it only says what it would do, and supersedes nothing."""
+    moment = now or timezone.now()
+    sha256, size = store().keep_original(district.pk, source)
+    with transaction.atomic():
+        delivery = Delivery.objects.create(
+            district=district, sha256=sha256, size=size, name=name, origin=origin, received_at=moment, received_by=by
+        )
+        sync = Sync.objects.create(
+            district=district,
+            delivery=delivery,
+            received_at=moment,
+            status_since=moment,
+            additions_only=additions_only,
+            dry_run=dry_run,
+        )
+        received = {"sha256": sha256, "size": size, "origin": origin, "additions_only": additions_only}
+        audit(moment, by, "delivery.received", sync, after={**received, "dry_run": dry_run})
+        if not dry_run:
+            supersede_older(sync, moment)
+    return sync
+
+
+def supersede_older(sync: Sync, now: datetime) -> None:
+    """A newer delivery takes the place of those that still wait; what is being written is left alone."""
+    older = Sync.objects.filter(district=sync.district_id, received_at__lte=sync.received_at, undoes=None).exclude(
+        pk=sync.pk
+    )
+    for waiting in older.filter(status__in=["received", "ready", "awaiting_review"]):
+        if waiting.mark_superseded(now):
+            audit(now, None, "sync.superseded", waiting, after={"by": sync.pk})

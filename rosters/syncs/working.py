@@ -1,0 +1,200 @@
+"""What every step of a sync needs: its claim, its phases and its heartbeat, what a fault means, the audit trail."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from django.conf import settings
+from django.db import InterfaceError, OperationalError, connection
+from django.utils import timezone
+
+from rosters.leases import renewed
+from rosters.models import AuditEvent, District, Sync
+from rosters.storing import Store, StoredFrames
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
+
+logger = logging.getLogger("rosters.syncs")
+BEAT_SECONDS = 5.0
+
+
+class DecisionRefused(Exception):
+    """A decision that cannot be taken; the message says why and what to do."""
+
+
+class StalePlan(DecisionRefused):
+    """The roster or the plan moved since it was read. Nothing was decided; the plan is made anew."""
+
+
+class NotApprovable(DecisionRefused):
+    """A hold that no person may overrule."""
+
+
+class ClaimLost(Exception):
+    """Another worker has this sync now; this one stops quietly."""
+
+
+def store() -> Store:
+    return Store(settings.PORTAL_DATA_DIR)
+
+
+class Work:
+    """A claimed sync at work: phases with their seconds, and a heartbeat of one a second."""
+
+    def __init__(self, sync: Sync, now: datetime | None, watch: Callable[[str, float, int], None] | None) -> None:
+        self.sync = sync
+        self.fixed = now
+        self.watch = watch
+        self.seconds: dict[str, float] = dict(sync.seconds)
+        self._beaten = time.monotonic()
+        self.told: tuple[str, float, int] = ("", 0.0, 0)
+
+    @property
+    def now(self) -> datetime:
+        return self.fixed or timezone.now()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        self.tell(name, 0.0, 0, force=True)
+        started = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] = round(self.seconds.get(name, 0.0) + time.perf_counter() - started, 3)
+
+    def tell(self, phase: str, fraction: float, rows: int, *, force: bool = False) -> None:
+        self.told = (phase, fraction, rows)
+        if self.watch:
+            self.watch(phase, fraction, rows)
+        if force or time.monotonic() - self._beaten >= 1:
+            self._beaten = time.monotonic()
+            if not connection.in_atomic_block and not self.sync.beat(timezone.now(), phase, fraction, rows):
+                raise ClaimLost
+
+
+@contextmanager
+def faults(sync: Sync) -> Iterator[None]:
+    """Faults become states: what may pass is tried again, what is a bug fails with its name. Values never leave."""
+    try:
+        yield
+    except ClaimLost:
+        logger.info("sync %s: another worker has it", sync.pk)
+    except (OperationalError, InterfaceError, OSError) as fault:
+        logger.warning("sync %s: %s", sync.pk, type(fault).__name__)
+        _try_again(sync, type(fault).__name__)
+    except (Exception, pl.exceptions.PanicException) as fault:  # a panic of polars is no Exception
+        logger.error("sync %s: %s", sync.pk, type(fault).__name__, exc_info=settings.DEBUG or settings.RAISE_FAULTS)
+        sync.mark_failed(
+            timezone.now(),
+            "PORTAL-FAULT",
+            f"The portal could not finish this ({type(fault).__name__}). Nothing was written. "
+            "Tell the developers the number of this sync.",
+        )
+        if settings.RAISE_FAULTS:
+            raise
+
+
+def _try_again(sync: Sync, fault: str) -> None:
+    moment = timezone.now()
+    if sync.attempts >= Sync.MAX_ATTEMPTS:
+        sync.mark_failed(
+            moment,
+            "GAVE-UP",
+            f"Tried {sync.attempts} times ({fault}). Nothing was written. Check disk and database, then try again.",
+        )
+    else:
+        sync.mark_for_retry(moment)
+
+
+def ours(moved: bool) -> None:
+    """Within the transaction of a result: without the claim nothing of it is written."""
+    if not moved:
+        raise ClaimLost
+
+
+@contextmanager
+def kept_alive(work: Work) -> Iterator[None]:
+    """Renew the lease while one long transaction runs, from a thread with a connection of its own.
+
+    On SQLite nobody else could write meanwhile: neither this thread nor a worker who wants to take over.
+    """
+    if connection.vendor == "sqlite":
+        yield
+        return
+
+    def renew() -> None:
+        work.sync.beat(timezone.now(), *work.told)
+
+    with renewed(renew, every=BEAT_SECONDS, name=f"lease of sync {work.sync.pk}"):
+        yield
+
+
+def base_frames(district: District) -> StoredFrames:
+    return store().frames(district.pk, district.snapshot.tables if district.snapshot else {})
+
+
+def base_facts(district: District) -> dict[str, Any]:
+    return {"base": district.snapshot, "base_version": district.version}
+
+
+def made_live(district: District, *, by_additions: bool = False) -> Sync | None:
+    """The latest delivery whose content is what is live, if it was read whole and no setting has changed since; then
+    what was found in it still holds.
+
+    One that only added is live together with what it left out, so its content is not what is live: it counts only
+    `by_additions`, for who would only add it again.
+    """
+    if district.snapshot is None:
+        return None
+    made = (
+        Sync.objects.filter(district=district, status="applied", undoes=None, quarantined=0)
+        .filter(target_digest=district.snapshot.digest, additions_only__in=[False, by_additions])
+        .select_related("delivery")
+        .order_by("-applied_at")
+        .first()
+    )
+    if made is None:
+        return None
+    changed = AuditEvent.objects.filter(district=district, action="district.changed", at__gte=made.received_at)
+    return None if changed.exists() else made
+
+
+def named(path: Path, name: str) -> Path:
+    """The stored original; a single CSV must be read under the name it came with."""
+    if not name.lower().endswith(".csv"):
+        return path
+    link = path.with_name(f"{path.name}.names") / Path(name).name
+    if not link.exists():
+        link.parent.mkdir(exist_ok=True)
+        link.hardlink_to(path)
+    return link
+
+
+def audit(
+    now: datetime,
+    by: Staff | None,
+    action: str,
+    sync: Sync,
+    *,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    AuditEvent.objects.create(
+        at=now,
+        by=by,
+        action=action,
+        district_id=sync.district_id,
+        sync=sync,
+        subject=f"sync {sync.pk}",
+        plan_digest=sync.plan_digest,
+        before=before or {},
+        after=after or {},
+    )
