@@ -1,8 +1,8 @@
-"""Why so much changes at once: the turn of a school year, schools that are gone, people under new ids.
+"""Why so much changes at once: the turn of a school year, or one thing that others only follow from.
 
 A cause explains a rule that fired if the rule would not have fired without it. Of the turn of a year that is known from
-its shape; of the others it is tried out: the difference and its tally without what the cause explains (`without`) are
-judged once more.
+its shape; of a hold that is the cause of others it is tried out: the difference and its tally without what it accounts
+for (`without`) are judged once more.
 """
 
 from __future__ import annotations
@@ -13,9 +13,8 @@ from typing import Final
 
 import polars as pl
 
-from rosters.diffing import DIMENSIONS, ID, KINDS, WAS, Difference, rows_of, scan_of
+from rosters.diffing import DIMENSIONS, KINDS, Difference, rows_of, scan_of
 from rosters.frames import Frames
-from rosters.oneroster.normal import NORMAL, REFERENCES
 from rosters.oneroster.plain import NOUNS
 
 #: Tables of people themselves.
@@ -116,7 +115,7 @@ def _is_moved(lines: pl.DataFrame, table: str, updated: int) -> bool:
     return int(of_field["updated"].sum()) >= _NEARLY_ALL * max(1, updated)
 
 
-# --------------------------------------------------------------------------------------- schools gone, people re-keyed
+# ------------------------------------------------------------------------------------------- what others follow from
 
 #: A rest of more changes than this is not looked at: so much is unusual by itself.
 _MOST: Final = 500_000
@@ -124,71 +123,48 @@ _MOST: Final = 500_000
 
 @dataclass(frozen=True, slots=True)
 class Rest:
-    """A difference, and its tally, without what one or several causes explain."""
+    """A difference, and its tally, without what one or several causes account for."""
 
     difference: Difference
     tally: pl.DataFrame
 
 
 def without(
-    difference: Difference, lines: pl.DataFrame, *, schools: Collection[str], changed_ids: pl.DataFrame
+    difference: Difference, lines: pl.DataFrame, *, changes: Mapping[str, pl.Expr], schools: Collection[str] = ()
 ) -> Rest | None:
-    """`difference` as if these `schools` had never been, and as if no person had got a new id (`changed_ids`: ``old``
-    and ``new``). None where that leaves too much to look at again."""
-    parts = {table: _explained(table, schools, changed_ids) for table in difference.tables}
+    """`difference` without these `changes` (of each table an expression), and as if these `schools` had never been.
+    None where that leaves too much to look at again."""
+    parts = {table: expression.fill_null(False) for table, expression in changes.items() if table in difference.tables}
     tally = lines.filter(~((pl.col("dimension") == "school") & pl.col("key").is_in(list(schools))))
-    tally = _less(tally, difference, parts, never_were=bool(schools))
-    changes = int(tally.filter(dimension="").select(pl.sum_horizontal(*KINDS).alias("n")).sum().item())
-    if changes > _MOST:
+    tally = _less(tally, difference, parts, schools)
+    if int(tally.filter(dimension="").select(pl.sum_horizontal(*KINDS).alias("n")).sum().item()) > _MOST:
         return None
-    rest = {table: difference.scan(table).filter(~explained).collect() for table, explained in parts.items()}
+    rest = {
+        table: difference.scan(table).filter(~parts[table]).collect() if table in parts else difference.tables[table]
+        for table in difference.tables
+    }
     return Rest(Difference({table: rows for table, rows in rest.items() if len(rows)}), tally)
 
 
-def _explained(table: str, schools: Collection[str], changed_ids: pl.DataFrame) -> pl.Expr:
-    """Which changes of a table are about these schools, or people, as they were or will be."""
-    there = pl.Series(list(schools), dtype=pl.String).implode()
-    old, new = changed_ids["old"].implode(), changed_ids["new"].implode()
-    about = pl.col("school").is_in(there)
-    if table == "orgs":
-        about |= ID.is_in(there)
-    for column, to in REFERENCES[table].items():
-        if to == "orgs" and WAS + column in _was(table):
-            about |= pl.col(WAS + column).is_in(there)
-        if to == "users":
-            now, was = pl.col(column), pl.col(WAS + column) if WAS + column in _was(table) else pl.lit(None, pl.String)
-            about |= (_is("removed") & now.is_in(old)) | (_is("added") & now.is_in(new))
-            about |= _is("updated") & was.is_in(old) & now.is_in(new)
-    if table == "users":
-        about |= (_is("removed") & ID.is_in(old)) | (_is("added") & ID.is_in(new))
-    return about.fill_null(False)
-
-
-def _is(kind: str) -> pl.Expr:
-    return pl.col("kind") == kind
-
-
-def _was(table: str) -> list[str]:
-    return [WAS + cell for cell in NORMAL[table][1:]]
-
-
 def _less(
-    lines: pl.DataFrame, difference: Difference, parts: Mapping[str, pl.Expr], *, never_were: bool
+    lines: pl.DataFrame, difference: Difference, parts: Mapping[str, pl.Expr], schools: Collection[str]
 ) -> pl.DataFrame:
-    """The tally without the changes under `parts`; where the records that they remove `never_were`, without these."""
-    taken: list[pl.DataFrame] = []
+    """The tally without the changes under `parts`, and without the records that leave together with these `schools`."""
     numbers = [(pl.col("kind") == kind).sum().cast(pl.Int64).alias(f"{kind}.taken") for kind in KINDS]
-    for table, explained in parts.items():
-        rows = difference.scan(table).filter(explained).select("kind", *DIMENSIONS).collect()
+    there = (pl.col("kind") == "removed") & pl.col("school").is_in(list(schools))
+    numbers.append(there.sum().cast(pl.Int64).alias("before.taken"))
+    taken: list[pl.DataFrame] = []
+    for table, expression in parts.items():
+        rows = difference.scan(table).filter(expression).select("kind", *DIMENSIONS).collect()
         for dimension in ("", *DIMENSIONS):
             key = pl.col(dimension) if dimension else pl.lit("")
-            counted = rows.group_by(key.alias("key")).agg(numbers)
+            counted = rows.with_columns(key=key).group_by("key").agg(numbers)
             taken.append(counted.with_columns(table=pl.lit(table), dimension=pl.lit(dimension)))
-    on = ["table", "dimension", "key"]
     if not taken:
         return lines
-    joined = lines.join(pl.concat(taken), on=on, how="left", maintain_order="left")
-    never = pl.col("removed.taken").fill_null(0) if never_were else pl.lit(0)
-    before = pl.col("before") - never
-    fewer = [(pl.col(kind) - pl.col(f"{kind}.taken").fill_null(0)).clip(lower_bound=0).alias(kind) for kind in KINDS]
-    return joined.with_columns(before.clip(lower_bound=0), *fewer).select(lines.columns)
+    joined = lines.join(pl.concat(taken), on=["table", "dimension", "key"], how="left", maintain_order="left")
+    fewer = [
+        (pl.col(name) - pl.col(f"{name}.taken").fill_null(0)).clip(lower_bound=0).alias(name)
+        for name in ("before", *KINDS)
+    ]
+    return joined.with_columns(fewer).select(lines.columns)

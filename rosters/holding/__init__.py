@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from rosters.holding.file import empty, file_gone, first_delivery, headers_changed, stale, tail_missing, wrong_district
-from rosters.holding.people import changed_ids, doubled, grown, id_churn, other_people
-from rosters.holding.schools import membership_turnover, school_gone, schools_gone, term_gone
+from rosters.holding.people import doubled, grown, id_churn, other_people
+from rosters.holding.schools import membership_turnover, school_gone, term_gone
 from rosters.holding.shares import group_removed_share, group_updated_share, removed_count, removed_share, updated_share
 from rosters.holding.situation import (
     CORE,
@@ -30,11 +30,9 @@ __all__ = [
     "Limit",
     "Past",
     "Situation",
-    "changed_ids",
     "judge",
     "limit_of",
     "nothing_lives",
-    "schools_gone",
 ]
 
 

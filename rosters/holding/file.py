@@ -8,8 +8,8 @@ from typing import Final
 import polars as pl
 
 from rosters.diffing import ID, column_of, rows_of, scan_of
-from rosters.holding.situation import CORE, NOTHING_YET, REMOVED, HoldFound, Situation, nothing_lives
-from rosters.oneroster.normal import TABLES
+from rosters.holding.situation import CORE, NOTHING_YET, REMOVED, UPDATED, Accounts, HoldFound, Situation, nothing_lives
+from rosters.oneroster.normal import METADATA, TABLES
 from rosters.oneroster.plain import NOUNS, listed, percent
 
 #: Fewer ids than this prove nothing about whose they are.
@@ -172,18 +172,32 @@ def headers_changed(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]
         if now != before:
             parts = [("no longer has", before - now), ("now has", now - before)]
             changes = " and ".join(f"{words} {listed(sorted(names))}" for words, names in parts if names)
+            private = any(name.startswith(_PRIVATE) for name in before - now)
+            stay = "Values of a missing column of the standard stay as they are" if before - now else ""
+            go = "those of a private one go" if private else ""
+            means = "; ".join(words for words in (stay, go) if words)
             holds.append(
                 HoldFound(
                     "HEADERS_CHANGED",
                     f"{table}.csv {changes}.",
                     "The columns of a file do not change from day to day.",
-                    "Values of a missing column become empty; the SIS or its export settings may have changed.",
+                    f"{means}. The SIS or its export settings may have changed.".removeprefix(". "),
                     "Ask the district whether the export was changed on purpose, then approve.",
                     table=table,
                     numbers={"missing": len(before - now), "new": len(now - before)},
+                    accounts=Accounts({table: UPDATED & _only_in(now ^ before)}),
                 )
             )
     return holds
+
+
+_PRIVATE: Final = "metadata."
+
+
+def _only_in(columns: set[str]) -> pl.Expr:
+    """Nothing but these columns of a file changed."""
+    cells = {METADATA if name.startswith(_PRIVATE) else name for name in columns}
+    return pl.col("fields").str.split(",").list.eval(pl.element().is_in(sorted(cells))).list.all()
 
 
 def tail_missing(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
@@ -195,7 +209,8 @@ def tail_missing(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
         removed = s.difference.scan(table).filter(REMOVED).select("sourcedId").collect().to_series()
         least = max(1, limit["tail_missing"])
         enough = len(removed) >= least  # else the ids of the table need not be read
-        missing = _missing_at_the_end(column_of(s.base, table, "sourcedId"), removed) if enough else 0
+        ids = _missing_at_the_end(column_of(s.base, table, "sourcedId"), removed) if enough else removed.clear()
+        missing = len(ids)
         if missing >= least:
             holds.append(
                 HoldFound(
@@ -206,13 +221,14 @@ def tail_missing(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
                     "Ask the district to run the export again and to compare its number of rows.",
                     table=table,
                     numbers={"removed": missing, "limit": limit["tail_missing"]},
+                    accounts=Accounts({table: REMOVED & ID.is_in(ids.implode())}),
                 )
             )
     return holds
 
 
-def _missing_at_the_end(before: pl.Series, removed: pl.Series) -> int:
-    """How many removed records make up the end of the accepted table; 0 if its end is as usual.
+def _missing_at_the_end(before: pl.Series, removed: pl.Series) -> pl.Series:
+    """The removed records that make up the end of the accepted table; none if its end is as usual.
 
     The accepted table stands in the order of its first delivery, later records behind. The end begins where the sum of
     +1 for each record that is missing and -4 for each that is there is largest, counted from the last one: a few
@@ -222,6 +238,7 @@ def _missing_at_the_end(before: pl.Series, removed: pl.Series) -> int:
     score = (missing.cast(pl.Int64) * 5 - 4).cum_sum()
     best = score.arg_max()
     if best is None or score[best] <= 0 or best + 1 == len(missing):
-        return 0
+        return removed.clear()
     end, rest = missing.head(best + 1), missing.slice(best + 1)
-    return int(end.sum()) if int(rest.sum()) * 5 <= len(rest) else 0
+    usual = int(rest.sum()) * 5 <= len(rest)
+    return before.reverse().head(best + 1).filter(end) if usual else removed.clear()

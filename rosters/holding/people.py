@@ -7,8 +7,9 @@ from typing import Final
 
 import polars as pl
 
-from rosters.diffing import WAS, rows_of, scan_of
-from rosters.holding.situation import REMOVED, HoldFound, Situation, lines_of
+from rosters.diffing import ID, WAS, rows_of, scan_of
+from rosters.holding.situation import ADDED, REMOVED, UPDATED, Accounts, HoldFound, Situation, lines_of
+from rosters.oneroster.normal import REFERENCES
 from rosters.oneroster.plain import NOUNS, percent
 
 #: By what a record is known again although its id changed: each tuple by itself, if all its cells are filled.
@@ -24,7 +25,8 @@ def id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     holds = []
     for table in _KNOWN_BY:
         before = rows_of(s.base, table)
-        number = changed_ids(s, table)["old"].n_unique() if table in s.difference.tables else 0
+        changed = _changed_ids(s, table) if table in s.difference.tables else _NO_IDS
+        number = changed["old"].n_unique()
         twice = table in s.left_out.tables
         fate = "stand there a second time," if twice else "be removed and come again"
         if before and number >= limit["group_floor"] and number / before > limit["id_churn_share"]:
@@ -39,12 +41,16 @@ def id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
                     "Ask the district whether its SIS or the ids in its export changed; do not approve before.",
                     table=table,
                     numbers={"ids": number, "before": before, "limit": limit["id_churn_share"]},
+                    accounts=Accounts(_under_new_ids(table, changed)),
                 )
             )
     return holds
 
 
-def changed_ids(s: Situation, table: str) -> pl.DataFrame:
+_NO_IDS: Final = pl.DataFrame(schema={"old": pl.String, "new": pl.String})
+
+
+def _changed_ids(s: Situation, table: str) -> pl.DataFrame:
     """``old`` and ``new`` sourcedId of records that are removed, or would be, and can be known again among the added
     ones; more than one row for those that several keys lead to."""
     gone, come = pl.concat(_changes_of(s, table)).filter(REMOVED), s.difference.scan(table)
@@ -55,6 +61,20 @@ def changed_ids(s: Situation, table: str) -> pl.DataFrame:
         new = come.filter(filled).select(*key, new="sourcedId").unique(key, keep="any")
         found.append(gone.filter(filled).select(*key, old="sourcedId").join(new, on=key).select("old", "new").collect())
     return pl.concat(found)
+
+
+def _under_new_ids(table: str, changed: pl.DataFrame) -> dict[str, pl.Expr]:
+    """The changes of records of `table` that only got another id, and of what refers to them."""
+    old, new = changed["old"].implode(), changed["new"].implode()
+    found = {table: (REMOVED & ID.is_in(old)) | (ADDED & ID.is_in(new))}
+    for other, references in REFERENCES.items():
+        for column in (column for column, to in references.items() if to == table):
+            cell = pl.col(column)
+            same = (REMOVED & cell.is_in(old)) | (ADDED & cell.is_in(new))
+            if column != "sourcedId":
+                same |= UPDATED & pl.col(WAS + column).is_in(old) & cell.is_in(new)
+            found[other] = found[other] | same if other in found else same
+    return found
 
 
 def _changes_of(s: Situation, table: str) -> list[pl.LazyFrame]:
@@ -81,7 +101,8 @@ def doubled(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     for name in _OWN:
         folded = known[name].str.to_lowercase().unique()
         twice |= (pl.col(name) != "") & pl.col(name).str.to_lowercase().is_in(folded.implode())
-    number = len(coming.filter(twice))
+    ids = coming.filter(twice)["sourcedId"]
+    number = len(ids)
     if number < least or number <= limit["id_churn_share"] * before:
         return []
     return [
@@ -94,6 +115,7 @@ def doubled(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             "Ask the district whether the ids in its export changed; do not approve before.",
             table="users",
             numbers={"doubled": number, "before": before, "limit": limit["id_churn_share"]},
+            accounts=Accounts({"users": ADDED & ID.is_in(ids.implode())}),
         )
     ]
 
@@ -115,8 +137,8 @@ def other_people(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     least = max(limit["group_floor"], 1)
     if sum(line.updated for line in lines_of(s, "users")) < least:
         return []
-    renamed = s.difference.scan("users").filter(_other_name("givenName") & _other_name("familyName"))
-    number = int(renamed.select(pl.len()).collect().item())
+    other = _other_name("givenName") & _other_name("familyName")
+    number = int(s.difference.scan("users").filter(other).select(pl.len()).collect().item())
     if number < least or number <= limit["other_name_share"] * before:
         return []
     return [
@@ -130,6 +152,7 @@ def other_people(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             "Compare some of them with the SIS. Approve only if the district confirms the names.",
             table="users",
             numbers={"renamed": number, "before": before, "limit": limit["other_name_share"]},
+            accounts=Accounts({"users": other}),
         )
     ]
 

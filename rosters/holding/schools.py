@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Final
 
 import polars as pl
 
 from rosters.diffing import ID, WAS, column_of, scan_of
 from rosters.frames import Frames
-from rosters.holding.situation import REMOVED, HoldFound, Situation, lines_of, school_names
+from rosters.holding.situation import REMOVED, Accounts, HoldFound, Situation, lines_of, school_names
+from rosters.oneroster.normal import REFERENCES
 from rosters.oneroster.plain import NOUNS, Noun, percent, shortened
 
 _SCHOOL: Final = Noun("school", "schools")
@@ -51,8 +52,20 @@ def school_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             dimension="school",
             key=next(iter(gone)),
             numbers={"schools": len(gone), "people": people},
+            accounts=Accounts({table: _of_schools(table, gone) for table in s.difference.tables}, tuple(gone)),
         )
     ]
+
+
+def _of_schools(table: str, schools: Collection[str]) -> pl.Expr:
+    """Changes of records that belong to these schools, or did."""
+    there = pl.Series(list(schools), dtype=pl.String).implode()
+    found = pl.col("school").is_in(there)
+    if table == "orgs":
+        found |= ID.is_in(there)
+    for column in (column for column, to in REFERENCES[table].items() if to == "orgs"):
+        found |= pl.col(WAS + column).is_in(there)
+    return found
 
 
 def schools_gone(s: Situation) -> dict[str, int]:

@@ -102,9 +102,18 @@ class Situation:
 
 
 @dataclass(frozen=True, slots=True)
+class Accounts:
+    """What a hold accounts for, if it is the cause of others: of each table the changes that would not be without it,
+    as an expression on the difference, and the `schools` that would not have been there."""
+
+    changes: Mapping[str, pl.Expr]
+    schools: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class HoldFound:
-    """A rule that fired, as `rosters.models.Hold` keeps it: words for a person, no names of people. `explained`: it
-    only follows from what explains most of the difference."""
+    """A rule that fired, as `rosters.models.Hold` keeps it: words for a person, no names of people. `accounts`: what
+    else it may be the cause of. `explained`: it only follows from another."""
 
     code: str
     saw: str
@@ -117,6 +126,7 @@ class HoldFound:
     approvable: bool = True
     numbers: Mapping[str, float] = field(default_factory=dict)
     explained: bool = False
+    accounts: Accounts | None = field(default=None, compare=False, repr=False)
 
 
 Rule = Callable[[Situation, Mapping[str, float]], list[HoldFound]]
@@ -128,6 +138,8 @@ LOOKED_AT: Final[dict[str, tuple[str, ...]]] = {
 }
 #: The tables without which a roster is none.
 CORE: Final = ("orgs", "academicSessions", "courses", "classes", "users", "enrollments")
+ADDED: Final = pl.col("kind") == "added"
+UPDATED: Final = pl.col("kind") == "updated"
 REMOVED: Final = pl.col("kind") == "removed"
 NOTHING_YET: Final = "There is nothing to compare it with yet."
 LOOK_AT_REMOVED: Final = "Look at what would be removed. Ask the district if you cannot tell why it is gone."

@@ -22,7 +22,6 @@ from rosters.syncs.working import Work, base_facts, ours, store
 PLACES_KEPT = 10
 TALLIES_KEPT = 20_000
 PAST_KEPT = 400
-_NO_IDS = pl.DataFrame(schema={"old": pl.String, "new": pl.String})
 
 
 def compared(sync: Sync, base: StoredFrames, target: dict[str, pl.DataFrame]) -> Difference:
@@ -110,26 +109,41 @@ def judged(
     if year := causes.new_school_year(situation.base, situation.difference, situation.tally):
         holds = [replace(hold, explained=year.explains(hold.code, hold.table)) for hold in holds]
         return sorted(holds, key=lambda hold: hold.explained), year
-    named = {
-        hold.code for hold in holds if hold.code == "SCHOOL_GONE" or (hold.code, hold.table) == ("ID_CHURN", "users")
-    }
-    if not named or len(holds) == 1 or not situation.left_out.empty:
-        return holds, None
-    rest = causes.without(
-        situation.difference,
-        situation.tally,
-        schools=holding.schools_gone(situation) if "SCHOOL_GONE" in named else (),
-        changed_ids=holding.changed_ids(situation, "users") if "ID_CHURN" in named else _NO_IDS,
-    )
-    if rest is None:
-        return holds, None
-    alone = holding.judge(replace(situation, difference=rest.difference, tally=rest.tally), limits)
-    still = {(hold.code, hold.table, hold.dimension) for hold in alone}
-    holds = [
-        replace(hold, explained=hold.code not in named and (hold.code, hold.table, hold.dimension) not in still)
-        for hold in holds
-    ]
-    return sorted(holds, key=lambda hold: (hold.explained, hold.code not in named)), None
+    return _traced(situation, holds, limits), None
+
+
+def _traced(
+    situation: holding.Situation, holds: list[holding.HoldFound], limits: Mapping[str, float]
+) -> list[holding.HoldFound]:
+    """Which holds would not be without one that stands before them: judged once more without what that one accounts
+    for, and so on with the next that still stands. What was only added is not taken apart."""
+    if len(holds) == 1 or not situation.left_out.empty:
+        return holds
+    changes: dict[str, pl.Expr] = {}
+    schools: set[str] = set()
+    causes_found: set[int] = set()
+    standing = {_which(hold) for hold in holds}
+    for number, hold in enumerate(holds):
+        if hold.accounts is None or _which(hold) not in standing:
+            continue
+        for table, expression in hold.accounts.changes.items():
+            changes[table] = changes[table] | expression if table in changes else expression
+        schools |= set(hold.accounts.schools)
+        rest = causes.without(situation.difference, situation.tally, changes=changes, schools=schools)
+        if rest is None:
+            break
+        alone = holding.judge(replace(situation, difference=rest.difference, tally=rest.tally), limits)
+        still = {_which(other) for other in alone} | {_which(holds[cause]) for cause in causes_found} | {_which(hold)}
+        if standing - still:
+            causes_found.add(number)
+        standing &= still
+    traced = [replace(hold, explained=_which(hold) not in standing) for hold in holds]
+    leading = {_which(holds[cause]) for cause in causes_found}
+    return sorted(traced, key=lambda hold: (hold.explained, _which(hold) not in leading))
+
+
+def _which(hold: holding.HoldFound) -> tuple[str, str, str]:
+    return hold.code, hold.table, hold.dimension
 
 
 def _nothing_changed(sync: Sync, facts: Mapping[str, Any], left_alone: str) -> str:

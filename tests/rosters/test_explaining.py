@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 import pytest
 
@@ -191,9 +193,9 @@ def without_school(school: str, *, ill: int = 0) -> dict[str, pl.DataFrame]:
     }
 
 
-def told(target: dict[str, pl.DataFrame]) -> tuple[list[str], list[str]]:
+def told(target: dict[str, pl.DataFrame], **facts: Any) -> tuple[list[str], list[str]]:
     """Codes and tables of the holds that stand by themselves, and of those that follow."""
-    holds, year = syncs.judged(situation(target), {})
+    holds, year = syncs.judged(situation(target, **facts), {})
     assert year is None
     alone = [f"{hold.code} {hold.table}" for hold in holds if not hold.explained]
     return alone, sorted(f"{hold.code} {hold.table}" for hold in holds if hold.explained)
@@ -220,7 +222,7 @@ def test_what_new_ids_of_people_explain() -> None:
     }  # fmt: skip
     moved = seats.with_columns(pl.col("classSourcedId").shift(1, fill_value="c1"))
     assert "UPDATED_SHARE enrollments" in told({**BASE, "users": users, "enrollments": moved.head(400)})[1]
-    other = {**BASE, "users": users, "enrollments": seats, "classes": BASE["classes"].head(30)}
+    other = {**BASE, "users": users, "enrollments": seats, "classes": BASE["classes"].gather_every(2)}
     assert "REMOVED_SHARE classes" in told(other)[0], "ids of people explain no class"
 
 
@@ -259,3 +261,30 @@ def test_the_verdict_names_the_cause_and_what_else_there_is() -> None:
     assert verdict({}, ["A school is gone.", "People leave.", "More."], first=False, following=1) == (
         "Held: A school is gone. 1 more unusual thing follows from that. Also: People leave. 1 more thing is unusual."
     )
+
+
+def test_what_a_cut_a_new_column_or_slipped_names_explain() -> None:
+    cut = {**BASE, "enrollments": BASE["enrollments"].head(250)}
+    assert told(cut) == (["TAIL_MISSING enrollments"], ["REMOVED_SHARE enrollments"])
+
+    house = pl.lit('{"x.house":"red"}').alias("metadata")
+    columns = {"headers": {"users": ["sourcedId", "metadata.x.house"]}, "previous_headers": {"users": ["sourcedId"]}}
+    painted = {**BASE, "users": BASE["users"].with_columns(house)}
+    assert told(painted, **columns) == (["HEADERS_CHANGED users"], ["UPDATED_SHARE users"])
+    renamed = {**BASE, "users": painted["users"].with_columns(phone=pl.lit("1"))}
+    assert "UPDATED_SHARE users" in told(renamed, **columns)[0], "the new column does not explain the phones"
+
+    spelled = pl.col("givenName", "familyName").str.replace_many(list("0123456789"), list("abcdefghij"))
+    was = BASE["users"].with_columns(spelled)
+    letters = was.with_columns(pl.col("givenName", "familyName").shift(1, fill_value="Somebody"))
+    holds, _ = syncs.judged(situation({**BASE, "users": letters}, {**BASE, "users": was}), {})
+    assert [(hold.code, hold.explained) for hold in holds] == [("OTHER_PEOPLE", False), ("UPDATED_SHARE", True)]
+
+
+def test_two_causes_are_both_told_and_each_has_its_own() -> None:
+    gone = without_school("s1")
+    painted = gone["users"].with_columns(pl.lit('{"x.house":"red"}').alias("metadata"))
+    columns = {"headers": {"users": ["sourcedId", "metadata.x.house"]}, "previous_headers": {"users": ["sourcedId"]}}
+    causes, following = told({**gone, "users": painted}, **columns)
+    assert causes == ["SCHOOL_GONE orgs", "HEADERS_CHANGED users"]
+    assert {"REMOVED_SHARE users", "UPDATED_SHARE users"} <= set(following)
