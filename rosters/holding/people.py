@@ -25,8 +25,7 @@ def id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     holds = []
     for table in _KNOWN_BY:
         before = rows_of(s.base, table)
-        changed = _changed_ids(s, table) if table in s.difference.tables else _NO_IDS
-        number = changed["old"].n_unique()
+        number = _known_again(s, table) if table in s.difference.tables else 0
         twice = table in s.left_out.tables
         fate = "stand there a second time," if twice else "be removed and come again"
         if before and number >= limit["group_floor"] and number / before > limit["id_churn_share"]:
@@ -41,20 +40,25 @@ def id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
                     "Ask the district whether its SIS or the ids in its export changed; do not approve before.",
                     table=table,
                     numbers={"ids": number, "before": before, "limit": limit["id_churn_share"]},
-                    accounts=Accounts(_under_new_ids(table, changed)),
+                    accounts=Accounts(_under_new_ids(table, _changed_ids(s, table))),
                 )
             )
     return holds
 
 
-_NO_IDS: Final = pl.DataFrame(schema={"old": pl.String, "new": pl.String})
+def _known_again(s: Situation, table: str) -> int:
+    """How many records that are removed, or would be, can be known again among the added ones."""
+    gone, come = pl.concat(_changes_of(s, table)).filter(REMOVED), s.difference.scan(table).filter(ADDED)
+    found = []
+    for key in _KNOWN_BY[table]:
+        filled = pl.all_horizontal(pl.col(name) != "" for name in key)
+        found.append(gone.filter(filled).join(come.filter(filled), on=key, how="semi").select("sourcedId").collect())
+    return pl.concat(found).n_unique()
 
 
 def _changed_ids(s: Situation, table: str) -> pl.DataFrame:
-    """``old`` and ``new`` sourcedId of records that are removed, or would be, and can be known again among the added
-    ones; more than one row for those that several keys lead to."""
-    gone, come = pl.concat(_changes_of(s, table)).filter(REMOVED), s.difference.scan(table)
-    come = come.filter(pl.col("kind") == "added")
+    """``old`` and ``new`` sourcedId of those; more than one row where several keys lead to them."""
+    gone, come = pl.concat(_changes_of(s, table)).filter(REMOVED), s.difference.scan(table).filter(ADDED)
     found = []
     for key in _KNOWN_BY[table]:
         filled = pl.all_horizontal(pl.col(name) != "" for name in key)
