@@ -95,8 +95,8 @@ def _lineage(ctx: Context) -> pl.DataFrame:
     """``org`` and ``above``, row numbers: each org with itself and with every org over it."""
     parent = ctx.row_of("orgs", "parentSourcedId")
     org = above = _numbers(len(parent))
-    steps: list[pl.DataFrame] = []
-    while len(org) and len(steps) < _DEEPEST:
+    steps = [pl.DataFrame(schema={"org": pl.UInt32, "above": pl.UInt32})]  # of orgs none of which was read
+    while len(org) and len(steps) <= _DEEPEST:
         steps.append(pl.DataFrame({"org": org, "above": above}))
         higher = parent.gather(above)
         org, above = org.filter(higher.is_not_null()), higher.drop_nulls()

@@ -186,12 +186,13 @@ def test_or_csv_041_a_mark_is_dropped(tmp_path: Path) -> None:
     assert not found(read_orgs(tmp_path, table("orgs", ORG)), "OR-CSV-041")
 
 
-@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-32"])
-def test_or_csv_042_utf16_is_named_and_can_be_chosen(tmp_path: Path, codec: str) -> None:
-    data = table("orgs", ORG).encode(codec)
-    assert severity(read_orgs(tmp_path, data), "OR-CSV-042") == "fatal"
-    if codec == "utf-16":
-        assert ids(read_orgs(tmp_path, data, encoding="utf-16")) == ["school-1"]
+@pytest.mark.parametrize("codec", ["utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "utf-32-be"])
+def test_or_csv_042_wide_text_is_named_and_can_be_chosen_with_a_mark_and_without(tmp_path: Path, codec: str) -> None:
+    data, chosen = table("orgs", ORG).encode(codec), codec[:6]
+    delivered = read_orgs(tmp_path, data)
+    assert severity(delivered, "OR-CSV-042") == "fatal"
+    assert f"It looks like {chosen.upper()}." in next(f.message for f in delivered.findings if f.code == "OR-CSV-042")
+    assert ids(read_orgs(tmp_path, data, encoding=chosen)) == ["school-1"]
 
 
 def test_or_csv_042_nul(tmp_path: Path) -> None:

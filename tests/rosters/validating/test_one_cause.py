@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 
+from rosters.frames import LINE, CheckOptions
 from rosters.normalising import target
+from rosters.validating import check
 from tests.rosters.test_rules import (
     DISTRICT,
     LEARNT,
@@ -19,6 +23,7 @@ from tests.rosters.test_rules import (
     Edit,
     Tables,
     codes,
+    delivered,
     every,
     judged,
     put,
@@ -26,6 +31,7 @@ from tests.rosters.test_rules import (
 )
 from tests.rosters.validating.test_semantics import edited, places
 
+UNREAD = pl.DataFrame({LINE: [2], "sourcedId": ["x"]}, schema={LINE: pl.UInt32, "sourcedId": pl.String})
 DATED = {"dateLastModified": "2026-11-20T10:00:00.000Z"}
 PUPIL = NEW["roles"].filter(pl.col("role") == "student")["userSourcedId"][0]
 CLASS_ROW = OLD["classes"]["sourcedId"].to_list().index(OLD["enrollments"]["classSourcedId"][LEARNT])
@@ -178,3 +184,15 @@ def test_rule_OR_CSV_090_looks_into_lists() -> None:
     accepted = target(judged(OLD), {})
     checked = judged(going("academicSessions", TERM_ROW), modes={"academicSessions": "delta"}, base=accepted)
     assert any("classes still refer" in f.message for f in checked.findings if f.code == "OR-CSV-090")
+
+
+# ------------------------------------------------------------------------------------------- nothing left of a table
+
+
+@pytest.mark.parametrize(("name", "version"), [*((name, "1.1") for name in OLD), *((name, "1.2") for name in NEW)])
+def test_a_table_of_which_no_row_was_read_ends_in_words_not_in_a_fault(name: str, version: str) -> None:
+    tables = OLD if version == "1.1" else NEW
+    came = delivered({**tables, name: tables[name].head(0)}, version)
+    came.tables[name] = replace(came.tables[name], unread=UNREAD)
+    checked = check(came, options=CheckOptions(today=TODAY))
+    assert ("ROSTER-TOO-MANY-BAD-ROWS", f"1 of 1 rows of {name}.csv cannot be used.") in checked.rejections
