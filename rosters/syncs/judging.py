@@ -121,11 +121,13 @@ def _traced(
         return holds
     changes: dict[str, pl.Expr] = {}
     schools: set[str] = set()
-    causes_found: set[int] = set()
     standing = {_which(hold) for hold in holds}
-    for number, hold in enumerate(holds):
+    asked: set[_Which] = set()  # they stand whatever is taken away after them: their own changes are
+    leading: set[_Which] = set()
+    for hold in holds:
         if hold.accounts is None or _which(hold) not in standing:
             continue
+        asked.add(_which(hold))
         for table, expression in hold.accounts.changes.items():
             changes[table] = changes[table] | expression if table in changes else expression
         schools |= set(hold.accounts.schools)
@@ -133,16 +135,19 @@ def _traced(
         if rest is None:
             break
         alone = holding.judge(replace(situation, difference=rest.difference, tally=rest.tally), limits)
-        still = {_which(other) for other in alone} | {_which(holds[cause]) for cause in causes_found} | {_which(hold)}
+        still = asked | {_which(other) for other in alone}
         if standing - still:
-            causes_found.add(number)
+            leading.add(_which(hold))
         standing &= still
     traced = [replace(hold, explained=_which(hold) not in standing) for hold in holds]
-    leading = {_which(holds[cause]) for cause in causes_found}
     return sorted(traced, key=lambda hold: (hold.explained, _which(hold) not in leading))
 
 
-def _which(hold: holding.HoldFound) -> tuple[str, str, str]:
+#: Code, table and dimension of a hold; of these there is one in a sync.
+_Which = tuple[str, str, str]
+
+
+def _which(hold: holding.HoldFound) -> _Which:
     return hold.code, hold.table, hold.dimension
 
 

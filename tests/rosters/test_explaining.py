@@ -281,6 +281,15 @@ def test_what_a_cut_a_new_column_or_slipped_names_explain() -> None:
     assert [(hold.code, hold.explained) for hold in holds] == [("OTHER_PEOPLE", False), ("UPDATED_SHARE", True)]
 
 
+def test_a_cause_that_explains_nothing_is_not_explained_by_itself() -> None:
+    """A few are missing at the end of one file, and of another too: both stand, in whatever order they are asked."""
+    short = {"enrollments": BASE["enrollments"].head(388), "users": BASE["users"].head(388)}
+    assert told({**BASE, **short}) == (["TAIL_MISSING users", "TAIL_MISSING enrollments"], [])
+    assert told({**BASE, **short, "classes": BASE["classes"].head(28)}) == (
+        ["TAIL_MISSING classes", "TAIL_MISSING users", "TAIL_MISSING enrollments"], ["REMOVED_SHARE classes"]
+    )  # fmt: skip
+
+
 def test_two_causes_are_both_told_and_each_has_its_own() -> None:
     gone = without_school("s1")
     painted = gone["users"].with_columns(pl.lit('{"x.house":"red"}').alias("metadata"))
