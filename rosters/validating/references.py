@@ -12,6 +12,7 @@ import polars as pl
 from rosters.findings import Effect
 from rosters.frames import scan, side_by_side
 from rosters.oneroster.normal import LISTED_REFERENCES, REFERENCES, TABLES
+from rosters.oneroster.plain import listed
 from rosters.oneroster.spec import Column
 from rosters.validating.context import Context, going, indices
 
@@ -278,7 +279,7 @@ def check_complete(ctx: Context) -> list[tuple[str, str]]:
     Changes may come alone. Without a full set before them they are of no use yet, but nothing is wrong with them.
     """
     core = ctx.version.core
-    incomplete: list[tuple[str, str]] = []
+    lacking: dict[str, list[str]] = {}  # why, to the files
     sent = [name for name in core if name in ctx.delivered.tables]
     unusable = ctx.delivered.unusable
     some = bool(sent) or any(name in core for name in unusable)
@@ -287,9 +288,9 @@ def check_complete(ctx: Context) -> list[tuple[str, str]]:
         if name in sent or name in ctx.base:
             continue
         why = unusable.get(name, "")
+        lacking.setdefault(why, []).append(f"{name}.csv")
         if why:
             ctx.findings.add("OR-CSV-015", f"{name}.csv", effect="package", detail=f"It came, but {why}.")
-            incomplete.append(("ROSTER-INCOMPLETE", f"{name}.csv came, but {why}."))
             continue
         ctx.findings.add(
             "OR-CSV-015",
@@ -298,7 +299,7 @@ def check_complete(ctx: Context) -> list[tuple[str, str]]:
             effect="package",
             detail="These are changes only; they need a full set before them." if changes else "",
         )
-        incomplete.append(("ROSTER-INCOMPLETE", f"{name}.csv is missing."))
+    incomplete = [("ROSTER-INCOMPLETE", _lacking(files, why)) for why, files in lacking.items()]
     modes = ctx.delivered.properties
     if not sent and any(name in core and modes.get(f"file.{name}") != "delta" for name in unusable):
         incomplete.insert(0, ("ROSTER-EMPTY", "No file came with a row that can be used."))
@@ -308,6 +309,14 @@ def check_complete(ctx: Context) -> list[tuple[str, str]]:
             if not there and ctx.mode(name) == "bulk" and len(ctx.frames[name]):
                 ctx.findings.add("OR-CSV-013", f"{name}.csv", detail=f"{needed}.csv is missing.")
     return incomplete
+
+
+def _lacking(files: list[str], why: str) -> str:
+    """ "a.csv and b.csv are missing.", or "a.csv came, but cannot be used." """
+    several = len(files) > 1
+    if not why:
+        return f"{listed(files)} {'are' if several else 'is'} missing."
+    return f"{listed(files)} came, but {why.replace('holds', 'hold') if several else why}."
 
 
 def _told_before(ctx: Context, name: str) -> None:

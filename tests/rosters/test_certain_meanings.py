@@ -62,7 +62,8 @@ def test_changes_alone_are_no_error_but_cannot_be_the_first_delivery(tmp_path: P
     checked = sessions_set(tmp_path, session("s1", "2027", "active"), mode="delta")
     assert {finding.severity for finding in of(checked, "015")} == {"warning"}
     assert checked.findings.count("fatal", "error") == 0
-    assert ("ROSTER-INCOMPLETE", "orgs.csv is missing.") in checked.rejections
+    missing = "classes.csv, courses.csv, enrollments.csv, orgs.csv and users.csv are missing."
+    assert [words for _, words in checked.rejections] == [missing]
 
 
 def test_a_reference_to_a_row_that_is_set_aside_is_reported_once_and_not_as_a_near_miss(tmp_path: Path) -> None:
