@@ -11,7 +11,7 @@ import polars as pl
 from rosters.diffing import Difference
 from rosters.frames import Checked, Delivered
 from rosters.oneroster import VERSIONS
-from rosters.oneroster.plain import NOUNS, listed
+from rosters.oneroster.plain import NOUNS, listed, of_files
 
 #: The column that names the person to whom a record belongs.
 _PERSON: Final = {
@@ -61,8 +61,8 @@ def left_alone(delivered: Delivered, live: Collection[str]) -> str:
     unsaid = [name for name in VERSIONS[delivered.version].tables if name in live and name not in delivered.tables]
     why: dict[str, list[str]] = {}
     for name in unsaid:
-        why.setdefault(delivered.unusable.get(name, "did not come"), []).append(f"{name}.csv")
-    return listed([f"{listed(files)} {words}" for words, files in why.items()])
+        why.setdefault(delivered.unusable.get(name, "did not come"), []).append(name)
+    return listed([of_files(names, words) for words, names in why.items()])
 
 
 def verdict(counts: Mapping[str, Mapping[str, int]], holds: Sequence[str], *, first: bool, following: int = 0) -> str:

@@ -10,7 +10,7 @@ import polars as pl
 from rosters.diffing import ID, column_of, rows_of, scan_of
 from rosters.holding.situation import CORE, NOTHING_YET, REMOVED, UPDATED, Accounts, HoldFound, Situation, nothing_lives
 from rosters.oneroster.normal import METADATA, TABLES
-from rosters.oneroster.plain import NOUNS, listed, percent
+from rosters.oneroster.plain import NOUNS, listed, of_files, percent
 
 #: Fewer ids than this prove nothing about whose they are.
 _ENOUGH_IDS: Final = 20
@@ -136,10 +136,15 @@ def file_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     ]  # fmt: skip
     holds = []
     if absent:
+        why: dict[str, list[str]] = {}
+        for table in absent:
+            why.setdefault(s.unusable.get(table, ""), []).append(table)
+        none = f"The delivery has no {listed([f'{table}.csv' for table in why.pop('')])}" if "" in why else ""
+        gone = listed([words for words in (none, *(of_files(tables, words) for words, tables in why.items())) if words])
         holds.append(
             HoldFound(
                 "FILE_GONE",
-                f"The delivery has no {listed([f'{table}.csv' for table in absent])}; the one before had.",
+                f"{gone}; the one before had {'them' if len(absent) > 1 else 'it'}.",
                 "The same files come every time.",
                 f"Nothing is removed for that: the {listed([NOUNS[table].many for table in absent])} stay as they are.",
                 "Ask the district whether that was meant. Approve if the rest should go live meanwhile.",

@@ -76,9 +76,10 @@ class Situation:
     `earlier_digests`: roster digest to version, of snapshots before the live one. `last_modified`: the newest
     ``dateLastModified`` of the delivery, `previous_last_modified` that of the one applied last; "" if unknown.
     `delivered_ids`: table to the sourcedIds that the file itself names, where that is known; the target also holds
-    what was kept. `other_districts`: called only if need be; for each of our other districts a name that staff may see
-    and the sourcedIds of its live orgs. `is_undo`: the target is an older snapshot on purpose. `left_out`: what the
-    delivery would still change if it did not only add: the records that stay for that reason are removed in it.
+    what was kept. `unusable`: table to why its file, which came, gives none. `other_districts`: called only if need be;
+    for each of our other districts a name that staff may see and the sourcedIds of its live orgs. `is_undo`: the target
+    is an older snapshot on purpose. `left_out`: what the delivery would still change if it did not only add: the
+    records that stay for that reason are removed in it.
     """
 
     base: Frames
@@ -96,6 +97,7 @@ class Situation:
     previous_last_modified: str = ""
     history: Sequence[Past] = ()
     delivered_ids: Mapping[str, pl.Series] = field(default_factory=dict)
+    unusable: Mapping[str, str] = field(default_factory=dict)
     other_districts: Callable[[], Mapping[str, frozenset[str]]] = dict
     is_undo: bool = False
     left_out: Difference = field(default_factory=Difference)

@@ -44,6 +44,12 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
+def of_files(names: Sequence[str], words: str) -> str:
+    """ "a.csv holds no rows", "a.csv and b.csv hold no rows"."""
+    files = [f"{name}.csv" for name in names]
+    return f"{listed(files)} {words.replace('holds', 'hold', 1) if len(files) > 1 else words}"
+
+
 def shortened(words: Sequence[str], separator: str = ", ", most: int = 3) -> str:
     """The first `most` words, and how many more there are."""
     more = f" and {len(words) - most:,} more" if len(words) > most else ""

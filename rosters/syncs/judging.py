@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 from typing import Any
 
 import polars as pl
@@ -47,6 +48,7 @@ def finish_preparing(
     delivered_ids: Mapping[str, pl.Series],
     left_out: Difference,
     left_alone: str = "",
+    unusable: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     sync, district = work.sync, work.sync.district
     base_tables = district.snapshot.tables if district.snapshot else {}
@@ -69,6 +71,7 @@ def finish_preparing(
     with work.phase("judging"):
         lines = tally(base, difference)
         situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, left_out)
+        situation = replace(situation, unusable=unusable)
         holds, year = judged(situation, district.hold_limits)
     counts = difference.counts()
     with work.phase("storing"):

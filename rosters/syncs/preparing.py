@@ -114,7 +114,7 @@ def _prepare_delivery(work: Work) -> None:
         target = normalising.target(checked, base, additions_only=sync.additions_only)
         whole = normalising.target(checked, base) if sync.additions_only else target
         left_out = compare(target, whole)
-        left_alone = explaining.left_alone(delivered, base)
+        left_alone, unusable = explaining.left_alone(delivered, base), delivered.unusable
         findings = checked.findings
         del checked, delivered, whole
         difference = compared(sync, base, target)
@@ -132,6 +132,7 @@ def _prepare_delivery(work: Work) -> None:
         delivered_ids,
         left_out,
         left_alone,
+        unusable,
     )
 
 

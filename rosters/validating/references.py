@@ -12,7 +12,7 @@ import polars as pl
 from rosters.findings import Effect
 from rosters.frames import scan, side_by_side
 from rosters.oneroster.normal import LISTED_REFERENCES, REFERENCES, TABLES
-from rosters.oneroster.plain import listed
+from rosters.oneroster.plain import of_files
 from rosters.oneroster.spec import Column
 from rosters.validating.context import Context, going, indices
 
@@ -288,7 +288,7 @@ def check_complete(ctx: Context) -> list[tuple[str, str]]:
         if name in sent or name in ctx.base:
             continue
         why = unusable.get(name, "")
-        lacking.setdefault(why, []).append(f"{name}.csv")
+        lacking.setdefault(why, []).append(name)
         if why:
             ctx.findings.add("OR-CSV-015", f"{name}.csv", effect="package", detail=f"It came, but {why}.")
             continue
@@ -299,7 +299,7 @@ def check_complete(ctx: Context) -> list[tuple[str, str]]:
             effect="package",
             detail="These are changes only; they need a full set before them." if changes else "",
         )
-    incomplete = [("ROSTER-INCOMPLETE", _lacking(files, why)) for why, files in lacking.items()]
+    incomplete = [("ROSTER-INCOMPLETE", _lacking(names, why)) for why, names in lacking.items()]
     modes = ctx.delivered.properties
     if not sent and any(name in core and modes.get(f"file.{name}") != "delta" for name in unusable):
         incomplete.insert(0, ("ROSTER-EMPTY", "No file came with a row that can be used."))
@@ -311,12 +311,10 @@ def check_complete(ctx: Context) -> list[tuple[str, str]]:
     return incomplete
 
 
-def _lacking(files: list[str], why: str) -> str:
+def _lacking(names: list[str], why: str) -> str:
     """ "a.csv and b.csv are missing.", or "a.csv came, but cannot be used." """
-    several = len(files) > 1
-    if not why:
-        return f"{listed(files)} {'are' if several else 'is'} missing."
-    return f"{listed(files)} came, but {why.replace('holds', 'hold') if several else why}."
+    missing = "are missing" if len(names) > 1 else "is missing"
+    return f"{of_files(names, f'came, but {why}' if why else missing)}."
 
 
 def _told_before(ctx: Context, name: str) -> None:

@@ -253,6 +253,20 @@ def test_id_churn() -> None:
     assert held(seats)["ID_CHURN"].table == "enrollments"
 
 
+def test_file_gone_tells_a_file_that_did_not_come_from_one_without_rows() -> None:
+    def saw(*unused: str, **unusable: str) -> str:
+        modes = {name: mode for name, mode in MODES.items() if name not in unused}
+        return held(BASE, modes=modes, unusable=unusable)["FILE_GONE"].saw
+
+    assert saw("courses") == "The delivery has no courses.csv; the one before had it."
+    assert saw("courses", courses="holds no rows") == "courses.csv holds no rows; the one before had it."
+    both = {"courses": "holds no rows", "classes": "holds no rows"}
+    assert saw("courses", "classes", **both) == "courses.csv and classes.csv hold no rows; the one before had them."
+    assert saw("courses", "classes", classes="cannot be used") == (
+        "The delivery has no courses.csv and classes.csv cannot be used; the one before had them."
+    )
+
+
 def named(names: tuple[str, str], *numbers: int) -> dict[str, pl.DataFrame]:
     """These people under other names."""
     cells = [
