@@ -97,7 +97,7 @@ def doubled(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     if sum(line.added for line in lines_of(s, "users")) < least:
         return []
     rows = s.difference.scan("users")
-    coming = rows.filter(pl.col("kind") == "added").select("sourcedId", *_OWN).collect()
+    coming = rows.filter(ADDED).select("sourcedId", *_OWN).collect()
     leaving = [each.filter(REMOVED).select("sourcedId") for each in _changes_of(s, "users")]
     staying = scan_of(s.base, "users").select("sourcedId", *_OWN).join(pl.concat(leaving), on="sourcedId", how="anti")
     known = staying.collect()

@@ -10,7 +10,7 @@ import polars as pl
 
 from rosters.diffing import ID, WAS, column_of, scan_of
 from rosters.frames import Frames
-from rosters.holding.situation import REMOVED, Accounts, HoldFound, Situation, lines_of, school_names
+from rosters.holding.situation import ADDED, REMOVED, UPDATED, Accounts, HoldFound, Situation, lines_of, school_names
 from rosters.oneroster.normal import REFERENCES
 from rosters.oneroster.plain import NOUNS, Noun, percent, shortened
 
@@ -87,7 +87,7 @@ def _come_again(s: Situation, schools: list[str]) -> int:
     if "orgs" not in s.difference.tables:
         return 0
     known = scan_of(s.base, "orgs").filter(ID.is_in(schools)).select("name", "identifier").collect()
-    coming = s.difference.scan("orgs").filter(pl.col("kind") == "added").select("name", "identifier").collect()
+    coming = s.difference.scan("orgs").filter(ADDED).select("name", "identifier").collect()
     same = [(pl.col(name) != "") & pl.col(name).is_in(known[name].implode()) for name in ("name", "identifier")]
     return len(coming.filter(pl.any_horizontal(same)))
 
@@ -97,7 +97,7 @@ def _emptied(s: Situation, table: str, column: str) -> set[str]:
     where it would be, so those that move are taken from where they were."""
     if table not in s.difference.tables:
         return set()
-    moving = s.difference.scan(table).filter((pl.col("kind") == "updated") & pl.col(WAS + column).is_not_null())
+    moving = s.difference.scan(table).filter(UPDATED & pl.col(WAS + column).is_not_null())
     places = moving.select(now=column, was=WAS + column).collect()
     come, left = Counter(places["now"].to_list()), Counter(places["was"].to_list())
     return {
