@@ -61,7 +61,7 @@ def apply(
     lived = {table: int(known["rows"]) for table, known in (sync.base.tables if sync.base else {}).items()}
     done = 0
     with _bulk(), _kept(plan, base, store, sync) as snapshot_files, transaction.atomic():
-        held = District.objects.select_for_update().get(pk=district.pk)
+        held = District.objects.select_for_update(no_key=True).get(pk=district.pk)
         if held.version != sync.base_version:
             raise PlanMoved
         for table in reversed(plan.tables):

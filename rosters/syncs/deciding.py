@@ -31,7 +31,7 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
     moment = now or timezone.now()
     stale = False
     with transaction.atomic():
-        district = District.objects.select_for_update().get(pk=sync.district_id)
+        district = District.objects.select_for_update(no_key=True).get(pk=sync.district_id)
         sync.refresh_from_db()
         if sync.status not in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW):
             raise DecisionRefused(
@@ -90,7 +90,7 @@ def decline(sync: Sync, *, by: Staff, reason: str, now: datetime | None = None) 
     """Keep the roster as it is."""
     moment = now or timezone.now()
     with transaction.atomic():
-        District.objects.select_for_update().get(pk=sync.district_id)  # first, as in `approve`: no deadlock
+        District.objects.select_for_update(no_key=True).get(pk=sync.district_id)  # first, as in `approve`: no deadlock
         if not sync.mark_declined(moment, by, reason):
             raise DecisionRefused("This sync is not waiting for a decision any more.")
         audit(moment, by, "sync.declined", sync, after={"reason": reason})

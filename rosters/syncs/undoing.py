@@ -41,7 +41,7 @@ def undo(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
     if sync.applied_at < moment - timedelta(days=settings.UNDO_DAYS):
         raise DecisionRefused(f"It was applied more than {settings.UNDO_DAYS} days ago and can no longer be undone.")
     with transaction.atomic():
-        District.objects.select_for_update().get(pk=sync.district_id)
+        District.objects.select_for_update(no_key=True).get(pk=sync.district_id)
         if sync.undone_by.exclude(status__in=["declined", "superseded", "failed", "unchanged"]).exists():
             raise DecisionRefused("An undo of this sync exists already.")
         undoing = Sync.objects.create(district=sync.district, undoes=sync, received_at=moment, status_since=moment)
