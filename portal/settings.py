@@ -244,6 +244,10 @@ PORTAL_ENCRYPTION_KEY = env.str("PORTAL_ENCRYPTION_KEY", default="") or (
 PORTAL_FORMER_ENCRYPTION_KEYS = env.list("PORTAL_FORMER_ENCRYPTION_KEYS", default=[])
 #: How long an applied sync can be undone.
 UNDO_DAYS = env.int("UNDO_DAYS", default=90)
+#: How long originals, differences, places of findings and earlier versions are kept; a district may ask for less.
+KEEP_HISTORY_DAYS = env.int("KEEP_HISTORY_DAYS", default=400)
+#: How long records are kept that left the live roster; a district may ask for less.
+KEEP_LEFT_DAYS = env.int("KEEP_LEFT_DAYS", default=90)
 #: Largest file that a browser may upload, in bytes.
 UPLOAD_LIMIT = env.int("UPLOAD_LIMIT", default=1024 * 1024 * 1024)
 #: Where our own SFTP server keeps what districts drop: a folder each, named by site code (docs/sftp-server.md).

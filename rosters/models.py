@@ -84,7 +84,22 @@ class District(models.Model):
     encoding = models.CharField(
         max_length=20, blank=True, default="", help_text="Empty: UTF-8. Set only if the district cannot export UTF-8."
     )
+    keeps_history_days = models.PositiveSmallIntegerField(
+        "history, in days",
+        null=True,
+        blank=True,
+        help_text="What was delivered, what each sync changed, what was live before.",
+    )
+    keeps_left_days = models.PositiveSmallIntegerField(
+        "people and records that left, in days",
+        null=True,
+        blank=True,
+        help_text="What the live roster still tells, as tobedeleted, of what is no longer in it.",
+    )
     version = models.PositiveIntegerField(default=0, editable=False)
+    left_forgotten = models.PositiveIntegerField(
+        default=0, editable=False, help_text="What left up to this version is deleted: its time was over."
+    )
     snapshot = models.ForeignKey(
         "Snapshot", null=True, editable=False, on_delete=models.PROTECT, related_name="+", help_text="What is live."
     )
@@ -103,6 +118,18 @@ class District(models.Model):
         return self.name
 
     @property
+    def history_kept(self) -> timedelta:
+        """How long originals, differences, places of findings and earlier versions are kept."""
+        usual: int = settings.KEEP_HISTORY_DAYS
+        return timedelta(days=min(self.keeps_history_days or usual, usual))
+
+    @property
+    def left_kept(self) -> timedelta:
+        """How long records are kept that are no longer in the live roster."""
+        usual: int = settings.KEEP_LEFT_DAYS
+        return timedelta(days=min(self.keeps_left_days or usual, usual))
+
+    @property
     def zone(self) -> ZoneInfo:
         """The clock of the district; UTC where its time zone is none."""
         try:
@@ -116,7 +143,8 @@ class District(models.Model):
 
 
 class Delivery(models.Model):
-    """Bytes received once. The original lies under `rosters.storing` by its SHA-256; this row never changes."""
+    """Bytes received once. The original lies under `rosters.storing` by its SHA-256, until its time is over; nothing
+    else of this row ever changes."""
 
     class Origin(models.TextChoices):
         STAFF = "staff", "uploaded by staff"
@@ -135,6 +163,7 @@ class Delivery(models.Model):
     received_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
+    forgotten_at = models.DateTimeField(null=True, editable=False, help_text="When the original was deleted.")
 
     class Meta:
         verbose_name_plural = "deliveries"
@@ -146,7 +175,8 @@ class Delivery(models.Model):
 
 
 class Snapshot(models.Model):
-    """A whole roster that was live: immutable, one Parquet file per table, found by digest (`rosters.storing`).
+    """A whole roster that was live: immutable, one Parquet file per table, found by digest (`rosters.storing`) until
+    its time is over.
 
     `digest` is canonical: independent of row order, zip and time stamps. `tables` is
     {"users": {"digest": ..., "rows": ...}, ...}.
@@ -157,6 +187,7 @@ class Snapshot(models.Model):
     digest = models.CharField(max_length=64)
     tables = models.JSONField()
     made_at = models.DateTimeField(default=timezone.now)
+    forgotten_at = models.DateTimeField(null=True, editable=False, help_text="When its files were deleted.")
 
     class Meta:
         ordering = ["-version"]
@@ -292,6 +323,11 @@ class Sync(models.Model):
     result = models.OneToOneField(Snapshot, null=True, on_delete=models.PROTECT, related_name="sync")
     error_code = models.CharField(max_length=40, blank=True, default="")
     error = models.TextField(blank=True, default="", help_text="What happened and what to do next; no roster value.")
+
+    # what is left of it
+    forgotten_at = models.DateTimeField(
+        null=True, editable=False, help_text="When its difference and the places of its findings were deleted."
+    )
 
     # who works on it
     attempts = models.PositiveSmallIntegerField(default=0)

@@ -5,8 +5,11 @@ that were live before, as they were last, with ``status`` "tobedeleted". So a pa
 no query of the live tables, what comes between two pages changes neither, and an import that is being written is in
 nobody's way. Everything is made from snapshots and stored differences, and can be made again:
 
-    served/<district>/<version>.json              {"users": 12}: the version that last changed each table
+    served/<district>/<version>.json              {"users": "12"}: the version that last changed each table
     served/<district>/<table>-<that version>.parquet
+
+What left long ago is not told for ever (`rosters.syncs.forgetting`). Where it was deleted up to version 7, the names
+say so, and who is still reading what was told before reads on in the old files: `12-7.json`, `users-12-7.parquet`.
 
 The same is in the live tables, which `verify_rosters` holds against the snapshot.
 """
@@ -15,7 +18,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,11 +53,31 @@ def columns(table: str) -> tuple[str, ...]:
     return (*NORMAL[table], STATUS, MODIFIED)
 
 
+class NotKept(Exception):
+    """That version was live once; its files were deleted, for their time was over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edition:
+    """A version of a roster, told without what left up to the version `forgotten`."""
+
+    version: int
+    forgotten: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.version}-{self.forgotten}" if self.forgotten else str(self.version)
+
+    @classmethod
+    def of(cls, text: str) -> Edition:
+        version, _, forgotten = text.partition("-")
+        return cls(int(version), int(forgotten or 0))
+
+
 @dataclass(frozen=True)
 class ServedRoster:
     """One version of a district's roster. Its tables are scanned, never loaded whole."""
 
-    version: int
+    edition: Edition
     paths: Mapping[str, Path]
 
     def scan(self, table: str) -> pl.LazyFrame:
@@ -68,18 +91,23 @@ class ServedRoster:
         return self.scan(table).filter(pl.col(STATUS) == "active")
 
 
-def roster(store: Store, district: District, version: int) -> ServedRoster:
-    """The roster of `district` as it was in `version`, made now if it is not there. Version 0 has no records."""
-    if version == 0:
-        return ServedRoster(0, {})
-    index = _folder(store, district.pk) / f"{version}.json"
+def edition_of(district: District, version: int) -> Edition:
+    """`version` as it is told now."""
+    return Edition(version, min(version, district.left_forgotten))
+
+
+def roster(store: Store, district: District, edition: Edition) -> ServedRoster:
+    """The roster of `district` as it was, made now if it is not there. Version 0 has no records. Raises NotKept."""
+    if edition.version == 0:
+        return ServedRoster(edition, {})
+    index = _folder(store, district.pk) / f"{edition}.json"
     try:
         changed = json.loads(index.read_bytes())
         if index.stat().st_mtime < time.time() - _LOOKED_AT:
             index.touch()
     except FileNotFoundError:
-        changed = _make(store, district, version)
-    return ServedRoster(version, {name: _path(store, district.pk, name, at) for name, at in changed.items()})
+        changed = _make(store, district, edition)
+    return ServedRoster(edition, {name: _path(store, district.pk, name, at) for name, at in changed.items()})
 
 
 def version_at(district: District, moment: datetime) -> int:
@@ -92,8 +120,17 @@ def _folder(store: Store, district_id: int) -> Path:
     return store.root / "served" / str(district_id)
 
 
-def _path(store: Store, district_id: int, table: str, version: int) -> Path:
-    return _folder(store, district_id) / f"{table}-{version}.parquet"
+def _path(store: Store, district_id: int, table: str, edition: Edition | str) -> Path:
+    return _folder(store, district_id) / f"{table}-{edition}.parquet"
+
+
+def forget(store: Store, district: District, versions: Collection[int] = ()) -> None:
+    """Delete these versions as they are served, and what is told no longer and was read by nobody for a day."""
+    folder = _folder(store, district.pk)
+    for path in list(folder.glob("*.json")):
+        if Edition.of(path.stem).version in versions:
+            path.unlink(missing_ok=True)
+    _forget(folder, edition_of(district, district.version))
 
 
 # ------------------------------------------------------------------------------------------------------- making one
@@ -109,9 +146,11 @@ class _Step:
     tables: frozenset[str]
 
 
-def _make(store: Store, district: District, version: int) -> dict[str, int]:
-    snapshot = Snapshot.objects.get(district=district, version=version)
-    applied = Sync.objects.filter(district=district, result__version__lte=version).order_by("result__version")
+def _make(store: Store, district: District, edition: Edition) -> dict[str, str]:
+    snapshot = Snapshot.objects.get(district=district, version=edition.version)
+    if snapshot.forgotten_at:
+        raise NotKept
+    applied = Sync.objects.filter(district=district, result__version__lte=edition.version).order_by("result__version")
     steps = [
         _Step(number, at, pk, frozenset(files) or frozenset(store.difference(district.pk, pk).tables))
         for number, at, pk, files in applied.values_list("result__version", "result__made_at", "pk", "plan_files")
@@ -122,31 +161,44 @@ def _make(store: Store, district: District, version: int) -> dict[str, int]:
             changed[table] = step.version
             if table in _PARTS:
                 changed["users"] = step.version
-    changed = {table: changed[table] for table in TABLES if table in changed}
-    for table, at in changed.items():
-        path = _path(store, district.pk, table, at)
+    told = {}
+    for table in (table for table in TABLES if table in changed):
+        upto = [step for step in steps if step.version <= changed[table]]
+        forgotten = [step.version for step in upto if step.version <= edition.forgotten and table in step.tables]
+        of_table = Edition(changed[table], max(forgotten, default=0))
+        path = _path(store, district.pk, table, of_table)
         if not path.exists():
-            upto = [step for step in steps if step.version <= at]
-            store.write_aside(_served(store, district.pk, table, snapshot.tables, upto), path)
-    store.write_text_aside(json.dumps(changed), _folder(store, district.pk) / f"{version}.json")
-    _forget(_folder(store, district.pk), version)
-    return changed
+            store.write_aside(_served(store, district.pk, table, snapshot.tables, upto, of_table.forgotten), path)
+        told[table] = str(of_table)
+    store.write_text_aside(json.dumps(told), _folder(store, district.pk) / f"{edition}.json")
+    _forget(_folder(store, district.pk), edition)
+    return told
 
 
 def _served(
-    store: Store, district_id: int, table: str, tables: Mapping[str, Mapping[str, Any]], steps: list[_Step]
+    store: Store,
+    district_id: int,
+    table: str,
+    tables: Mapping[str, Mapping[str, Any]],
+    steps: list[_Step],
+    forgotten: int,
 ) -> pl.LazyFrame:
-    """`table` after the last of `steps`, which is as it is in the snapshot with these `tables`. Of what is not kept any
-    more nobody knows the day: it changed with the first step at the latest."""
+    """`table` after the last of `steps`, which is as it is in the snapshot with these `tables`, without what left up to
+    the version `forgotten`. Where the difference of a step is not kept any more nobody knows whose day that was: such
+    records changed with the last such step at the latest."""
     parts = [pl.LazyFrame(schema={"sourcedId": pl.String, MODIFIED: _MOMENT})]
     gone: dict[int, pl.LazyFrame] = {}
+    oldest = steps[0]
     for step in steps:
         difference = store.difference(district_id, step.sync_id)
         when = _moment_of(step).alias(MODIFIED)
+        if not difference.tables:
+            oldest = step
         if table in difference.tables:
             rows = difference.scan(table)
             parts.append(rows.select("sourcedId", when))
-            gone[step.version] = rows.filter(pl.col("kind") == "removed").select(*NORMAL[table])
+            if step.version > forgotten:
+                gone[step.version] = rows.filter(pl.col("kind") == "removed").select(*NORMAL[table])
         if table == "users":
             parts += [
                 difference.scan(part).select(pl.col(owner).alias("sourcedId"), when).drop_nulls("sourcedId")
@@ -163,9 +215,7 @@ def _served(
             *(rows.with_columns(pl.lit("tobedeleted").alias(STATUS)) for rows in _left(gone, living)),
         ]
     )
-    dated = whole.join(moments, on="sourcedId", how="left").with_columns(
-        pl.col(MODIFIED).fill_null(_moment_of(steps[0]))
-    )
+    dated = whole.join(moments, on="sourcedId", how="left").with_columns(pl.col(MODIFIED).fill_null(_moment_of(oldest)))
     words = list(_WORDS.get(table, ()))
     coded = dated.with_columns(pl.col(words).cast(pl.Categorical)) if words else dated
     return coded.sort("sourcedId").with_columns(pl.col(words).cast(pl.String)).select(columns(table))
@@ -190,13 +240,14 @@ def _moment_of(step: _Step) -> pl.Expr:
     return pl.lit(at.replace(microsecond=at.microsecond // 1000 * 1000), _MOMENT)
 
 
-def _forget(folder: Path, version: int) -> None:
-    """Remove what nobody has looked at for a day, but never the newest versions."""
+def _forget(folder: Path, edition: Edition) -> None:
+    """Remove what nobody has looked at for a day, but never the newest versions as they are told now."""
     before = time.time() - _UNUSED_AFTER
-    indexes = {int(path.stem): path for path in folder.glob("*.json")}
-    newest = set(sorted(indexes)[-_KEPT:]) | {version}
-    for number, path in indexes.items():
-        if number not in newest and path.stat().st_mtime < before:
+    indexes = {Edition.of(path.stem): path for path in folder.glob("*.json")}
+    newest = {*sorted({known.version for known in indexes})[-_KEPT:], edition.version}
+    for known, path in indexes.items():
+        told_now = known.version in newest and known.forgotten >= min(known.version, edition.forgotten)
+        if not told_now and path.stat().st_mtime < before:
             path.unlink(missing_ok=True)
     used = {f"{table}-{at}" for path in folder.glob("*.json") for table, at in json.loads(path.read_bytes()).items()}
     for path in folder.glob("*.parquet"):

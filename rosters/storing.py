@@ -20,8 +20,10 @@ import hashlib
 import io
 import os
 import re
+import shutil
 import uuid
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -43,6 +45,8 @@ _COMPRESSION: Final = "lz4"
 PAGED_ROW_GROUP: Final = 8_192
 
 _UNJUDGED: Final = "unjudged"
+#: Beside an original, the folder of the names under which it is read.
+NAMES: Final = ".names"
 _DRAFT: Final = ".part"
 
 #: First characters by which a spreadsheet takes a cell for a formula.
@@ -226,8 +230,8 @@ class Store:
     # -- originals
 
     def keep_original(self, district_id: int, source: Path | BinaryIO) -> tuple[str, int]:
-        """Copy `source` into the store and flush it to the disk; equal bytes are kept, and written, once. Returns
-        (SHA-256, size)."""
+        """Copy `source` into the store and flush it to the disk; equal bytes are kept, and written, once, and are as
+        young as the last time they came. Returns (SHA-256, size)."""
         folder = self.root / "originals" / str(district_id)
         draft = _draft(folder)
         digest, size = hashlib.sha256(), 0
@@ -239,8 +243,10 @@ class Store:
                     size += len(block)
                     file.write(block)
                 kept = self.original(district_id, digest.hexdigest())
-                if kept.exists() and kept.stat().st_size == size:
-                    return digest.hexdigest(), size
+                with suppress(FileNotFoundError):
+                    if kept.stat().st_size == size:
+                        os.utime(kept)
+                        return digest.hexdigest(), size
                 file.flush()
                 os.fsync(file.fileno())
             _publish(draft, kept)
@@ -252,6 +258,27 @@ class Store:
 
     def original(self, district_id: int, sha256: str) -> Path:
         return self.root / "originals" / str(district_id) / sha256
+
+    def forget_original(self, district_id: int, sha256: str, *, since: float) -> int | None:
+        """Delete an original, and the names that it was read under; how many bytes it had, 0 if it is not there. None
+        if it came again after `since` (seconds since 1970): then it stays.
+
+        It is put out of sight before its age is looked at: who receives the same bytes in this moment has made it young
+        by then, or does not find it and writes it anew.
+        """
+        kept = self.original(district_id, sha256)
+        aside = _draft(kept.parent)
+        try:
+            kept.replace(aside)
+        except FileNotFoundError:
+            return 0
+        found = aside.stat()
+        if found.st_mtime > since:
+            _publish(aside, kept)
+            return None
+        _remove_folder(kept.with_name(f"{sha256}{NAMES}"))
+        aside.unlink()
+        return found.st_size
 
     # -- snapshots
 
@@ -276,6 +303,11 @@ class Store:
     def frames(self, district_id: int, tables: Mapping[str, Mapping[str, Any]]) -> StoredFrames:
         """The roster whose tables are {name: {"digest", "rows"}}."""
         return StoredFrames({t: self.snapshot_path(district_id, t, facts["digest"]) for t, facts in tables.items()})
+
+    def forget_snapshot_tables(self, district_id: int, digests: Collection[tuple[str, str]]) -> None:
+        """Delete these tables, each by its name and digest. Whoever asks knows that no roster that is kept has them."""
+        for table, digest in digests:
+            self.snapshot_path(district_id, table, digest).unlink(missing_ok=True)
 
     # -- what is made of them
 
@@ -323,6 +355,10 @@ class Store:
 
     def difference(self, district_id: int, sync_id: int) -> StoredDifference:
         return StoredDifference(self.sync_folder(district_id, sync_id))
+
+    def forget_sync(self, district_id: int, sync_id: int) -> None:
+        """Delete what is kept of a sync: its difference, what it left alone, the places of its findings."""
+        _remove_folder(self.sync_folder(district_id, sync_id))
 
     # -- what an undo leaves alone
 
@@ -468,6 +504,11 @@ def _sink_parquet(rows: pl.LazyFrame, path: Path, *, row_group: int = _ROW_GROUP
         _publish(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _remove_folder(folder: Path) -> None:
+    if folder.exists():
+        shutil.rmtree(folder)
 
 
 def _sha256(path: Path) -> str:

@@ -34,7 +34,7 @@ def apply(*, sync_id: int) -> None:
     elif sync is not None and sync.status == Sync.Status.APPROVED:
         enqueue_apply(sync)
     elif sync is not None and sync.result is not None:  # made ready now, so that the first who asks does not wait
-        serving.roster(syncs.store(), sync.district, sync.result.version)
+        serving.roster(syncs.store(), sync.district, serving.edition_of(sync.district, sync.result.version))
 
 
 def recover() -> None:
@@ -47,8 +47,15 @@ def recover() -> None:
 
 
 def tidy() -> None:
-    """Give back the disk that dead workers took. Runs every day."""
+    """Give back the disk that dead workers took, and have deleted what its time is over for. Runs every day."""
     syncs.tidy()
+    for district_id in syncs.districts_with_something_to_forget():
+        async_task("rosters.tasks.forget", district_id=district_id)
+
+
+def forget(*, district_id: int) -> None:
+    """Delete of a district what its time is over for; nothing if that was done, or while something goes live."""
+    syncs.forget(district_id)
 
 
 def enqueue_prepare(sync: Sync) -> None:

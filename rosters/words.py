@@ -99,6 +99,7 @@ ACTION_WORDS: dict[str, str] = {
     "sync.undo_requested": "asked for an undo",
     "sync.retried": "had the file checked again",
     "roster.exported": "took the roster out as files",
+    "district.forgot": "what its time was over for was deleted",
     "district.added": "added the district",
     "district.changed": "changed settings",
     "connection.added": "added a connection",

@@ -33,8 +33,8 @@ from rosters.api.filtering import Path, compiled
 from rosters.api.manners import InvalidQuery, OneRosterView, grant_of, status_payload
 from rosters.api.operations import OPERATIONS, Ids, Operation, everything, exists, parents_of
 from rosters.api.shapes import Writer, names_of, paths
-from rosters.models import Sync
-from rosters.serving import ServedRoster
+from rosters.models import District, Snapshot, Sync
+from rosters.serving import Edition, ServedRoster
 
 LIMIT: Final = 100
 MOST: Final = 10_000
@@ -72,12 +72,15 @@ class OperationView(OneRosterView):
 
     def get(self, request: Request, site_code: str, **ids: str) -> HttpResponseBase:
         asked = _Asked(request)
-        version = self._version(asked, ids)
-        tag = f'"v{version}"'
+        edition = self._edition(asked, ids)
+        tag = f'"v{edition}"'
         if tag in [each.strip().removeprefix("W/") for each in request.headers.get("If-None-Match", "").split(",")]:
-            self._stay(asked, version, more=True)  # the reader may go on from the page that it has
+            self._stay(asked, edition, more=True)  # the reader may go on from the page that it has
             return _tagged(HttpResponse(status=304), tag)
-        roster = serving.roster(syncs.store(), self.district, version)
+        try:
+            roster = serving.roster(syncs.store(), self.district, edition)
+        except serving.NotKept:
+            raise InvalidQuery(_too_early(self.district)) from None
         for table, sourced_id in parents_of(self.operation, ids) if self.operation.many else ():
             if not exists(roster, table, sourced_id):
                 raise Http404
@@ -93,14 +96,14 @@ class OperationView(OneRosterView):
 
     # -- which version
 
-    def _version(self, asked: _Asked, ids: Ids) -> int:
+    def _edition(self, asked: _Asked, ids: Ids) -> Edition:
         if asked.as_of:
-            return self._version_of(asked.as_of)
-        live = self.district.version
+            return serving.edition_of(self.district, self._version_of(asked.as_of))
+        live = serving.edition_of(self.district, self.district.version)
         if not self.operation.many:
             return live
         began = cache.get(self._reading(asked)) if asked.offset else None
-        return live if began is None else int(began)
+        return live if began is None else Edition.of(str(began))
 
     def _reading(self, asked: _Asked) -> str:
         """What is remembered of this reader and this question, whatever the page."""
@@ -108,11 +111,12 @@ class OperationView(OneRosterView):
         about = f"{grant.client.pk if grant else 0} {self.request.path} {asked.beside_the_page}"
         return f"api-reads-{hashlib.sha256(about.encode()).hexdigest()}"
 
-    def _stay(self, asked: _Asked, version: int, *, more: bool) -> None:
+    def _stay(self, asked: _Asked, edition: Edition, *, more: bool) -> None:
         """Remember in which version the reader is, if there are `more` pages to go."""
         if self.operation.many and not asked.as_of:
-            if more and (asked.offset == 0 or version != self.district.version):
-                cache.set(self._reading(asked), version, STAYS)
+            live = serving.edition_of(self.district, self.district.version)
+            if more and (asked.offset == 0 or edition != live):
+                cache.set(self._reading(asked), str(edition), STAYS)
             elif not asked.offset:
                 cache.delete(self._reading(asked))
 
@@ -168,7 +172,7 @@ class OperationView(OneRosterView):
             warnings = [_warning("invalid_sort_field", "There is no such field to sort by: sorted by sourcedId.")]
         if self.operation.which is everything and not asked.filter and by is None:
             return None, warnings
-        of = (self.district.pk, roster.version, self.standard, self.operation.name, *ids.values())
+        of = (self.district.pk, roster.edition, self.standard, self.operation.name, *ids.values())
         key = (*of, asked.filter, asked.sort, asked.falls)
         found = _remembered.get(key)
         if found is None:
@@ -197,7 +201,7 @@ class OperationView(OneRosterView):
         table = self.operation.entity.table
         total = _count(roster, table) if chosen is None else len(chosen)
         rows = _rows(roster, table, chosen, asked.offset, asked.limit)
-        self._stay(asked, roster.version, more=asked.offset + asked.limit < total)
+        self._stay(asked, roster.edition, more=asked.offset + asked.limit < total)
         answer = _json({self.operation.entity.many: writer.records(rows)}, warnings)
         answer.headers["X-Total-Count"] = str(total)
         answer.headers["Link"] = _links(request, asked, total)
@@ -248,6 +252,11 @@ class _Asked:
         self.falls = said.get("orderBy", "").lower() == "desc"
         beside = [(name, value) for name, values in sorted(said.lists()) for value in values if name != "offset"]
         self.beside_the_page = urlencode([each for each in beside if not each[0].startswith("oauth_")])
+
+
+def _too_early(district: District) -> str:
+    oldest = Snapshot.objects.filter(district=district, forgotten_at=None).earliest("version")
+    return f"What was live then is not kept any more: as_of reaches back to {oldest.made_at:%Y-%m-%dT%H:%M:%SZ}."
 
 
 def _number(text: str, name: str, least: int, most: int) -> int:

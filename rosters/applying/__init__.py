@@ -18,6 +18,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from rosters.applying.keys import Keys, take_keys
+from rosters.applying.leaving import LEAST_DAYS, forget_left, left_before
 from rosters.applying.tables import Coming, PlanBroken, remove, write
 from rosters.diffing import Difference, digests_after, patched, roster_digest
 from rosters.frames import ahead
@@ -25,7 +26,17 @@ from rosters.models import AuditEvent, District, Snapshot, Sync
 from rosters.oneroster.normal import TABLES
 from rosters.storing import Store, StoredDifference, StoredFrames
 
-__all__ = ["Fenced", "PlanBroken", "PlanMoved", "apply", "digest_of", "facts_after"]
+__all__ = [
+    "LEAST_DAYS",
+    "Fenced",
+    "PlanBroken",
+    "PlanMoved",
+    "apply",
+    "digest_of",
+    "facts_after",
+    "forget_left",
+    "left_before",
+]
 
 
 class PlanMoved(Exception):

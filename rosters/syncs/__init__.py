@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from rosters.syncs.asking import export, lines_of
 from rosters.syncs.deciding import approve, decline, keyboard, retry, settings_changed
+from rosters.syncs.forgetting import Forgotten, districts_with_something_to_forget, forget, least_days, to_forget
 from rosters.syncs.going_live import apply
 from rosters.syncs.judging import judged
 from rosters.syncs.keeping import recover, tidy
@@ -21,14 +22,18 @@ __all__ = [
     "ClaimLost",
     "Conflict",
     "DecisionRefused",
+    "Forgotten",
     "NotApprovable",
     "StalePlan",
     "apply",
     "approve",
     "decline",
+    "districts_with_something_to_forget",
     "export",
+    "forget",
     "judged",
     "keyboard",
+    "least_days",
     "lines_of",
     "look",
     "prepare",
@@ -38,6 +43,7 @@ __all__ = [
     "settings_changed",
     "store",
     "tidy",
+    "to_forget",
     "undo",
     "undo_conflicts",
 ]

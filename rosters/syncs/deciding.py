@@ -107,6 +107,8 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
         or not (waits or sync.status in (sync.Status.FAILED, sync.Status.REJECTED))
     ):
         raise DecisionRefused("Only a sync that waits, failed or was refused can be checked again.")
+    if sync.delivery.forgotten_at:
+        raise DecisionRefused("The file is not kept any more. Ask the district to send it again.")
     newer = Sync.objects.filter(district=sync.district_id, delivery__received_at__gt=sync.delivery.received_at)
     if newer.exists():
         raise DecisionRefused("A newer delivery has come since; look at that one.")

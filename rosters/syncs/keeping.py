@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 from django.db.models import Q
 from django.utils import timezone
 
-from rosters.models import Sync
+from rosters import serving
+from rosters.models import District, Sync
 from rosters.syncs.preparing import give_way
 from rosters.syncs.working import store
 
@@ -44,5 +45,8 @@ def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
 
 
 def tidy(now: datetime | None = None) -> int:
-    """Remove what workers that died were about to write, a day after they began; how many files."""
+    """Remove what workers that died were about to write, a day after they began; how many files. And what is served
+    with records whose time is over, once its readers are through with it."""
+    for district in District.objects.filter(left_forgotten__gt=0):
+        serving.forget(store(), district)
     return store().sweep(((now or timezone.now()) - DRAFTS_KEPT).timestamp())

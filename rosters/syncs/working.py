@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from rosters.leases import renewed
 from rosters.models import AuditEvent, District, Sync
-from rosters.storing import Store, StoredFrames
+from rosters.storing import NAMES, Store, StoredFrames
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -171,7 +171,7 @@ def named(path: Path, name: str) -> Path:
     """The stored original; a single CSV must be read under the name it came with."""
     if not name.lower().endswith(".csv"):
         return path
-    link = path.with_name(f"{path.name}.names") / Path(name).name
+    link = path.with_name(f"{path.name}{NAMES}") / Path(name).name
     if not link.exists():
         link.parent.mkdir(exist_ok=True)
         link.hardlink_to(path)

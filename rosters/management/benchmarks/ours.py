@@ -89,7 +89,7 @@ def reads(*, sync_id: int) -> dict[str, Any]:
     sync = Sync.objects.select_related("district", "result").get(pk=sync_id)
     assert sync.result is not None
     started = time.perf_counter()
-    roster = serving.roster(syncs.store(), sync.district, sync.result.version)
+    roster = serving.roster(syncs.store(), sync.district, serving.edition_of(sync.district, sync.result.version))
     found: dict[str, Any] = {"ready": time.perf_counter() - started}
     rows = roster.scan("enrollments").select(pl.len()).collect().item()
     a_class = roster.living("enrollments").slice(rows // 3, 1).collect()["classSourcedId"][0]

@@ -21,6 +21,7 @@ from rosters.api import scopes
 from rosters.api.operations import OPERATIONS
 from rosters.api.scopes import V1P1, V1P2
 from rosters.models import LIVE, District, Sync
+from rosters.serving import Edition
 from tests.journeys.trip import Trip
 from tests.tools import with_token
 
@@ -169,7 +170,7 @@ def assert_shape(record: dict[str, Any], fields: list[dict[str, Any]], name: str
 
 def test_what_is_served_is_what_is_live_cell_for_cell(live: Trip, standard: str) -> None:
     """Status and dates too; a user's date is also that of its roles."""
-    served = serving.roster(syncs.store(), live.district, live.district.version)
+    served = serving.roster(syncs.store(), live.district, serving.edition_of(live.district, live.district.version))
     for table, model in LIVE.items():
         lives = dict(model._base_manager.values_list("sourced_id", "status"))
         rows = served.scan(table).collect()
@@ -453,15 +454,15 @@ def test_what_is_not_kept_any_more_costs_the_days_and_not_the_roster(live: Trip,
 def test_only_what_is_old_and_asked_by_nobody_is_forgotten(live: Trip, monkeypatch: pytest.MonkeyPatch) -> None:
     store = syncs.store()
     for version in (1, 2):
-        serving.roster(store, live.district, version)
+        serving.roster(store, live.district, Edition(version))
     folder = store.root / "served" / str(live.district.pk)
     monkeypatch.setattr(serving, "_KEPT", 1)
     monkeypatch.setattr(serving, "_UNUSED_AFTER", -10.0)
     old = time.time() - 2 * serving._LOOKED_AT
     for path in folder.glob("*.json"):
         os.utime(path, (old, old))
-    serving.roster(store, live.district, 1)
+    serving.roster(store, live.district, Edition(1))
     assert (folder / "1.json").stat().st_mtime > old, "what is looked at stays young"
-    serving._forget(folder, 2)
+    serving._forget(folder, Edition(2))
     assert [path.name for path in folder.glob("*.json")] == ["2.json"]
-    assert serving.roster(store, live.district, 1).scan("users").collect().height > 0
+    assert serving.roster(store, live.district, Edition(1)).scan("users").collect().height > 0
