@@ -17,6 +17,8 @@ from django.core.checks import CheckMessage, Error, Tags, register, run_checks
 from django.core.checks import Warning as Caution
 from django.core.exceptions import ImproperlyConfigured
 
+from rosters.applying import LEAST_DAYS
+
 TAG = "portal"
 SHORTEST_SECRET = 50
 NEW_SECRET = 'python3 -c "import secrets; print(secrets.token_urlsafe(64))"'  # noqa: S105  (how to make one)
@@ -129,6 +131,21 @@ def shared_cache(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list
             "The default cache is private to each process: the pages cannot see whether the workers are alive.",
             hint="Leave CACHE_URL unset (files in PORTAL_DATA_DIR), or set it to a server that all processes reach.",
             id="portal.E006",
+        )
+    ]
+
+
+@register(TAG)
+def times(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """portal.E008: what can be undone is kept, and nothing that left is deleted before somebody can have noticed."""
+    undo, history, left = settings.UNDO_DAYS, settings.KEEP_HISTORY_DAYS, settings.KEEP_LEFT_DAYS
+    if history >= max(undo, left) and left >= LEAST_DAYS:
+        return []
+    return [
+        Error(
+            f"UNDO_DAYS ({undo}), KEEP_HISTORY_DAYS ({history}) and KEEP_LEFT_DAYS ({left}) do not go together.",
+            hint=f"Let KEEP_LEFT_DAYS be at least {LEAST_DAYS}, and KEEP_HISTORY_DAYS no less than the other two.",
+            id="portal.E008",
         )
     ]
 

@@ -21,6 +21,9 @@ class Words:
     owner: str
 
 
+#: The next step where there is none.
+NOTHING_STEP = "Nothing to do."
+
 _WAIT = Words("running", "On its way", "Nothing to do: this page follows it to its end.", "nobody")
 
 SYNC_WORDS: dict[str, Words] = {
@@ -34,7 +37,7 @@ SYNC_WORDS: dict[str, Words] = {
         "refused", "Needs a corrected file", "Ask the district to correct the first cause and send again.", "district"
     ),
     S.UNCHANGED: Words("good", "Nothing changed", "Nothing to do.", "nobody"),
-    S.APPLIED: Words("good", "Applied", "Nothing to do. It can be undone from its page.", "nobody"),
+    S.APPLIED: Words("good", "Applied", f"{NOTHING_STEP} It can be undone from its page.", "nobody"),
     S.DECLINED: Words("ended", "Declined", "The roster stays as it was; wait for a better delivery.", "district"),
     S.SUPERSEDED: Words("ended", "Replaced", "A newer delivery took its place; look at that one.", "nobody"),
     S.PLANNED: Words(
@@ -99,7 +102,7 @@ ACTION_WORDS: dict[str, str] = {
     "sync.undo_requested": "asked for an undo",
     "sync.retried": "had the file checked again",
     "roster.exported": "took the roster out as files",
-    "district.forgot": "what its time was over for was deleted",
+    "district.forgot": "files and records past their time were deleted",
     "district.added": "added the district",
     "district.changed": "changed settings",
     "connection.added": "added a connection",

@@ -75,7 +75,7 @@ def original(request: HttpRequest, person: Person, key: str) -> FileResponse:
     sync = _sync(person, key)
     assert sync.delivery is not None
     stored = syncs.store().original(sync.district_id, sync.delivery.sha256)
-    if not stored.exists():
+    if sync.delivery.forgotten_at or not stored.exists():
         raise Http404
     return FileResponse(stored.open("rb"), as_attachment=True, filename=sync.delivery.name)
 

@@ -15,11 +15,13 @@ from itertools import count
 from typing import Any, ClassVar
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString
 
+from rosters import syncs
 from rosters.holding import DEFAULT_LIMITS, Limit
 from rosters.models import District, Finding
 from rosters.oneroster import VERSIONS
@@ -377,6 +379,29 @@ class OverridesField(_LinesField):
 # ------------------------------------------------------------------------------------------------------------- the form
 
 
+# ------------------------------------------------------------------------------------------------------ how long
+
+
+class DaysField(forms.IntegerField):
+    """For how many days something is kept: empty for the usual, which is the most; never less than must be."""
+
+    def __init__(self, name: str) -> None:
+        field: Any = District._meta.get_field(name)
+        super().__init__(required=False, label=str(field.verbose_name).capitalize(), help_text=field.help_text)
+        self.usual, self.least = {
+            "keeps_history_days": (settings.KEEP_HISTORY_DAYS, syncs.least_days()[0]),
+            "keeps_left_days": (settings.KEEP_LEFT_DAYS, syncs.least_days()[1]),
+        }[name]
+        self.help_text += f" Empty: {self.usual} days, which is the most; at least {self.least}."
+        self.widget.attrs |= {"min": self.least, "max": self.usual, "placeholder": self.usual}
+
+    def clean(self, value: Any) -> int | None:
+        days: int | None = super().clean(value)
+        if days is not None and not self.least <= days <= self.usual:
+            raise ValidationError(f"That is a number of days from {self.least} to {self.usual}, or empty.")
+        return None if days == self.usual else days
+
+
 _PRODUCTS = {key: product.name for key, product in PRODUCTS.items()}
 _ENCODINGS = {
     "": "UTF-8 (the standard)",
@@ -405,6 +430,8 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
     hold_limits = LimitsField(LimitsInput())
     mappings = MappingsField(MappingsInput())
     rule_overrides = OverridesField(OverridesInput())
+    keeps_history_days = DaysField("keeps_history_days")
+    keeps_left_days = DaysField("keeps_left_days")
 
     #: Lines of mappings to be shown beside those there are.
     proposed: ClassVar[Sequence[tuple[str, str, str]]] = ()
@@ -429,6 +456,8 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
             "hold_limits",
             "mappings",
             "rule_overrides",
+            "keeps_history_days",
+            "keeps_left_days",
         ]
 
 

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
 from rosters.admin.district_form import DistrictForm, DistrictToRead, could_be_mapped, proposed, setting_for
-from rosters.models import AuditEvent, Delivery, District, Finding, Org, Sync, Tally
+from rosters.models import AuditEvent, Delivery, District, Finding, Org, Snapshot, Sync, Tally
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import DECIDE, UPLOAD, acting, may_see
 from rosters.templatetags.roster_pages import status as status_tag
@@ -111,6 +111,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "Reading this district's files",
             {"classes": ["collapse"], "fields": ["mappings", "rule_overrides", "encoding"]},
         ),
+        ("How long it is kept", {"fields": ["keeps_history_days", "keeps_left_days"]}),
     ]
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
@@ -209,6 +210,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "judged": judged,
             "standing_findings": _standing_findings(judged, timezone.now()) if judged else [],
             "audit": district.audit_events.select_related("by")[:8],
+            "kept": _kept(district),
             "upload_limit": settings.UPLOAD_LIMIT,
         }
 
@@ -268,6 +270,20 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 before={n: _plain(known, n) for n in names} if known else {},
                 after={n: _plain(obj, n) for n in names},
             )
+
+
+def _kept(district: District) -> dict[str, Any]:
+    """What is kept of a district and what was deleted last: ``files`` and ``versions`` in numbers, ``since``: of which
+    day the oldest is, ``until``: when that is deleted."""
+    files = Delivery.objects.filter(district=district, forgotten_at=None)
+    oldest = files.order_by("received_at").values_list("received_at", flat=True).first()
+    return {
+        "files": files.count(),
+        "versions": Snapshot.objects.filter(district=district, forgotten_at=None).count(),
+        "since": oldest,
+        "until": oldest + district.history_kept if oldest else None,
+        "last": AuditEvent.objects.filter(district=district, action="district.forgot").order_by("-at").first(),
+    }
 
 
 def _asked_finding(request: HttpRequest, district: District) -> Finding | None:

@@ -26,7 +26,7 @@ from rosters.diffing import DIMENSIONS
 from rosters.models import Finding, Hold, Sync, Tally
 from rosters.oneroster.normal import TABLES
 from rosters.staff import DECIDE, acting, may_see
-from rosters.words import DECLINE_STEP, HELD_STEP, SYNC_WORDS
+from rosters.words import DECLINE_STEP, HELD_STEP, NOTHING_STEP, SYNC_WORDS
 
 GROUPS_SHOWN = 50
 CONFLICTS_SHOWN = 50
@@ -287,7 +287,7 @@ class SyncAdmin(ReadOnly):
         if sync.delivery is None:
             raise Http404
         stored = syncs.store().original(sync.district_id, sync.delivery.sha256)
-        if not stored.exists():
+        if sync.delivery.forgotten_at or not stored.exists():
             raise Http404
         return FileResponse(stored.open("rb"), as_attachment=True, filename=sync.delivery.name)
 
@@ -323,9 +323,7 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "page_at": _address(sync),
         "changes_at": reverse("admin:rosters_sync_changes", args=[sync.pk]),
         "words": SYNC_WORDS[sync.status],
-        "next_step": (HELD_STEP if approvable else DECLINE_STEP)
-        if waits and holds
-        else SYNC_WORDS[sync.status].next_step,
+        "next_step": _next_step(sync, holds if waits else [], approvable=approvable),
         "holds": [hold for hold in holds if not hold.explained],
         "explained": [hold for hold in holds if hold.explained],
         "approvable": approvable,
@@ -346,6 +344,15 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     if context["changes_in_all"] and sync.plan_digest:
         context.update(changes_context(request, sync))
     return context
+
+
+def _next_step(sync: Sync, holds: list[Hold], *, approvable: bool) -> str:
+    """What a person does now; `holds`: of a sync that waits."""
+    if holds:
+        return HELD_STEP if approvable else DECLINE_STEP
+    if sync.status == Sync.Status.APPLIED and not _undo_until(sync):
+        return NOTHING_STEP
+    return SYNC_WORDS[sync.status].next_step
 
 
 #: Which changes a hold is about, where it is not those that are removed; "" for all.

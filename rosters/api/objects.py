@@ -70,12 +70,22 @@ class DistrictSerializer(serializers.ModelSerializer[District]):
         return {table: int(facts["rows"]) for table, facts in tables.items()}
 
 
+def not_kept(district: District, what: str) -> Problem:
+    """`what` was deleted, for its time was over."""
+    return Problem(
+        410,
+        "not-kept",
+        f"{what} was deleted: the history of this district is kept for {district.history_kept.days} days.",
+        "Its numbers and its hash stay; `forgotten_at` says when.",
+    )
+
+
 class DeliverySerializer(serializers.ModelSerializer[Delivery]):
     site_code = serializers.SlugRelatedField[District](source="district", slug_field="site_code", read_only=True)
 
     class Meta:
         model = Delivery
-        fields = ("id", "site_code", "name", "sha256", "size", "origin", "received_at")
+        fields = ("id", "site_code", "name", "sha256", "size", "origin", "received_at", "forgotten_at")
         read_only_fields = fields
 
 
@@ -105,8 +115,8 @@ class SyncSerializer(serializers.ModelSerializer[Sync]):
             "received_at", "next_step", "phase", "progress", "seconds", "oneroster_version", "errors", "warnings",
             "quarantined", "base_version", "plan_digest", "verdict", "added", "updated", "removed",
             "people_affected", "decision",
-            "decided_at", "decided_automatically", "decision_reason", "applied_at", "result_version", "error_code",
-            "error",
+            "decided_at", "decided_automatically", "decision_reason", "applied_at", "result_version", "forgotten_at",
+            "error_code", "error",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -327,6 +337,8 @@ class Changes(SyncView):
     )
     def get(self, request: Request, pk: int) -> Response:
         sync, asked = self.sync, request.query_params
+        if sync.forgotten_at:
+            raise not_kept(sync.district, "What this sync changed")
         stored = syncs.store().difference(sync.district_id, sync.pk)
         tables = [table for table in stored.tables if table != _GUARDED or may_see_demographics(self)]
         table = _of_choice(request, "table", TABLES) or (tables[0] if tables else "")
@@ -604,6 +616,8 @@ class Original(DeliveryView):
     @extend_schema(responses={(200, "application/octet-stream"): bytes})
     def get(self, request: Request, pk: int) -> HttpResponseBase:
         delivery = self.delivery
+        if delivery.forgotten_at:
+            raise not_kept(delivery.district, "This file")
         stored = syncs.store().original(delivery.district_id, delivery.sha256)
         if not stored.exists():
             raise Http404

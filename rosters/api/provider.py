@@ -12,7 +12,7 @@ import re
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any, ClassVar, Final
 from urllib.parse import quote, urlencode
 
@@ -256,7 +256,8 @@ class _Asked:
 
 def _too_early(district: District) -> str:
     oldest = Snapshot.objects.filter(district=district, forgotten_at=None).earliest("version")
-    return f"What was live then is not kept any more: as_of reaches back to {oldest.made_at:%Y-%m-%dT%H:%M:%SZ}."
+    since = oldest.made_at + timedelta(seconds=1, microseconds=-1)  # the first whole second in which it was live
+    return f"What was live then is not kept any more: as_of reaches back to {since:%Y-%m-%dT%H:%M:%SZ}."
 
 
 def _number(text: str, name: str, least: int, most: int) -> int:

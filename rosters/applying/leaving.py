@@ -49,7 +49,7 @@ def forget_left(district_id: int, before: datetime) -> dict[str, int]:
                 cursor.execute(statement, values)
                 gone = cursor.rowcount
                 forgotten[table] = forgotten.get(table, 0) + gone
-    return {table: count for table, count in forgotten.items() if count}
+    return {table: forgotten[table] for table in LIVE if forgotten.get(table)}
 
 
 @cache

@@ -7,18 +7,24 @@ import os
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
 from django.utils import timezone
 
+from connections.onboarding.entering import invite
+from connections.onboarding.models import Person
 from rosters import applying, making, serving, syncs, tasks
 from rosters.applying.leaving import _referring
 from rosters.models import LIVE, AuditEvent, Class, Delivery, District, Enrollment, Finding, Org, Snapshot, Sync, User
 from rosters.serving import NotKept, edition_of
 from tests.journeys.trip import Trip
+from tests.rosters.api.test_provider import Reader
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -470,3 +476,102 @@ def test_whatever_happened_what_is_kept_is_whole(trip: Days, seed: int) -> None:
             assert not gone["rosters_enrollment"]
         trip.verify()
         whole(trip)
+
+
+# ------------------------------------------------------------------------------------------------- what people are told
+
+
+@pytest.fixture
+def old(trip: Days, tables: making.Tables) -> Sync:
+    """A sync of which nothing is kept but its numbers, and two days after it."""
+    wrong = {**tables, "users": tables["users"].with_columns(email=pl.lit("nobody-at-nowhere"))}
+    old = trip.live(500, wrong)
+    trip.live(450, changed(tables, 1))
+    trip.live(1, changed(tables, 2))
+    trip.forget()
+    old.refresh_from_db()
+    return old
+
+
+def test_the_page_of_an_old_sync_says_what_is_gone_and_leads_nowhere(old: Sync, trip: Days) -> None:
+    staff = Client()
+    staff.force_login(trip.by)
+    at = f"/admin/rosters/sync/{old.pk}/"
+    page = staff.get(f"{at}change/").content.decode()
+    assert "was deleted on" in page and "kept for 400 days" in page
+    assert f"+ {old.tallies.get(table='users', dimension='').added}" in page, "the numbers stay"
+    assert "/changes/?" not in page and "/original/" not in page and "findings.csv" not in page
+    assert "It can be undone" not in page
+    assert staff.get(f"{at}original/").status_code == 404
+    assert staff.get(f"{at}changes/").status_code == 200
+    alone = staff.get(f"{at}changes/", headers={"HX-Request": "true"}).content
+    assert b"They were deleted on" in alone and b"<form" not in alone
+    district = staff.get(f"/admin/rosters/district/{trip.district.pk}/change/").content.decode()
+    assert "1 file, with what each changed, and 2 versions" in district and "Deleted last on" in district
+
+
+def test_tools_are_told_that_it_is_not_kept(old: Sync, trip: Days) -> None:
+    staff = Client()
+    staff.force_login(trip.by)
+    assert staff.get(f"/api/v1/syncs/{old.pk}").json()["forgotten_at"]
+    for place in (f"syncs/{old.pk}/changes", f"deliveries/{old.delivery_id}/original"):
+        answer = staff.get(f"/api/v1/{place}")
+        assert (answer.status_code, answer.json()["code"]) == (410, "not-kept"), place
+    feed = staff.get(f"/api/v1/districts/{trip.district.site_code}/changes")
+    assert (feed.status_code, feed.json()["code"]) == (410, "feed-gap")
+    findings = staff.get(f"/api/v1/syncs/{old.pk}/findings").json()["results"]
+    assert findings and "nobody-at-nowhere" not in str(findings)
+
+
+def test_a_look_at_a_past_that_is_not_kept_says_how_far_it_reaches(old: Sync, trip: Days) -> None:
+    reader = Reader("1.1")
+    answer = reader.get("users", as_of=str(old.pk))
+    assert answer.status_code == 400
+    reaches = Snapshot.objects.get(version=2).made_at
+    assert f"as_of reaches back to {reaches:%Y-%m-%dT%H:%M:%S}Z" in answer.json()["imsx_description"]
+    assert reader.get("users", as_of=f"{reaches:%Y-%m-%dT%H:%M:%S}Z").status_code == 200
+    Snapshot.objects.filter(version=2).update(made_at=reaches + timedelta(microseconds=1))
+    later = reader.get("users", as_of=str(old.pk)).json()["imsx_description"]
+    assert f"as_of reaches back to {reaches + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S}Z" in later
+
+
+def test_a_poll_sees_that_what_left_is_not_told_any_more(trip: Days, tables: making.Tables) -> None:
+    (student,) = students(tables, 1)
+    trip.live(200, tables)
+    trip.live(100, without(tables, student))
+    reader = Reader("1.1")
+    first = reader.get("users", limit=5)
+    assert student in [each["sourcedId"] for each in reader.all("users", filter="status='tobedeleted'")]
+    reader.get("users", limit=5)  # begins once more, and goes on after the night
+    trip.forget()
+    beyond = reader.get("users", limit=5, offset=5)
+    assert beyond.headers["X-Total-Count"] == first.headers["X-Total-Count"], "who began before reads on"
+    again = reader.get("users", limit=5, known=first.headers["ETag"])
+    assert again.status_code == 200 and int(again.headers["X-Total-Count"]) == int(first.headers["X-Total-Count"]) - 1
+    assert not reader.all("users", filter="status='tobedeleted'")
+
+
+def test_a_district_reads_how_long_its_files_are_kept(old: Sync, trip: Days) -> None:
+    person = Person.objects.create(district=trip.district, name="Dana", email="dana@cedar.example")
+    browser = Client()
+    browser.post("/district/enter/", {"secret": invite(person, by=trip.by).partition("#")[2]})
+    page = browser.get("/district/sent/").content.decode()
+    assert "kept for 400 days" in page and "after 90 days" in page
+
+
+def test_the_command_says_what_is_due_and_deletes_it(trip: Days, tables: making.Tables) -> None:
+    trip.live(500, tables)
+    trip.live(100, without(tables, *students(tables, 1)))
+    trip.live(95, changed(tables, 3))
+
+    def said(*words: str) -> str:
+        told = StringIO()
+        call_command("forget_old", *words, stdout=told)
+        return told.getvalue()
+
+    due = said("--dry-run")
+    assert due.startswith("1001: 1 original, 1 difference from before") and "1 users" not in due.split(";")[0]
+    assert said("1001") == due
+    assert said() == "1001: nothing is due\n"
+    with pytest.raises(CommandError, match="No district has the site code 7"):
+        said("7")

@@ -82,6 +82,23 @@ def test_portal_e007_production_does_not_debug(production: Settings) -> None:
     assert ids(checks.debug(None)) == ["portal.E007"]
 
 
+@pytest.mark.parametrize(
+    ("undo", "history", "left", "expected"),
+    [
+        (90, 400, 90, []),
+        (90, 90, 30, []),
+        (90, 89, 30, ["portal.E008"]),
+        (30, 60, 61, ["portal.E008"]),
+        (90, 400, 29, ["portal.E008"]),
+    ],
+)
+def test_portal_e008_what_can_be_undone_is_kept(
+    production: Settings, undo: int, history: int, left: int, expected: list[str]
+) -> None:
+    production.UNDO_DAYS, production.KEEP_HISTORY_DAYS, production.KEEP_LEFT_DAYS = undo, history, left
+    assert ids(checks.times(None)) == expected
+
+
 @pytest.mark.parametrize(("backend", "expected"), [("postgresql", []), ("sqlite3", ["portal.W001"])])
 def test_portal_w001_production_on_sqlite_is_worth_a_word(
     production: Settings, monkeypatch: pytest.MonkeyPatch, backend: str, expected: list[str]

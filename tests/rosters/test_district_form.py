@@ -213,3 +213,24 @@ def test_who_may_only_look_reads_the_settings_in_words(cedar: District, vera: St
     ):
         assert words in page
     assert "removed_share" not in re.sub(r'id="[^"]*"', "", page)
+
+
+@pytest.mark.parametrize(
+    ("history", "left", "kept", "wrong"),
+    [
+        ("", "", (None, None), []),
+        ("200", "30", (200, 30), []),
+        ("400", "90", (None, None), []),
+        ("89", "29", None, ["keeps_history_days", "keeps_left_days"]),
+        ("401", "91", None, ["keeps_history_days", "keeps_left_days"]),
+        ("for ever", "60", None, ["keeps_history_days"]),
+    ],
+)
+def test_how_long_it_is_kept_is_within_bounds_and_the_usual_is_not_stored(
+    cedar: District, history: str, left: str, kept: tuple[int | None, int | None] | None, wrong: list[str]
+) -> None:
+    form = _form(cedar, keeps_history_days=history, keeps_left_days=left)
+    assert sorted(form.errors) == wrong
+    if kept is not None:
+        saved = _saved(form)
+        assert (saved.keeps_history_days, saved.keeps_left_days) == kept
