@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import islice
 from typing import Any, cast
+from zoneinfo import ZoneInfo
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -24,8 +25,8 @@ from connections.apps import RUN
 from connections.arriving import arriving
 from connections.exceptions import FAULTS
 from connections.forms import FIELDS, KIND_SECRETS, AllowanceForm, ConnectionForm, PauseForm, ScheduleForm
-from connections.models import SECRETS, Allowance, Attempt, Checkup, Connection, latest_attempts
-from connections.schedules import Schedule, runs, sentence
+from connections.models import IN_TROUBLE, SECRETS, Allowance, Attempt, Checkup, Connection, latest_attempts
+from connections.schedules import Schedule, calendar, runs, sentence
 from connections.vendors import VENDORS
 from connections.words import ATTEMPT_WORDS, connection_words, setup_step
 from rosters.admin.districts import OfProduct
@@ -37,6 +38,10 @@ from rosters.templatetags.roster_pages import status as status_tag
 ATTEMPTS_SHOWN = 20
 RUNS_SHOWN = 20
 RUNS_ON_PAGE = 5
+STRIP_WEEKS = 26
+
+#: What stands in the address of the list of connections that cannot connect or are late.
+TROUBLE = "trouble"
 HTMX_STOP_POLLING = 286
 
 _HEADINGS = {
@@ -63,11 +68,13 @@ class InState(admin.SimpleListFilter):
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         return [
-            ("failing", "Cannot connect"), ("late", "Late"), ("paused", "Paused"), ("setup", "Setting up"),
-            ("active", "In service"),
+            (TROUBLE, "Cannot connect or late"), ("failing", "Cannot connect"), ("late", "Late"), ("paused", "Paused"),
+            ("setup", "Setting up"), ("active", "In service"),
         ]  # fmt: skip
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
+        if self.value() == TROUBLE:
+            return queryset.filter(IN_TROUBLE)
         kinds: dict[str, dict[str, Any]] = {
             "failing": {"failures__gt": 0},
             "late": {"late_since__isnull": False},
@@ -203,9 +210,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "checkup": checkup,
             "missing": "" if setting_up else fetching.missing(connection),
             "sentence": sentence(timetable, timezone.localdate()) if timetable else "",
-            "runs": _strip(timetable, RUNS_ON_PAGE)
-            if timetable and connection.state == Connection.State.ACTIVE
-            else [],
+            **_coming(timetable if connection.state == Connection.State.ACTIVE else None, RUNS_ON_PAGE),
             "allowances": connection.allowances.select_related("entered_by", "confirmed_by").order_by("-entered_at"),
             "allowance_form": AllowanceForm(initial={"expires_on": timezone.localdate() + timedelta(days=180)}),
             "pause_form": PauseForm(),
@@ -380,7 +385,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             request,
             "admin/connections/connection/schedule.html",
             {**self.admin_site.each_context(request), "opts": self.opts, "title": f"When {connection} runs",
-             "connection": connection, "form": form, "runs": _strip(timetable, RUNS_SHOWN) if timetable else []},
+             "connection": connection, "form": form, **_coming(timetable, RUNS_SHOWN)},
             status=200 if request.method == "GET" else 422,
         )  # fmt: skip
 
@@ -400,7 +405,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "admin/connections/connection/_runs.html",
             {"connection": connection, "problems": [] if valid else [m for each in form.errors.values() for m in each],
              "sentence": sentence(form.schedule(), timezone.localdate()) if valid else "",
-             "runs": _strip(form.schedule(), RUNS_SHOWN) if valid else []},
+             **_coming(form.schedule() if valid else None, RUNS_SHOWN)},
         )  # fmt: skip
 
     # -- what updates by itself
@@ -467,17 +472,48 @@ def _worded(recent: list[Attempt]) -> list[dict[str, Any]]:
     ]
 
 
-def _strip(timetable: Schedule, number: int) -> list[dict[str, Any]]:
-    """The next runs, those that a blackout takes out among them, in the district's time and the reader's."""
-    found = islice(runs(timetable, timezone.now(), skipped=True), number)
-    return [
-        {
-            "run": run,
-            "local": f"{run.local:%a} {run.local.day} {run.local:%b, %H:%M}",
-            "own": timezone.localtime(run.at),
-        }
-        for run in found
+def _coming(timetable: Schedule | None, number: int) -> dict[str, Any]:
+    """The next runs, those that a blackout takes out among them, in the district's time and the reader's; and the next
+    half year day by day."""
+    if timetable is None:
+        return {"runs": [], "strip": None}
+    now = timezone.now()
+    found = islice(runs(timetable, now, skipped=True), number)
+    return {
+        "runs": [
+            {
+                "run": run,
+                "local": f"{run.local:%a} {run.local.day} {run.local:%b, %H:%M}",
+                "own": timezone.localtime(run.at),
+            }
+            for run in found
+        ],
+        "strip": _strip(timetable, now.astimezone(ZoneInfo(timetable.zone)).date()),
+    }
+
+
+def _strip(timetable: Schedule, today: date) -> dict[str, Any]:
+    """Half a year as a drawing: a column for each week from the one of `today` on, a square for each day of it."""
+    monday = today - timedelta(days=today.weekday())
+    found = calendar(timetable, monday, STRIP_WEEKS * 7)
+    cells = [
+        {"x": number // 7 * 14, "y": number % 7 * 14, "day": each, "past": each.day < today, "today": each.day == today}
+        for number, each in enumerate(found)
     ]
+    told = [each for each in found if each.day >= today]
+    months = [
+        {"x": number // 7 * 14, "word": f"{each.day:%b}"}
+        for number, each in enumerate(found)
+        if number and number % 7 == 0 and each.day.day <= 7
+    ]
+    return {
+        "cells": cells,
+        "months": months,
+        "runs": sum(each.runs for each in told),
+        "adds": any(each.additions_only for each in told),
+        "blackouts": any(each.blackout for each in told),
+        "clocks": any(each.clock_changes for each in told),
+    }
 
 
 def _audit(

@@ -491,6 +491,10 @@ class Attempt(models.Model):
         return bool(changed)
 
 
+#: Connections in service, or paused because they failed, that cannot connect or are late.
+IN_TROUBLE = (Q(failures__gt=0) | Q(late_since__isnull=False)) & ~Q(state="setup")
+
+
 def latest_attempts(connections: Iterable[Connection]) -> dict[int, Attempt]:
     """The latest attempt of each of these, by the connection's id, in one query."""
     newest = Attempt.objects.filter(connection=OuterRef("pk")).order_by("-asked_at", "-id").values("pk")[:1]

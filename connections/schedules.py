@@ -18,7 +18,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import groupby
+from itertools import groupby, takewhile
 from statistics import median
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -27,6 +27,7 @@ from rosters.oneroster.plain import listed
 
 _DAY: Final = timedelta(days=1)
 _LAST_DAY: Final = date(9998, 12, 30)
+_NO_RUNS: Final = "No runs on these days"
 
 #: More times than this a day ask a district's server too much.
 MOST_TIMES: Final = 24
@@ -175,6 +176,36 @@ def runs(schedule: Schedule, after: datetime, *, skipped: bool = False) -> Itera
         yield min(same, key=lambda run: bool(run.skipped))  # two days can meet in one moment: it takes place
 
 
+@dataclass(frozen=True, slots=True)
+class Day:
+    """A day of a calendar. `runs`: whether it has any; `blackout`: why it has none, "" if it lies on no such day."""
+
+    day: date
+    runs: bool
+    blackout: str
+    additions_only: bool
+    clock_changes: bool
+
+
+def calendar(schedule: Schedule, first: date, days: int) -> list[Day]:
+    """What `runs` says of so many days, one by one, from `first` on."""
+    end, zone = first + days * _DAY, ZoneInfo(schedule.zone)
+    running = set(takewhile(lambda day: day < end, _days(schedule, _moment(first, schedule), skipped=False)))
+    found = []
+    for day in (first + number * _DAY for number in range(days)):
+        blackout = _range_of(schedule.blackouts, day)
+        found.append(
+            Day(
+                day,
+                runs=day in running,
+                blackout=(blackout.words or _NO_RUNS) if blackout else "",
+                additions_only=day in running and _range_of(schedule.additions_only, day) is not None,
+                clock_changes=_offset(zone, day) != _offset(zone, day + _DAY),
+            )
+        )
+    return found
+
+
 def _days(schedule: Schedule, after: datetime, skipped: bool) -> Iterator[date]:
     """The days that may have a run later than `after`."""
     if not schedule.times or not schedule.days & set(range(7)):
@@ -209,7 +240,7 @@ def _run(schedule: Schedule, day: date, moment: datetime) -> Run:
         local=moment.astimezone(zone),
         additions_only=_range_of(schedule.additions_only, day) is not None,
         clock_changes=_offset(zone, day) != _offset(zone, day + _DAY),
-        skipped=(blackout.words or "No runs on these days") if blackout else "",
+        skipped=(blackout.words or _NO_RUNS) if blackout else "",
     )
 
 

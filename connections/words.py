@@ -10,6 +10,7 @@ from rosters.words import Words
 _UP_TO_DATE = Words("good", "Working", "Nothing to do.", "nobody")
 _ON_ITS_WAY = Words("running", "On its way", "Nothing to do: it is being fetched.", "nobody")
 _TRIED_AGAIN = Words("plug", "Cannot connect", "Nothing to do yet: it is tried again by itself.", "nobody")
+_NOT_RUN_YET = Words("setup", "Not run yet", "Nothing to do: it runs at its time, or when somebody asks.", "nobody")
 _SETTING_UP = Words("setup", "Setting up", "Test it; when every step has its tick, put it into service.", "staff")
 _LATE = Words("late", "Late", "An expected delivery did not come. Ask the district whether its export runs.", "staff")
 
@@ -43,7 +44,9 @@ def connection_words(connection: Connection, latest: Attempt | None) -> Words:
         )  # fmt: skip
     if connection.state == Connection.State.SETUP:
         return _SETTING_UP
-    return _LATE if connection.late_since else _UP_TO_DATE
+    if connection.late_since:
+        return _LATE
+    return _UP_TO_DATE if latest is not None or connection.last_success_at else _NOT_RUN_YET
 
 
 def setup_step(connection: Connection, *, tested: bool) -> tuple[str, str]:

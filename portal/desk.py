@@ -6,17 +6,19 @@ from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
-from django.db.models import Case, Count, IntegerField, Max, OuterRef, Q, Subquery, Value, When
+from django.db.models import Case, Count, F, IntegerField, Max, OuterRef, Q, Subquery, TextField, Value, When
+from django.db.models.functions import Cast, Concat
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 
+from connections.admin import TROUBLE
 from connections.announcing.models import Webhook
-from connections.models import Checkup, Connection, latest_attempts
+from connections.models import IN_TROUBLE, Attempt, Checkup, Connection, latest_attempts
 from connections.onboarding.models import Call
 from connections.words import connection_words, setup_step
 from rosters.admin.districts import UP_TO_DATE, latest_syncs, receiving
-from rosters.models import District, Sync
+from rosters.models import AuditEvent, District, Sync
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import acting
 from rosters.words import SYNC_WORDS
@@ -110,7 +112,7 @@ def _shown(ids: list[int]) -> list[Sync]:
 def _numbers(
     request: HttpRequest, syncs: Any, districts: Any, now: datetime, midnight: datetime, *, product: str, mine: bool
 ) -> list[dict[str, Any]]:
-    """The four numbers, each with what it was a day ago and the address of exactly its rows."""
+    """The numbers, each with what it was a day ago and the address of exactly its rows."""
     yesterday = midnight - timedelta(days=1)
     stands, stood = _standings(districts), _standings_at(districts, now - timedelta(days=1))
     came = syncs.filter(delivery__isnull=False, received_at__gte=yesterday).aggregate(
@@ -125,9 +127,17 @@ def _numbers(
     of_day = query(came=f"{midnight:%Y-%m-%d}", product=product, district__owner__id__exact=owner)
     fine = query(standing="good", product=product, owner__id__exact=owner)
     review, stuck = (query(**here, state=state) + "#waiting" for state in ("review", "refused"))
+    unreached = []
+    if request.user.has_perm("connections.view_connection"):
+        known, then = Connection.objects.filter(district__in=districts.values("pk")), now - timedelta(days=1)
+        rows = query(standing=TROUBLE, product=product, district__owner__id__exact=owner)
+        at = reverse("admin:connections_connection_changelist") + rows
+        count, before = known.filter(IN_TROUBLE).count(), _unreached_at(known, then)
+        unreached = [_number("cannot connect or late", count, before, "refused", at)]
     return [
         _number("need review", stands["review"], stood["review"], "review", review),
         _number("refused or failed", stands["stuck"], stood["stuck"], "refused", stuck),
+        *unreached,
         _number("came in today", came["today"], came["before"], "", reverse("admin:rosters_sync_changelist") + of_day),
         _number(
             "up to date", stands["good"], stood["good"], "good", reverse("admin:rosters_district_changelist") + fine
@@ -136,7 +146,8 @@ def _numbers(
 
 
 def _number(word: str, count: int, before: int, css: str, link: str) -> dict[str, Any]:
-    return {"word": word, "count": count, "before": before, "css": css, "link": link}
+    """`css`: its colour, unless there is nothing to colour."""
+    return {"word": word, "count": count, "before": before, "css": css if count else "", "link": link}
 
 
 def _standings(districts: Any) -> dict[str, int]:
@@ -164,6 +175,26 @@ def _standings_at(districts: Any, moment: datetime) -> dict[str, int]:
         stuck=Count("pk", filter=Q(status__in=STUCK) & rested),
         good=Count("pk", filter=Q(status__in=UP_TO_DATE) & rested),
     )
+
+
+def _unreached_at(connections: Any, moment: datetime) -> int:
+    """How many could not connect or were late at `moment`: the last attempt until then failed, or nothing had come
+    since they were found late."""
+    ended = Attempt.objects.filter(connection=OuterRef("pk"), ended_at__lte=moment).order_by("-ended_at", "-pk")
+    came = ended.filter(status__in=[Attempt.Status.DELIVERED, Attempt.Status.NOTHING_NEW])
+    found_late = AuditEvent.objects.filter(
+        district=OuterRef("district"),
+        action="connection.late",
+        subject=Concat(Value("connection "), Cast(OuterRef("pk"), TextField())),
+        at__lte=moment,
+    ).order_by("-at")
+    known = connections.exclude(state="setup").annotate(
+        last=Subquery(ended.values("status")[:1]),
+        came=Subquery(came.values("ended_at")[:1]),
+        late=Subquery(found_late.values("at")[:1]),
+    )
+    late = Q(late__isnull=False) & (Q(came__isnull=True) | Q(came__lt=F("late")))
+    return int(known.filter(Q(last=Attempt.Status.FAILED) | late).count())
 
 
 def _silent(districts: Any, now: datetime) -> list[District]:

@@ -211,6 +211,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "standing_findings": _standing_findings(judged, timezone.now()) if judged else [],
             "audit": district.audit_events.select_related("by")[:8],
             "kept": _kept(district),
+            "there_now": f"{timezone.now().astimezone(district.zone):%a %H:%M}",
             "upload_limit": settings.UPLOAD_LIMIT,
         }
 

@@ -139,6 +139,15 @@ class TestAnAttempt:
         words = connection_words(trusted, trusted.attempts.first())
         assert (words.word, words.owner) == ("Cannot connect", "nobody")
 
+    def test_what_never_ran_is_not_called_working(self, trusted: Connection, put: Put, tables: making.Tables) -> None:
+        Connection.objects.update(state="active")
+        trusted.refresh_from_db()
+        assert connection_words(trusted, None).word == "Not run yet"
+        put(tables)
+        assert _fetch(trusted).status == "delivered"
+        trusted.refresh_from_db()
+        assert connection_words(trusted, trusted.attempts.first()).word == "Working"
+
     def test_only_what_was_agreed_is_taken(self, trusted: Connection, put: Put, tables: making.Tables) -> None:
         put(tables)
         Connection.objects.update(formats="csv")

@@ -14,7 +14,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connections.schedules import Range, Run, Schedule, first_due, is_late, missed, next_due, offset, runs, sentence
+from connections.schedules import (
+    Range,
+    Run,
+    Schedule,
+    calendar,
+    first_due,
+    is_late,
+    missed,
+    next_due,
+    offset,
+    runs,
+    sentence,
+)
 
 EVERY_DAY = frozenset(range(7))
 WEEKDAYS = frozenset(range(5))
@@ -191,6 +203,24 @@ def test_the_next_run_is_the_same_however_often_and_from_wherever_before_it_one_
     assert found > after
     assert due(after) == due(found - MICROSECOND) == due(after + (found - after) / 2) == found
     assert (due(found) or found + MICROSECOND) > found
+
+
+@settings(max_examples=60, deadline=None)
+@given(plan=schedules(), first=st.dates(date(2026, 1, 1), date(2027, 3, 1)), days=st.integers(1, 200))
+def test_the_calendar_shows_the_days_of_the_runs(plan: Schedule, first: date, days: int) -> None:
+    shown = calendar(plan, first, days)
+    assert [each.day for each in shown] == list(days_of(first, first + timedelta(days=days - 1)))
+    end = first + timedelta(days=days)
+    found = between(plan, at(first.isoformat(), plan.zone), at(end.isoformat(), plan.zone))
+    by_day = {run.local.date(): run for run in found}
+    for each in shown:
+        assert each.runs == (each.day in by_day)
+        assert bool(each.blackout) == any(each.day in one for one in plan.blackouts)
+        if each.runs:
+            assert each.additions_only == by_day[each.day].additions_only
+            assert each.clock_changes == by_day[each.day].clock_changes
+        else:
+            assert not each.additions_only
 
 
 def test_a_blackout_is_shown_with_its_words_and_not_run() -> None:

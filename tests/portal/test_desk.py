@@ -12,7 +12,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from rosters.models import Delivery, District, Sync
+from connections.models import Attempt, Connection
+from rosters.models import AuditEvent, Delivery, District, Sync
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -63,12 +64,57 @@ def test_a_product_shows_only_the_districts_that_receive_it_and_every_number_lea
     desk = client.get("/admin/", {"product": "math"})
     assert {sync.district.name for sync in desk.context["waiting"]} == {"Ash Hill", "Cedar Hill"}
     assert {word: count for word, (count, _) in _numbers(desk).items()} == {
-        "need review": 2, "refused or failed": 0, "came in today": 4, "up to date": 2,
+        "need review": 2, "refused or failed": 0, "cannot connect or late": 0, "came in today": 4, "up to date": 2,
     }  # fmt: skip
     links = {n["word"]: n["link"] for n in desk.context["numbers"]}
     assert client.get(links["came in today"]).context["cl"].result_count == 4
     assert client.get(links["up to date"]).context["cl"].result_count == 2
     assert client.get("/admin/" + links["need review"]).context["waiting_in_all"] == 2
+
+
+def test_connections_that_cannot_connect_or_are_late_are_counted_today_and_yesterday(alice: Staff) -> None:
+    now = timezone.now()
+    day = timedelta(days=1)
+
+    def connection_of(name: str, **values: Any) -> Connection:
+        district = District.objects.create(name=name, site_code=name)
+        return Connection.objects.create(district=district, kind="sftp", **{"state": "active", **values})
+
+    def tried(connection: Connection, status: str, ago: float) -> None:
+        code, at = "CONN-REFUSED" if status == "failed" else "", now - ago * day
+        Attempt.objects.create(connection=connection, status=status, code=code, started_at=at, ended_at=at)
+
+    def found_late(connection: Connection, ago: float) -> None:
+        about = {"district": connection.district, "subject": f"connection {connection.pk}"}
+        AuditEvent.objects.create(at=now - ago * day, action="connection.late", **about)
+
+    fails_since_today = connection_of("today", failures=1)
+    tried(fails_since_today, "delivered", 2)
+    tried(fails_since_today, "failed", 0.5)
+    mended = connection_of("mended")
+    tried(mended, "failed", 2)
+    tried(mended, "delivered", 0.5)
+    gave_up = connection_of("gave up", failures=3, state="paused", pause_reason="It failed.")
+    tried(gave_up, "failed", 3)
+    still_late = connection_of("still late", late_since=now - 2 * day)
+    tried(still_late, "delivered", 9)
+    found_late(still_late, 2)
+    late_until_today = connection_of("late until today")
+    tried(late_until_today, "delivered", 9)
+    found_late(late_until_today, 4)
+    tried(late_until_today, "delivered", 0.5)
+    late_last_week = connection_of("late last week")
+    found_late(late_last_week, 7)
+    tried(late_last_week, "delivered", 6)
+    tried(connection_of("setting up", state="setup", failures=2), "failed", 2)
+    connection_of("paused on purpose", state="paused", pause_reason="Summer.")
+    client = _logged_in(alice)
+    page = client.get("/admin/")
+    assert _numbers(page)["cannot connect or late"] == (3, 4)
+    link = next(n["link"] for n in page.context["numbers"] if n["word"] == "cannot connect or late")
+    assert {each.district.name for each in client.get(link).context["cl"].result_list} == {
+        "today", "gave up", "still late",
+    }  # fmt: skip
 
 
 def test_today_is_the_readers_day(alice: Staff) -> None:
