@@ -77,6 +77,7 @@ def desk(request: HttpRequest, now: datetime) -> dict[str, Any]:
         "pages": pages,
         "running": syncs.running().select_related("district", "delivery")[:10],
         "silent": _silent(districts, now),
+        "differing": list(districts.exclude(verification_faults=[]).order_by("verified_at")[:WAITING_SHOWN]),
         "today": _today(syncs, midnight),
         **_ways_in(request, districts, now, midnight),
         **_calls(request, districts, now),

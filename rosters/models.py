@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
 
 SYNC_LEASE = timedelta(seconds=60)
+#: How long what was verified is taken to hold, and how long a worker may take for it.
+VERIFIED_FOR = timedelta(hours=20)
+VERIFYING_FOR = timedelta(hours=1)
 
 
 class RosterText(models.TextField):  # type: ignore[type-arg]
@@ -100,6 +103,14 @@ class District(models.Model):
     left_forgotten = models.PositiveIntegerField(
         default=0, editable=False, help_text="What left up to this version is deleted: its time was over."
     )
+    forgetting_since = models.DateTimeField(
+        null=True, editable=False, help_text="Rows that say so since then may still have their files."
+    )
+    verifying_since = models.DateTimeField(null=True, editable=False, help_text="A worker is at it.")
+    verified_at = models.DateTimeField(null=True, editable=False)
+    verification_faults = models.JSONField(
+        default=list, editable=False, help_text="What was wrong then, in words without roster values."
+    )
     snapshot = models.ForeignKey(
         "Snapshot", null=True, editable=False, on_delete=models.PROTECT, related_name="+", help_text="What is live."
     )
@@ -140,6 +151,17 @@ class District(models.Model):
     def local_date(self, moment: datetime) -> date:
         """The day on the district's calendar."""
         return moment.astimezone(self.zone).date()
+
+    def start_verifying(self, now: datetime) -> bool:
+        """Claim it, unless a worker has it, for an hour at most, or it was done within `VERIFIED_FOR`."""
+        due = Q(verified_at=None) | Q(verified_at__lt=now - VERIFIED_FOR)
+        free = Q(verifying_since=None) | Q(verifying_since__lt=now - VERIFYING_FOR)
+        return bool(District.objects.filter(due, free, pk=self.pk, version__gt=0).update(verifying_since=now))
+
+    def mark_verified(self, now: datetime, faults: list[str]) -> bool:
+        """Write down what was found; False, and nothing written, if another worker has it by now."""
+        mine = District.objects.filter(pk=self.pk, verifying_since=self.verifying_since)
+        return bool(mine.update(verifying_since=None, verified_at=now, verification_faults=faults))
 
 
 class Delivery(models.Model):
@@ -389,10 +411,11 @@ class Sync(models.Model):
 
     @property
     def may_apply_by_itself(self) -> bool:
-        """Whether it may go live without a person where nothing holds it: its district wants that, and it came by a
-        connection or from staff. What somebody at a district sent by a link is always looked at."""
+        """Whether it may go live without a person where nothing holds it: its district wants that, it came by a
+        connection or from staff, and what is live is what was accepted, as far as anybody knows. What somebody at a
+        district sent by a link is always looked at."""
         sent_by_hand = self.delivery is not None and self.delivery.origin == Delivery.Origin.DISTRICT
-        return self.district.applies_automatically and not sent_by_hand
+        return self.district.applies_automatically and not sent_by_hand and not self.district.verification_faults
 
     # -- changes of status; `now` is the caller's, the engine owns no clock
 

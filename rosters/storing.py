@@ -259,9 +259,9 @@ class Store:
     def original(self, district_id: int, sha256: str) -> Path:
         return self.root / "originals" / str(district_id) / sha256
 
-    def forget_original(self, district_id: int, sha256: str, *, since: float) -> int | None:
-        """Delete an original, and the names that it was read under; how many bytes it had, 0 if it is not there. None
-        if it came again after `since` (seconds since 1970): then it stays.
+    def forget_original(self, district_id: int, sha256: str, *, since: float) -> bool:
+        """Delete an original, and the names that it was read under. False if it came again after `since` (seconds since
+        1970): then it stays.
 
         It is put out of sight before its age is looked at: who receives the same bytes in this moment has made it young
         by then, or does not find it and writes it anew.
@@ -271,14 +271,13 @@ class Store:
         try:
             kept.replace(aside)
         except FileNotFoundError:
-            return 0
-        found = aside.stat()
-        if found.st_mtime > since:
+            return True
+        if aside.stat().st_mtime > since:
             _publish(aside, kept)
-            return None
+            return False
         _remove_folder(kept.with_name(f"{sha256}{NAMES}"))
         aside.unlink()
-        return found.st_size
+        return True
 
     # -- snapshots
 

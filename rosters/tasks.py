@@ -38,12 +38,14 @@ def apply(*, sync_id: int) -> None:
 
 
 def recover() -> None:
-    """Pick up what dead workers left behind. Runs every minute."""
+    """Pick up what dead workers left behind; where there is nothing to do, verify what is live. Runs every minute."""
     to_prepare, to_apply = syncs.recover()
     for sync_id in to_prepare:
         async_task("rosters.tasks.prepare", sync_id=sync_id)
     for sync_id in to_apply:
         async_task("rosters.tasks.apply", sync_id=sync_id)
+    if district_id := syncs.to_verify():
+        async_task("rosters.tasks.verify", district_id=district_id)
 
 
 def tidy() -> None:
@@ -51,6 +53,11 @@ def tidy() -> None:
     syncs.tidy()
     for district_id in syncs.districts_with_something_to_forget():
         async_task("rosters.tasks.forget", district_id=district_id)
+
+
+def verify(*, district_id: int) -> None:
+    """Have the witness look at what is live; nothing if that was done lately."""
+    syncs.verify(district_id)
 
 
 def forget(*, district_id: int) -> None:

@@ -19,6 +19,7 @@ from django.db.models import F
 
 from rosters.applying.keys import Keys, take_keys
 from rosters.applying.leaving import LEAST_DAYS, forget_left, left_before
+from rosters.applying.rebuilding import rebuild
 from rosters.applying.tables import Coming, PlanBroken, remove, write
 from rosters.diffing import Difference, digests_after, patched, roster_digest
 from rosters.frames import ahead
@@ -36,6 +37,7 @@ __all__ = [
     "facts_after",
     "forget_left",
     "left_before",
+    "rebuild",
 ]
 
 

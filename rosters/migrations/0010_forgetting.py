@@ -17,6 +17,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='district',
+            name='forgetting_since',
+            field=models.DateTimeField(editable=False, help_text='Rows that say so since then may still have their files.', null=True),
+        ),
+        migrations.AddField(
+            model_name='district',
             name='keeps_history_days',
             field=models.PositiveSmallIntegerField(blank=True, help_text='What was delivered, what each sync changed, what was live before.', null=True, verbose_name='history, in days'),
         ),

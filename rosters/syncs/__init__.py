@@ -12,7 +12,7 @@ from rosters.syncs.deciding import approve, decline, keyboard, retry, settings_c
 from rosters.syncs.forgetting import Forgotten, districts_with_something_to_forget, forget, least_days, to_forget
 from rosters.syncs.going_live import apply
 from rosters.syncs.judging import judged
-from rosters.syncs.keeping import recover, tidy
+from rosters.syncs.keeping import StillWrong, rebuild, recover, tidy, to_verify, verify
 from rosters.syncs.preparing import look, prepare
 from rosters.syncs.receiving import receive
 from rosters.syncs.undoing import Conflict, undo, undo_conflicts
@@ -25,6 +25,7 @@ __all__ = [
     "Forgotten",
     "NotApprovable",
     "StalePlan",
+    "StillWrong",
     "apply",
     "approve",
     "decline",
@@ -37,6 +38,7 @@ __all__ = [
     "lines_of",
     "look",
     "prepare",
+    "rebuild",
     "receive",
     "recover",
     "retry",
@@ -44,6 +46,8 @@ __all__ = [
     "store",
     "tidy",
     "to_forget",
+    "to_verify",
     "undo",
     "undo_conflicts",
+    "verify",
 ]

@@ -7,9 +7,9 @@ Two clocks, each of which a district can have shorter than the usual (`District.
 - **what left**: the live roster's own records that are `tobedeleted`. Earlier versions and differences still have them,
   as long as history is kept.
 
-Never touched: what is live, what a sync that has not ended is made of, what the next undo needs. All of a district goes
-in one transaction that holds its row, so nothing goes live meanwhile; a file is deleted before its row says so, and
-what was interrupted is done again the next day.
+Never touched: what is live, what a sync that has not ended is made of, what the next undo needs. First the rows say
+that nothing of theirs is kept, then the files go: in two transactions that hold the district's row, in neither of which
+anything is going live. What is interrupted between them is done the next day.
 """
 
 from __future__ import annotations
@@ -89,35 +89,84 @@ def forget(district_id: int, now: datetime | None = None) -> Forgotten | None:
     """Delete of a district what its time is over for. None while something of it goes live: then the next day."""
     moment = now or timezone.now()
     with transaction.atomic():
-        district = District.objects.select_for_update(no_key=True).get(pk=district_id)
-        if Sync.objects.filter(district=district, status__in=["approved", "applying"]).exists():
+        district = _held(district_id)
+        if district is None:
             return None
-        due = _Due(district, moment)
-        records, served_anew = {}, False
-        if (left := due.left()) > district.left_forgotten:
-            records = forget_left(district.pk, due.left_before)
-            District.objects.filter(pk=district.pk).update(left_forgotten=left)
-            served_anew = True
-        done = Forgotten(
-            due.history_before,
-            due.left_before,
-            syncs=_forget_syncs(due),
-            versions=_forget_versions(due),
-            records=records,
-            **_forget_originals(due),
-        )
-        if done:
-            AuditEvent.objects.create(
-                at=moment,
-                action="district.forgot",
-                district=district,
-                subject=f"district {district.pk}",
-                after=done.as_facts(),
-            )
-    if served_anew:  # now, so that nobody who asks has to wait
+        done = _say_so(_Due(district, moment))
+    _delete_files(district_id, moment)
+    if done.records:  # now, so that nobody who asks has to wait
         district.refresh_from_db()
         serving.roster(store(), district, serving.edition_of(district, district.version))
     return done
+
+
+def _held(district_id: int) -> District | None:
+    """The district, whose row is held until the transaction ends; None while something of it goes live."""
+    district = District.objects.select_for_update(no_key=True).get(pk=district_id)
+    return None if Sync.objects.filter(district=district, status__in=["approved", "applying"]).exists() else district
+
+
+def _say_so(due: _Due) -> Forgotten:
+    """Delete the records that left, and mark the rows of which nothing is kept any more."""
+    district, mark = due.district, {"forgotten_at": due.now}
+    values: dict[str, Any] = {}
+    records = {}
+    if (left := due.left()) > district.left_forgotten:
+        records = forget_left(district.pk, due.left_before)
+        values["left_forgotten"] = left
+    going = list(due.deliveries().values_list("pk", "sha256", "size"))
+    syncs = list(due.syncs().values_list("pk", flat=True))
+    done = Forgotten(
+        due.history_before,
+        due.left_before,
+        versions=Snapshot.objects.filter(pk__in=list(due.versions().values_list("pk", flat=True))).update(**mark),
+        syncs=Sync.with_dry_runs.filter(pk__in=syncs).update(**mark),
+        deliveries=Delivery.objects.filter(pk__in=[pk for pk, _, _ in going]).update(**mark),
+        original_bytes=sum({sha256: size for _, sha256, size in going}.values()),
+        records=records,
+    )
+    Finding.objects.filter(sync__in=syncs).exclude(places=[]).update(places=[])
+    if done:
+        values["forgetting_since"] = district.forgetting_since or due.now
+        AuditEvent.objects.create(
+            at=due.now,
+            action="district.forgot",
+            district=district,
+            subject=f"district {district.pk}",
+            after=done.as_facts(),
+        )
+    if values:
+        District.objects.filter(pk=district.pk).update(**values)
+    return done
+
+
+def _delete_files(district_id: int, now: datetime) -> None:
+    """Delete what rows say is not kept: those that say so since `District.forgetting_since`."""
+    with transaction.atomic():
+        district = _held(district_id)
+        if district is None or district.forgetting_since is None:
+            return
+        since = {"district": district, "forgotten_at__gte": district.forgetting_since}
+        for pk in Sync.with_dry_runs.filter(**since).values_list("pk", flat=True):
+            store().forget_sync(district.pk, pk)
+        versions = Snapshot.objects.filter(district=district)
+        kept = {
+            each
+            for tables in versions.filter(forgotten_at=None).values_list("tables", flat=True)
+            for each in _files(tables)
+        }
+        gone = list(versions.filter(**since))
+        store().forget_snapshot_tables(district.pk, {each for one in gone for each in _files(one.tables)} - kept)
+        serving.forget(store(), district, {one.version for one in gone})
+        deliveries = Delivery.objects.filter(district=district)
+        needed = set(deliveries.filter(forgotten_at=None).values_list("sha256", flat=True))
+        for sha256 in set(deliveries.filter(**since).values_list("sha256", flat=True)) - needed:
+            store().forget_original(district.pk, sha256, since=(now - _YOUNG).timestamp())
+        District.objects.filter(pk=district.pk).update(forgetting_since=None)
+
+
+def _files(tables: dict[str, dict[str, Any]]) -> set[tuple[str, str]]:
+    return {(table, str(facts["digest"])) for table, facts in tables.items()}
 
 
 class _Due:
@@ -130,6 +179,8 @@ class _Due:
 
     def __bool__(self) -> bool:
         of_history = (self.deliveries(), self.syncs(), self.versions())
+        if self.district.forgetting_since:
+            return True
         return self.left() > self.district.left_forgotten or any(each.exists() for each in of_history)
 
     def deliveries(self) -> QuerySet[Delivery]:
@@ -159,41 +210,3 @@ class _Due:
 
     def _unfinished(self) -> QuerySet[Sync]:
         return Sync.with_dry_runs.filter(district=self.district).unfinished()
-
-
-def _forget_syncs(due: _Due) -> int:
-    ids = list(due.syncs().values_list("pk", flat=True))
-    for pk in ids:
-        store().forget_sync(due.district.pk, pk)
-    Finding.objects.filter(sync__in=ids).exclude(places=[]).update(places=[])
-    return Sync.with_dry_runs.filter(pk__in=ids).update(forgotten_at=due.now)
-
-
-def _forget_versions(due: _Due) -> int:
-    going = list(due.versions())
-    ids = {snapshot.pk for snapshot in going}
-    staying = Snapshot.objects.filter(district=due.district, forgotten_at=None).exclude(pk__in=ids)
-    kept = {files for tables in staying.values_list("tables", flat=True) for files in _files(tables)}
-    store().forget_snapshot_tables(due.district.pk, {each for s in going for each in _files(s.tables)} - kept)
-    serving.forget(store(), due.district, {snapshot.version for snapshot in going})
-    return Snapshot.objects.filter(pk__in=ids).update(forgotten_at=due.now)
-
-
-def _files(tables: dict[str, dict[str, Any]]) -> set[tuple[str, str]]:
-    return {(table, str(facts["digest"])) for table, facts in tables.items()}
-
-
-def _forget_originals(due: _Due) -> dict[str, int]:
-    going = dict(due.deliveries().values_list("pk", "sha256"))
-    others = Delivery.objects.filter(district=due.district, forgotten_at=None).exclude(pk__in=going)
-    needed = set(others.filter(sha256__in=set(going.values())).values_list("sha256", flat=True))
-    young, size = (due.now - _YOUNG).timestamp(), 0
-    for sha256 in set(going.values()) - needed:
-        freed = store().forget_original(due.district.pk, sha256, since=young)
-        size += freed or 0
-        if freed is None:  # it comes again in this moment
-            going = {pk: other for pk, other in going.items() if other != sha256}
-    return {
-        "deliveries": Delivery.objects.filter(pk__in=going).update(forgotten_at=due.now),
-        "original_bytes": size,
-    }

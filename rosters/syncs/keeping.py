@@ -1,16 +1,22 @@
-"""What the minute and the day do: pick up what a worker left, sweep what it would have written."""
+"""What the minute and the day do: pick up what a worker left, sweep what it would have written, look whether what is
+live is still what was accepted."""
 
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
-from django.db.models import Q
+from django.db import transaction
+from django.db.models import F, Q
 from django.utils import timezone
 
-from rosters import serving
-from rosters.models import District, Sync
+from rosters import applying, serving, verifying
+from rosters.models import VERIFIED_FOR, VERIFYING_FOR, AuditEvent, District, Sync
 from rosters.syncs.preparing import give_way
-from rosters.syncs.working import store
+from rosters.syncs.working import DecisionRefused, base_frames, store
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
 
 LOST_AFTER = timedelta(seconds=60)
 DRAFTS_KEPT = timedelta(days=1)
@@ -42,6 +48,68 @@ def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
         else:
             apply_again.append(sync.pk)
     return prepare_again, apply_again
+
+
+def to_verify(now: datetime | None = None) -> int | None:
+    """The district whose live roster was verified longest ago, if that is due and no sync is being worked on: a roster
+    that comes is more urgent than one that is looked at again."""
+    moment = now or timezone.now()
+    if Sync.with_dry_runs.running().exists():
+        return None
+    due = District.objects.filter(Q(verified_at=None) | Q(verified_at__lt=moment - VERIFIED_FOR), version__gt=0)
+    free = due.filter(Q(verifying_since=None) | Q(verifying_since__lt=moment - VERIFYING_FOR))
+    return free.order_by(F("verified_at").asc(nulls_first=True), "pk").values_list("pk", flat=True).first()
+
+
+def verify(district_id: int, now: datetime | None = None) -> list[str] | None:
+    """Have the witness look at a district's live roster, and write down what it says: its faults, in words. None if
+    that was done lately, or another worker is at it."""
+    moment = now or timezone.now()
+    district = District.objects.select_related("snapshot").get(pk=district_id)
+    if not district.start_verifying(moment):
+        return None
+    district.refresh_from_db()
+    before, faults = district.verification_faults, verifying.faults_of(district)
+    with transaction.atomic():
+        if not district.mark_verified(now or timezone.now(), faults):
+            return None
+        if faults != before:
+            AuditEvent.objects.create(
+                at=now or timezone.now(),
+                action="roster.differs" if faults else "roster.as_accepted",
+                district=district,
+                subject=f"district {district.pk}",
+                after={"version": district.version, "found": faults},
+            )
+    return faults
+
+
+class StillWrong(Exception):
+    """A roster built anew would not be the accepted one either: its snapshot is damaged. Nothing was written."""
+
+
+def rebuild(district: District, *, by: Staff, now: datetime | None = None) -> int:
+    """Write a district's live tables anew from its accepted snapshot, prove them before they are committed, and say how
+    many records they hold. Raises DecisionRefused while something goes live, StillWrong if that proof fails."""
+    moment = now or timezone.now()
+    if Sync.objects.filter(district=district, status__in=["approved", "applying"]).exists():
+        raise DecisionRefused("A sync of this district is being applied. Wait until it is done.")
+
+    if faults := [*verifying.snapshot_faults(district)]:
+        raise StillWrong("; ".join(faults))
+    unverified = {"verified_at": None, "verifying_since": None}
+
+    def proved() -> None:
+        if faults := [*verifying.live_faults(district)]:
+            raise StillWrong("; ".join(faults))
+        if District.objects.filter(pk=district.pk, version=district.version).update(**unverified) == 0:
+            raise DecisionRefused("A sync went live meanwhile. Look again whether anything is wrong.")
+        audit = {"at": moment, "by": by, "action": "roster.rebuilt", "subject": f"district {district.pk}"}
+        AuditEvent.objects.create(**audit, district=district, after={"version": district.version})
+
+    records = applying.rebuild(district, base_frames(district), now=moment, proved=proved)
+    verify(district.pk)
+    return records
 
 
 def tidy(now: datetime | None = None) -> int:

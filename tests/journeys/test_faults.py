@@ -53,7 +53,8 @@ def test_a_fault_that_does_not_pass_is_given_up_with_a_next_step(
     making.write_zip(trip.folder / "sent.zip", making.next_day(tables, change=0.05, seed=1)[0])
     sync = syncs.receive(trip.district, trip.folder / "sent.zip", origin="staff", name="sent.zip", by=trip.by)
     assert sync.delivery is not None
-    syncs.store().original(trip.district.pk, sync.delivery.sha256).unlink()
+    original = syncs.store().original(trip.district.pk, sync.delivery.sha256)
+    original.rename(trip.folder / "away")
     for _ in range(Sync.MAX_ATTEMPTS):
         syncs.prepare(sync.pk)
     sync.refresh_from_db()
@@ -62,6 +63,8 @@ def test_a_fault_that_does_not_pass_is_given_up_with_a_next_step(
     assert syncs.prepare(sync.pk) is None, "it has ended"
     told = _told(sync, caplog)
     assert not any(value in told for value in _values(tables))
+    assert "originals: 1 are missing" in verified()[1], "and that it is gone is noticed"
+    (trip.folder / "away").rename(original)
     trip.verify()
 
 

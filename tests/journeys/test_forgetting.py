@@ -23,6 +23,7 @@ from rosters import applying, making, serving, syncs, tasks
 from rosters.applying.leaving import _referring
 from rosters.models import LIVE, AuditEvent, Class, Delivery, District, Enrollment, Finding, Org, Snapshot, Sync, User
 from rosters.serving import NotKept, edition_of
+from rosters.storing import Store
 from tests.journeys.trip import Trip
 from tests.rosters.api.test_provider import Reader
 
@@ -110,6 +111,10 @@ def files(trip: Days) -> set[str]:
     return {str(path.relative_to(syncs.store().root)) for path in syncs.store().root.rglob("*") if path.is_file()}
 
 
+def originals(trip: Days) -> list[str]:
+    return [name for name in files(trip) if name.startswith("originals")]
+
+
 def whole(trip: Days) -> None:
     """Everything that is said to be kept is there, and is what it was."""
     store, district = syncs.store(), trip.district
@@ -151,13 +156,14 @@ def test_history_goes_when_its_time_is_over_and_its_numbers_stay(trip: Days, tab
     assert Snapshot.objects.get(version=1).forgotten_at == NOW
     assert Snapshot.objects.get(version=2).forgotten_at is None
     whole(trip)
+    assert second.delivery
     event = AuditEvent.objects.get(action="district.forgot")
     assert event.after == {
         "originals": 2,
         "differences": 2,
         "versions": 1,
         "history before": (NOW - timedelta(days=400)).date().isoformat(),
-        "bytes of originals": done.original_bytes,
+        "bytes of originals": first.delivery.size + second.delivery.size,
         **done.records,
         "left before": (NOW - timedelta(days=90)).date().isoformat(),
     }
@@ -203,8 +209,7 @@ def test_bytes_that_come_in_this_moment_are_not_deleted(trip: Days, tables: maki
     path = trip.folder / "again.zip"
     making.write_zip(path, tables)
     syncs.store().keep_original(trip.district.pk, path)  # its row is only being written
-    done = syncs.forget(trip.district.pk, NOW)
-    assert done and done.deliveries == 1
+    assert trip.forget().deliveries == 2
     assert trip.original(first).exists()
     whole(trip)
 
@@ -253,15 +258,27 @@ def test_what_was_interrupted_is_done_again(trip: Days, tables: making.Tables, m
     trip.live(450, changed(tables, 1))
     trip.live(1, changed(tables, 2))
 
-    def out_of_disk(**about: object) -> None:
+    def out_of_disk(*args: object, **about: object) -> None:
         raise OSError("the disk is full")
 
+    before = files(trip)
     with monkeypatch.context() as broken:
         broken.setattr(AuditEvent.objects, "create", out_of_disk)
         with pytest.raises(OSError, match="full"):
             syncs.forget(trip.district.pk, NOW)
+    assert files(trip) == before
     trip.verify()
-    assert trip.forget().deliveries == 2
+    with monkeypatch.context() as broken:
+        broken.setattr(Store, "forget_original", out_of_disk)
+        with pytest.raises(OSError, match="full"):
+            syncs.forget(trip.district.pk, NOW)
+    trip.verify()
+    assert Delivery.objects.filter(forgotten_at=NOW).count() == 2 and len(originals(trip)) == 3, (
+        "said, and not yet done"
+    )
+    assert syncs.districts_with_something_to_forget(NOW) == [trip.district.pk]
+    assert not trip.forget(NOW + timedelta(days=1)) and len(originals(trip)) == 1
+    assert syncs.districts_with_something_to_forget(NOW + timedelta(days=1)) == []
     whole(trip)
 
 
