@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib import admin
 from django.http import HttpRequest
 from django.template.response import TemplateResponse
+from django.urls import path
 from django.utils import timezone
 
 from portal.rooms import rooms
@@ -22,6 +23,11 @@ class PortalAdminSite(admin.AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         context = super().each_context(request)
         return {**context, **rooms(request)} if context["has_permission"] else context
+
+    def get_urls(self) -> list[Any]:
+        from connections.announcing.pages import mails
+
+        return [path("mails/", self.admin_view(mails), name="mails"), *super().get_urls()]
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from portal.desk import desk  # the desk stands on pages that are registered with this very site

@@ -138,6 +138,7 @@ ACTION_WORDS: dict[str, str] = {
     "client.secret_revoked": "revoked a secret of an API client",
     "client.ended": "ended an API client",
     "client.acted": "a tool did it",
+    "mailing.changed": "changed what they are mailed",
     "webhook.made": "added a webhook",
     "webhook.changed": "changed a webhook",
     "webhook.secret_made": "gave a webhook a new secret",

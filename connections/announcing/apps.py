@@ -1,4 +1,4 @@
-"""The announcing app: webhooks."""
+"""The announcing app: webhooks, and mails to staff."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Webhooks, and each announcement on its way to one."""
+"""Webhooks, and each announcement on its way to one; what each of our staff wishes to be mailed."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ import secrets
 import uuid
 from datetime import datetime, timedelta
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.core.validators import URLValidator
+from django.core.validators import MaxValueValidator, URLValidator
 from django.db import models
 from django.db.models import F, Q
 from django.utils import timezone
@@ -107,6 +108,46 @@ class Webhook(models.Model):
         self.refresh_from_db()
         assert self.failing_since is not None
         return self.failing_since < now - OFF_AFTER and self.switch_off(now, "Nothing arrived there for three days.")
+
+
+class Mailing(models.Model):
+    """What a member of our staff wishes to be mailed, and how far that has come. One mail a morning, one for each time
+    that something begins to wait: each is claimed before it is sent."""
+
+    staff = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="mailing")
+    mornings = models.BooleanField("each weekday morning, if anything waits", default=True)
+    hour = models.PositiveSmallIntegerField("from this hour on", default=7, validators=[MaxValueValidator(23)])
+    time_zone = models.CharField("of this time zone", max_length=64, default="America/Chicago")
+    at_once = models.BooleanField("at once, when a sync of one of my districts begins to wait", default=False)
+    mailed_on = models.DateField(null=True, editable=False, help_text="The last morning that was looked at.")
+    told_until = models.DateTimeField(default=timezone.now, editable=False)
+    not_before = models.DateTimeField(null=True, editable=False, help_text="After a mail that could not be sent.")
+
+    def __str__(self) -> str:
+        return f"mails to {self.staff}"
+
+    def local(self, now: datetime) -> datetime:
+        return now.astimezone(ZoneInfo(self.time_zone))
+
+    def is_morning(self, now: datetime) -> bool:
+        """Whether this day's mail is due and was not looked at yet."""
+        here = self.local(now)
+        return here.weekday() < 5 and here.hour >= self.hour and self.mailed_on != here.date()
+
+    def start_morning(self, now: datetime) -> bool:
+        """Claim this day's mail; False if it is not due, or another worker has it."""
+        day = self.local(now).date()
+        mine = Mailing.objects.filter(pk=self.pk).exclude(mailed_on=day)
+        return self.is_morning(now) and bool(mine.update(mailed_on=day, not_before=None))
+
+    def start_telling(self, until: datetime) -> bool:
+        """Claim what has happened from `told_until` to `until`; False if another worker has it."""
+        mine = Mailing.objects.filter(pk=self.pk, told_until=self.told_until, told_until__lt=until)
+        return bool(mine.update(told_until=until, not_before=None))
+
+    def give_back(self, not_before: datetime, **before: Any) -> None:
+        """What could not be sent is due again, then."""
+        Mailing.objects.filter(pk=self.pk).update(not_before=not_before, **before)
 
 
 class Announcement(models.Model):

@@ -1,16 +1,27 @@
-"""What the queue runs for webhooks. The dotted path stands in the queue's rows: it is never renamed without those."""
+"""What the queue runs for webhooks and mails to staff. The dotted paths stand in the queue's rows: they are never
+renamed without those."""
 
 from __future__ import annotations
 
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from connections.announcing import telling
+from connections.announcing import mailing, telling
 
 
 def send(*, announcement_id: int) -> None:
     """Send one announcement, once."""
     telling.send(announcement_id)
+
+
+def morning(*, mailing_id: int) -> None:
+    """Send a morning's mail, once."""
+    mailing.send_morning(mailing_id)
+
+
+def at_once(*, mailing_id: int) -> None:
+    """Mail what has begun to wait, once."""
+    mailing.send_at_once(mailing_id)
 
 
 def minute() -> None:
@@ -19,3 +30,8 @@ def minute() -> None:
     telling.gather(now)
     for announcement_id in telling.due(now):
         async_task("connections.announcing.tasks.send", announcement_id=announcement_id)
+    mornings, news = mailing.due(now)
+    for mailing_id in mornings:
+        async_task("connections.announcing.tasks.morning", mailing_id=mailing_id)
+    for mailing_id in news:
+        async_task("connections.announcing.tasks.at_once", mailing_id=mailing_id)

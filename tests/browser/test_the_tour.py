@@ -163,6 +163,9 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
     )  # fmt: skip
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    about = {"verified_at": timezone.now(), "verification_faults": ["users: live has 1 rows, the snapshot 2"]}
+    District.objects.filter(pk=on_its_way.district_id).update(**about)
+    Sync.objects.filter(pk=first.pk).update(forgotten_at=timezone.now())
     page.goto(f"{live_server.url}/admin/login/")
     faults = faults_of(page, width, [])
     complaints = log_in(page, live_server, "alice")
@@ -180,7 +183,7 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
         f"rosters/sync/?came={timezone.localdate()}", "rosters/district/?standing=setup", "rosters/district/?q=nowhere",
         "?product=math", "?whose=mine", "?state=refused", "auth/user/", "auth/user/add/",
         f"auth/user/{alice.pk}/change/", "auth/group/", "auth/group/add/", "password_change/", "django_q/",
-        "django_q/schedule/", "django_q/failure/", "django_q/success/", "django_q/ormq/", "rosters/",
+        "django_q/schedule/", "django_q/failure/", "django_q/success/", "django_q/ormq/", "rosters/", "mails/",
         f"rosters/auditevent/{AuditEvent.objects.earliest('pk').pk}/change/",
     )  # fmt: skip
     for number, address in enumerate(addresses):

@@ -65,7 +65,13 @@ class Command(BaseCommand):
 def _staff(username: str, first: str, last: str, group: str) -> Staff:
     """A colleague to look after districts; without a password, so nobody logs in as one."""
     account, _ = Staff.objects.get_or_create(
-        username=username, defaults={"first_name": first, "last_name": last, "is_staff": True}
+        username=username,
+        defaults={
+            "first_name": first,
+            "last_name": last,
+            "email": f"{username}@portal.example",
+            "is_staff": True,
+        },
     )
     account.set_unusable_password()
     account.save()
