@@ -6,6 +6,8 @@ import csv
 import hashlib
 import io
 import os
+import re
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 from django_q.models import Schedule
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from portal.management.commands.qcluster import look_after_lost_work
@@ -168,6 +170,22 @@ def test_text_is_text_and_no_pattern(store: Store, difference: Difference) -> No
     store.write_difference(7, 1, lazily(difference))
     assert store.difference(7, 1).page("users", text=".*").total == 0
     assert store.difference(7, 1).page("users", text="old@").total == 60
+
+
+_CELLS = st.text("aAbB07-@. éÉ%", max_size=6)
+
+
+@given(cells=st.lists(_CELLS, min_size=1, max_size=8), text=_CELLS.filter(bool))
+@example(cells=["AB-0701", "ab-0701", "ab-0702", "07-ab01"], text="aB-0701")
+@example(cells=["2026-08-10", "2026-08-11"], text="2026-08-10")
+def test_a_text_is_found_whatever_its_case_and_wherever_it_stands(cells: list[str], text: str) -> None:
+    people = [person(number, email=cell) for number, cell in enumerate(cells)]
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(Path(folder))
+        stored = store.write_difference(7, 1, lazily(compare({}, {"users": table("users", *people)})))
+        found = [row["sourcedId"] for row in stored.page("users", text=text, limit=20).rows]
+    wanted = re.compile(re.escape(text), re.IGNORECASE)
+    assert sorted(found) == [one["sourcedId"] for one in people if any(map(wanted.search, one.values()))]
 
 
 def finding_rows(findings: Findings) -> list[dict[str, Any]]:
