@@ -87,6 +87,11 @@ class ServedRoster:
             return pl.LazyFrame(schema=schema)
         return pl.scan_parquet(self.paths[table], glob=False)
 
+    def made(self, table: str) -> int:
+        """When its file was written, in nanoseconds: what was worked out from another one of the same name is of no
+        use, as after the database and the files were set back to an earlier day."""
+        return self.paths[table].stat().st_mtime_ns if table in self.paths else 0
+
     def living(self, table: str) -> pl.LazyFrame:
         return self.scan(table).filter(pl.col(STATUS) == "active")
 

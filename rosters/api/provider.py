@@ -172,7 +172,8 @@ class OperationView(OneRosterView):
             warnings = [_warning("invalid_sort_field", "There is no such field to sort by: sorted by sourcedId.")]
         if self.operation.which is everything and not asked.filter and by is None:
             return None, warnings
-        of = (self.district.pk, roster.edition, self.standard, self.operation.name, *ids.values())
+        made = roster.made(self.operation.entity.table)
+        of = (self.district.pk, roster.edition, made, self.standard, self.operation.name, *ids.values())
         key = (*of, asked.filter, asked.sort, asked.falls)
         found = _remembered.get(key)
         if found is None:
