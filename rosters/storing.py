@@ -247,29 +247,56 @@ class Store:
     def keep_original(self, district_id: int, source: Path | BinaryIO) -> tuple[str, int]:
         """Copy `source` into the store and flush it to the disk; equal bytes are kept, and written, once, and are as
         young as the last time they came. Returns (SHA-256, size)."""
+        if isinstance(source, Path):
+            with source.open("rb") as reader:
+                return self.keep_original(district_id, reader)
+        if (here := self._kept_already(district_id, source)) is not None:
+            return here
         folder = self.root / "originals" / str(district_id)
         draft = _draft(folder)
         digest, size = hashlib.sha256(), 0
-        reader = source.open("rb") if isinstance(source, Path) else source
         try:
             with draft.open("xb") as file:
-                while block := reader.read(_BLOCK):
+                for block in _blocks(source):
                     digest.update(block)
                     size += len(block)
                     file.write(block)
-                kept = self.original(district_id, digest.hexdigest())
-                with suppress(FileNotFoundError):
-                    if kept.stat().st_size == size:
-                        os.utime(kept)
-                        return digest.hexdigest(), size
+                if self._is_there(district_id, digest.hexdigest(), size):
+                    return digest.hexdigest(), size
                 file.flush()
                 os.fsync(file.fileno())
-            _publish(draft, kept)
+            _publish(draft, self.original(district_id, digest.hexdigest()))
         finally:
             draft.unlink(missing_ok=True)
-            if isinstance(source, Path):
-                reader.close()
         return digest.hexdigest(), size
+
+    def _kept_already(self, district_id: int, source: BinaryIO) -> tuple[str, int] | None:
+        """(SHA-256, size) of `source` if these bytes are kept; else it stands where it stood. It is read for that only
+        if something of its size is there: to hash what may be the same costs less than to write it and throw it away.
+        """
+        if not source.seekable():
+            return None
+        start = source.tell()
+        size = source.seek(0, os.SEEK_END) - start
+        source.seek(start)
+        if size not in {_size(path) for path in self.original(district_id, "").glob("*")}:
+            return None
+        digest = hashlib.sha256()
+        for block in _blocks(source):
+            digest.update(block)
+        if self._is_there(district_id, digest.hexdigest(), size):
+            return digest.hexdigest(), size
+        source.seek(start)
+        return None
+
+    def _is_there(self, district_id: int, sha256: str, size: int) -> bool:
+        """Whether an original is kept whole; it is as young as now then."""
+        kept = self.original(district_id, sha256)
+        with suppress(FileNotFoundError):
+            if kept.stat().st_size == size:
+                os.utime(kept)
+                return True
+        return False
 
     def original(self, district_id: int, sha256: str) -> Path:
         return self.root / "originals" / str(district_id) / sha256
@@ -518,6 +545,19 @@ def _sink_parquet(rows: pl.LazyFrame, path: Path, *, row_group: int = _ROW_GROUP
         _publish(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def _blocks(source: BinaryIO) -> Iterator[bytes]:
+    while block := source.read(_BLOCK):
+        yield block
+
+
+def _size(path: Path) -> int | None:
+    """Bytes; None where there is no such file any more."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return None
 
 
 def _remove_folder(folder: Path) -> None:

@@ -70,6 +70,24 @@ def test_an_original_is_kept_byte_for_byte_under_its_hash(store: Store, tmp_path
     assert kept.read_bytes() == content
 
 
+def test_bytes_of_a_known_size_are_kept_if_they_are_others_and_from_where_they_stand(store: Store) -> None:
+    first, other = os.urandom(5_000), os.urandom(5_000)
+    store.keep_original(7, io.BytesIO(first))
+    assert store.keep_original(7, io.BytesIO(other)) == (hashlib.sha256(other).hexdigest(), 5_000)
+    standing = io.BytesIO(b"read before" + first)
+    standing.seek(len(b"read before"))
+    assert store.keep_original(7, standing) == (hashlib.sha256(first).hexdigest(), 5_000)
+    assert store.keep_original(8, io.BytesIO(first))[1] == 5_000
+
+    class Stream(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+    assert store.keep_original(7, Stream(first)) == (hashlib.sha256(first).hexdigest(), 5_000)
+    kept = [path.read_bytes() for path in store.original(7, "").iterdir()]
+    assert sorted(kept) == sorted([first, other])
+
+
 def test_a_delivery_that_breaks_off_leaves_nothing(store: Store) -> None:
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1) -> bytes:
