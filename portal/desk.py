@@ -21,6 +21,7 @@ from rosters.admin.districts import UP_TO_DATE, latest_syncs, receiving
 from rosters.models import AuditEvent, District, Sync
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import acting
+from rosters.syncs import little_room
 from rosters.words import SYNC_WORDS
 
 WAITING_SHOWN = 25
@@ -77,6 +78,7 @@ def desk(request: HttpRequest, now: datetime) -> dict[str, Any]:
         "pages": pages,
         "running": syncs.running().select_related("district", "delivery")[:10],
         "silent": _silent(districts, now),
+        "room": little_room(),
         "differing": list(districts.exclude(verification_faults=[]).order_by("verified_at")[:WAITING_SHOWN]),
         "today": _today(syncs, midnight),
         **_ways_in(request, districts, now, midnight),

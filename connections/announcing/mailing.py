@@ -17,6 +17,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.mail import send_mail
 from django.db.models import Count, F, Q
+from django.template.defaultfilters import filesizeformat
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
@@ -24,6 +25,7 @@ from django.utils import timezone
 from connections.announcing.models import Mailing
 from connections.models import IN_TROUBLE, Connection, latest_attempts
 from connections.words import connection_words
+from rosters import syncs
 from rosters.admin.districts import latest_syncs
 from rosters.explaining import counted
 from rosters.models import District, Sync
@@ -55,7 +57,7 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """Something that waits: of which district, in words, and the page where it is seen to."""
+    """Something that waits: of which district, "" for none, in words, and the page where it is seen to."""
 
     district: str
     words: str
@@ -86,9 +88,9 @@ def morning(staff: Staff, now: datetime, since: datetime) -> Letter | None:
     parts = [part for part in _parts(staff, now) if part.lines]
     if not parts:
         return None
-    waiting = len({line.district for part in parts for line in part.lines})
+    waiting = len({line.district for part in parts for line in part.lines if line.district})
     subject = f"{counted(waiting, 'district')} {'waits' if waiting == 1 else 'wait'} for somebody"
-    return Letter(subject, _text(parts, came=_came(staff, since, now)))
+    return Letter(subject if waiting else parts[0].title, _text(parts, came=_came(staff, since, now)))
 
 
 def at_once(staff: Staff, since: datetime, now: datetime) -> Letter | None:
@@ -112,6 +114,10 @@ def _parts(staff: Staff, now: datetime) -> Iterator[Part]:
         "Live rosters that are not what was accepted",
         [Line(d.name, "tell the developers", _url("rosters_district", d.pk)) for d in differing],
     )
+    if manages and (room := syncs.little_room()):
+        free, total = map(filesizeformat, room)
+        words = f"{free} of {total} are left; tell whoever runs the portal"
+        yield Part("The portal's disk is nearly full", [Line("", words, settings.PORTAL_URL + reverse("admin:index"))])
     yield Part("Waits for a decision", list(_of_syncs(latest.filter(status__in=WAITS), now)))
     yield Part("Needs a corrected file, or failed", list(_of_syncs(latest.filter(status__in=STUCK), now)))
     if staff.has_perm("connections.view_connection"):
@@ -126,8 +132,8 @@ def _manages(staff: Staff) -> bool:
     return staff.is_superuser or staff.groups.filter(name=MANAGERS).exists()
 
 
-def _of_syncs(syncs: Any, now: datetime, *, since: bool = True) -> Iterator[Line]:
-    for sync in syncs.select_related("district").order_by("status_since", "pk"):
+def _of_syncs(found: Any, now: datetime, *, since: bool = True) -> Iterator[Line]:
+    for sync in found.select_related("district").order_by("status_since", "pk"):
         words = SYNC_WORDS[sync.status].word[:1].lower() + SYNC_WORDS[sync.status].word[1:]
         count = sync.people_affected
         people = f"; {count:,} {'person' if count == 1 else 'people'} concerned" if count else ""

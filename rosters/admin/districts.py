@@ -232,13 +232,17 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 "the roster is as it was.",
             )
             return back
-        sync = syncs.receive(
-            district,
-            cast("BinaryIO", sent.file),
-            origin=Delivery.Origin.STAFF,
-            name=(sent.name or "upload.zip")[:255],
-            by=acting(request),
-        )
+        try:
+            sync = syncs.receive(
+                district,
+                cast("BinaryIO", sent.file),
+                origin=Delivery.Origin.STAFF,
+                name=(sent.name or "upload.zip")[:255],
+                by=acting(request),
+            )
+        except syncs.NoRoom as full:
+            messages.error(request, str(full))
+            return back
         tasks.enqueue_prepare(sync)
         messages.success(
             request,

@@ -556,6 +556,8 @@ class Deliveries(PortalList):
                     SentOnce.objects.create(who=who, key=key, sync=sync)
             except IntegrityError:  # the same, at the same moment
                 continue
+            except syncs.NoRoom as full:
+                raise Problem(507, "no-room", str(full), "Send it again later, with the same key.") from None
             tasks.enqueue_prepare(sync)
             note_client(self, "delivery.received", sync)
             return _shown(sync, status=202, location=True)

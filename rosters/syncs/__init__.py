@@ -12,9 +12,9 @@ from rosters.syncs.deciding import approve, decline, keyboard, retry, settings_c
 from rosters.syncs.forgetting import Forgotten, districts_with_something_to_forget, forget, least_days, to_forget
 from rosters.syncs.going_live import apply
 from rosters.syncs.judging import judged
-from rosters.syncs.keeping import StillWrong, rebuild, recover, tidy, to_verify, verify
+from rosters.syncs.keeping import StillWrong, little_room, rebuild, recover, tidy, to_verify, verify
 from rosters.syncs.preparing import look, prepare
-from rosters.syncs.receiving import receive
+from rosters.syncs.receiving import NoRoom, receive
 from rosters.syncs.undoing import Conflict, undo, undo_conflicts
 from rosters.syncs.working import ClaimLost, DecisionRefused, NotApprovable, StalePlan, store
 
@@ -23,6 +23,7 @@ __all__ = [
     "Conflict",
     "DecisionRefused",
     "Forgotten",
+    "NoRoom",
     "NotApprovable",
     "StalePlan",
     "StillWrong",
@@ -36,6 +37,7 @@ __all__ = [
     "keyboard",
     "least_days",
     "lines_of",
+    "little_room",
     "look",
     "prepare",
     "rebuild",

@@ -3,9 +3,11 @@ live is still what was accepted."""
 
 from __future__ import annotations
 
+import shutil
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import F, Q
 from django.utils import timezone
@@ -20,6 +22,9 @@ if TYPE_CHECKING:
 
 LOST_AFTER = timedelta(seconds=60)
 DRAFTS_KEPT = timedelta(days=1)
+#: Less than both of these left on the disk is little.
+LITTLE_SHARE = 0.1
+LITTLE_BYTES = 20 * 2**30
 
 
 def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
@@ -110,6 +115,13 @@ def rebuild(district: District, *, by: Staff, now: datetime | None = None) -> in
     records = applying.rebuild(district, base_frames(district), now=moment, proved=proved)
     verify(district.pk)
     return records
+
+
+def little_room() -> tuple[int, int] | None:
+    """(bytes left, bytes in all) of the disk on which everything is kept, if there is so little left that somebody must
+    see to it: a delivery that finds no room is not received."""
+    disk = shutil.disk_usage(settings.PORTAL_DATA_DIR)
+    return (disk.free, disk.total) if disk.free < min(LITTLE_SHARE * disk.total, LITTLE_BYTES) else None
 
 
 def tidy(now: datetime | None = None) -> int:

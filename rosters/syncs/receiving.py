@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -14,6 +15,16 @@ from rosters.syncs.working import audit, store
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
+
+
+class NoRoom(OSError):
+    """There is no room left on the disk. Nothing was received, and nothing that is there is lost."""
+
+    def __str__(self) -> str:
+        return (
+            "There is no room left on the portal's disk: the file was not received, and the roster is as it was. "
+            "Tell whoever runs the portal, then send it again."
+        )
 
 
 def receive(
@@ -31,7 +42,12 @@ def receive(
     still wait are superseded; the caller enqueues the preparation. With `additions_only` it will remove nothing, with
     `dry_run` it only says what it would do, and supersedes nothing."""
     moment = now or timezone.now()
-    sha256, size = store().keep_original(district.pk, source)
+    try:
+        sha256, size = store().keep_original(district.pk, source)
+    except OSError as fault:
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise NoRoom from None
+        raise
     with transaction.atomic():
         delivery = Delivery.objects.create(
             district=district, sha256=sha256, size=size, name=name, origin=origin, received_at=moment, received_by=by

@@ -3,12 +3,18 @@ roster value leaves with it."""
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
+import shutil
 from typing import Any
 
 import polars as pl
 import pytest
+from django.test import Client
+from django.utils import timezone
 
+from connections.announcing import mailing
 from rosters import making, reading, syncs
 from rosters.models import AuditEvent, Sync, User
 from tests.journeys.trip import Trip, verified
@@ -121,3 +127,41 @@ def test_a_delta_applied_and_undone_leads_back_to_the_digest(trip: Trip, tables:
     assert User.objects.filter(family_name="Renamed", status="active").count() == 3
     third = trip.go(trip.undo(second))
     assert third.target_digest == first.target_digest
+
+
+def test_where_the_disk_is_full_nothing_is_received_and_who_sent_it_is_told(
+    trip: Trip, tables: making.Tables, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trip.go(trip.send(tables))
+    path = trip.folder / "sent.zip"
+    making.write_zip(path, making.next_day(tables, change=0.05, seed=1)[0])
+    before = sorted(syncs.store().root.rglob("*"))
+    staff = Client()
+    staff.force_login(trip.by)
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with path.open("rb") as file:
+        page = staff.post(f"/admin/rosters/district/{trip.district.pk}/upload/", {"file": file}, follow=True)
+    assert b"no room left on the portal" in page.content.replace(b"&#x27;", b"'")
+    with path.open("rb") as file:
+        answer = staff.post("/api/v1/districts/1001/deliveries", {"file": file}, headers={"Idempotency-Key": "1"})
+    assert (answer.status_code, answer.json()["code"]) == (507, "no-room")
+    assert Sync.objects.count() == 1 and sorted(syncs.store().root.rglob("*")) == before
+    trip.verify()
+
+
+def test_a_disk_that_is_nearly_full_is_told_before_it_is(trip: Trip, monkeypatch: pytest.MonkeyPatch) -> None:
+    staff = Client()
+    staff.force_login(trip.by)
+    assert b"nearly full" not in staff.get("/admin/").content or syncs.little_room()
+    usage = type(shutil.disk_usage("/"))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(100 * 2**30, 97 * 2**30, 3 * 2**30))
+    assert syncs.little_room() == (3 * 2**30, 100 * 2**30)
+    assert b"nearly full" in staff.get("/admin/").content
+    letter = mailing.morning(trip.by, timezone.now(), timezone.now())
+    assert letter is not None and letter.subject == "The portal's disk is nearly full"
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage(10000 * 2**30, 9900 * 2**30, 100 * 2**30))
+    assert syncs.little_room() is None, "a hundredth of much is enough"

@@ -552,6 +552,13 @@ def test_a_look_at_a_past_that_is_not_kept_says_how_far_it_reaches(old: Sync, tr
     assert f"as_of reaches back to {reaches + timedelta(seconds=1):%Y-%m-%dT%H:%M:%S}Z" in later
 
 
+def test_a_version_that_is_not_kept_is_not_exported(old: Sync, trip: Days) -> None:
+    out = trip.folder / "out.zip"
+    with pytest.raises(CommandError, match="kept for 400 days"):
+        call_command("export_roster", "1001", str(out), "--sync", str(old.pk))
+    assert not out.exists()
+
+
 def test_a_poll_sees_that_what_left_is_not_told_any_more(trip: Days, tables: making.Tables) -> None:
     (student,) = students(tables, 1)
     trip.live(200, tables)

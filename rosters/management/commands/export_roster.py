@@ -30,6 +30,9 @@ class Command(BaseCommand):
             if sync is None or sync.result is None:
                 raise CommandError("That sync of this district was not applied.")
             snapshot = sync.result
+            if snapshot.forgotten_at:
+                days = district.history_kept.days
+                raise CommandError(f"That version was deleted: the history of this district is kept for {days} days.")
         if snapshot is None:
             raise CommandError("Nothing of this district is live yet.")
         try:
