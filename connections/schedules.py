@@ -103,6 +103,11 @@ class Schedule:
         except (KeyError, TypeError, ValueError, AttributeError):
             raise ValueError("This is not a schedule: set days, times and zone again.") from None
 
+    def rests_on(self, day: date) -> str:
+        """Why it does not run on `day`, which is in a blackout; "" where it is in none."""
+        blackout = _range_of(self.blackouts, day)
+        return (blackout.words or _NO_RUNS) if blackout else ""
+
     def checked(self) -> Schedule:
         """This one, if days, times and zone can be worked with. Raises ValueError."""
         if not self.days <= set(range(7)) or not _is_zone(self.zone):
@@ -193,12 +198,11 @@ def calendar(schedule: Schedule, first: date, days: int) -> list[Day]:
     running = set(takewhile(lambda day: day < end, _days(schedule, _moment(first, schedule), skipped=False)))
     found = []
     for day in (first + number * _DAY for number in range(days)):
-        blackout = _range_of(schedule.blackouts, day)
         found.append(
             Day(
                 day,
                 runs=day in running,
-                blackout=(blackout.words or _NO_RUNS) if blackout else "",
+                blackout=schedule.rests_on(day),
                 additions_only=day in running and _range_of(schedule.additions_only, day) is not None,
                 clock_changes=_offset(zone, day) != _offset(zone, day + _DAY),
             )
@@ -234,13 +238,12 @@ def _of_day(schedule: Schedule, day: date) -> Iterator[Run]:
 def _run(schedule: Schedule, day: date, moment: datetime) -> Run:
     """A run at `moment` that stands on `day`, as the ranges of days judge it."""
     zone = ZoneInfo(schedule.zone)
-    blackout = _range_of(schedule.blackouts, day)
     return Run(
         at=moment,
         local=moment.astimezone(zone),
         additions_only=_range_of(schedule.additions_only, day) is not None,
         clock_changes=_offset(zone, day) != _offset(zone, day + _DAY),
-        skipped=(blackout.words or _NO_RUNS) if blackout else "",
+        skipped=schedule.rests_on(day),
     )
 
 

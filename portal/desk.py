@@ -29,6 +29,7 @@ SILENT_AFTER = timedelta(days=3)
 TREND_DAYS = 30
 DOTS_SHOWN = 40
 CALLS_SHOWN = 5
+RESTING_SHOWN = 10
 WAITS = (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)
 STUCK = (Sync.Status.REJECTED, Sync.Status.FAILED)
 
@@ -231,7 +232,19 @@ def _ways_in(request: HttpRequest, districts: Any, now: datetime, midnight: date
         "launching": [(each, setup_step(each, tested=bool(each.tested))[1]) for each in launching],
         "rings": [{"x": _minutes(each.next_due_at) / 2, "connection": each} for each in rings if each.next_due_at],
         "runs_to_come": due.count(),
+        **_resting(known, now),
     }
+
+
+def _resting(connections: Any, now: datetime) -> dict[str, Any]:
+    """The connections that do not run today, on purpose: the first of them with the reason, and how many."""
+    with_blackouts = connections.filter(state="active", schedule__blackouts__0__isnull=False)
+    resting = []
+    for each in with_blackouts.order_by("district__name", "pk"):
+        timetable = each.timetable()
+        if timetable and (why := timetable.rests_on(each.district.local_date(now))):
+            resting.append((each, why))
+    return {"resting": resting[:RESTING_SHOWN], "resting_in_all": len(resting)}
 
 
 def _webhooks_in_trouble(request: HttpRequest) -> list[Webhook]:

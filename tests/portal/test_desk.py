@@ -117,6 +117,26 @@ def test_connections_that_cannot_connect_or_are_late_are_counted_today_and_yeste
     }  # fmt: skip
 
 
+def test_what_does_not_run_today_on_purpose_is_said_with_its_reason(alice: Staff) -> None:
+    today = timezone.localdate()
+
+    def connection_of(name: str, first: int, last: int, words: str, **values: Any) -> None:
+        district = District.objects.create(name=name, site_code=name, time_zone="UTC")
+        days = {"first": str(today + timedelta(days=first)), "last": str(today + timedelta(days=last)), "words": words}
+        schedule = {"days": [0, 1, 2, 3, 4, 5, 6], "times": ["02:00"], "zone": "UTC", "blackouts": [days]}
+        Connection.objects.create(district=district, kind="sftp", **{"state": "active", "schedule": schedule, **values})
+
+    connection_of("Birch", 0, 0, "Testing")
+    connection_of("Ash", -3, 3, "")
+    connection_of("Cedar", 1, 9, "Winter break")
+    connection_of("Dell", -3, 3, "Not in service", state="setup")
+    connection_of("Elm", -3, 3, "No schedule", schedule={})
+    page = _logged_in(alice).get("/admin/")
+    found = [(each.district.name, why) for each, why in page.context["resting"]]
+    assert found == [("Ash", "No runs on these days"), ("Birch", "Testing")]
+    assert b"2 connections do not run today, on purpose" in page.content
+
+
 def test_today_is_the_readers_day(alice: Staff) -> None:
     client = _logged_in(alice)
     client.cookies["zone"] = "Pacific%2FKiritimati"
