@@ -18,6 +18,7 @@ from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils.html import conditional_escape
 from django.utils.safestring import SafeString
 
@@ -120,6 +121,8 @@ def _from_person_units(limit: Limit, text: str) -> float:
 
 class LimitsInput(_Lines):
     template = "admin/rosters/district/_limits.html"
+    #: Where what is typed is tried on what came before; nowhere for a district that is not there yet.
+    tried_at = ""
 
     def context(self, name: str, value: Any) -> dict[str, Any]:
         lines = []
@@ -139,7 +142,7 @@ class LimitsInput(_Lines):
                     "own": shown != usual,
                 }
             )
-        return {"lines": lines}
+        return {"lines": lines, "tried_at": self.tried_at}
 
     def value_from_datadict(self, data: Any, files: Any, name: str) -> dict[str, str]:
         return {key: data.get(f"{name}-{key}", "").strip() for key in DEFAULT_LIMITS}
@@ -438,6 +441,9 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        limits = self.fields["hold_limits"].widget
+        if self.instance.pk and isinstance(limits, LimitsInput):
+            limits.tried_at = reverse("admin:rosters_district_replay", args=[self.instance.pk])
         known = self.initial.get("mappings") or {}
         widget = self.fields["mappings"].widget
         if not self.is_bound and isinstance(widget, MappingsInput):

@@ -7,17 +7,26 @@ from typing import Any, BinaryIO, cast
 
 from django.conf import settings
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db.models import Max, Min, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
-from rosters.admin.district_form import DistrictForm, DistrictToRead, could_be_mapped, proposed, setting_for
+from rosters.admin.district_form import (
+    DistrictForm,
+    DistrictToRead,
+    LimitsField,
+    LimitsInput,
+    could_be_mapped,
+    proposed,
+    setting_for,
+)
 from rosters.models import AuditEvent, Delivery, District, Finding, Org, Snapshot, Sync, Tally
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import DECIDE, UPLOAD, acting, may_see
@@ -26,6 +35,7 @@ from rosters.words import DISTRICT_SETTING_UP, SYNC_WORDS, district_words
 
 SYNCS_SHOWN = 10
 FINDINGS_SHOWN = 10
+REPLAYED_SHOWN = 8
 LINE_DAYS = 90
 
 #: A district whose latest sync ended so is up to date; the words of `district_words` say the same.
@@ -182,8 +192,27 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 self.admin_site.admin_view(require_GET(self.export)),
                 name="rosters_district_export",
             ),
+            path(
+                "<int:pk>/replay/", self.admin_site.admin_view(require_GET(self.replay)), name="rosters_district_replay"
+            ),
             *super().get_urls(),
         ]
+
+    def replay(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What limits that are being typed would have made of the last deliveries, beside those that are saved."""
+        district = get_object_or_404(District, pk=pk)
+        if not self.has_change_permission(request, district):
+            raise PermissionDenied
+        field = LimitsField(LimitsInput())
+        context: dict[str, Any] = {"district": district}
+        try:
+            typed = field.clean(field.widget.value_from_datadict(request.GET, {}, "hold_limits"))
+        except ValidationError:
+            context["problem"] = True
+        else:
+            tried, saved = syncs.replay(district, typed, district.hold_limits)
+            context |= {"tried": tried, "saved": saved, "other": typed != district.hold_limits, "shown": REPLAYED_SHOWN}
+        return TemplateResponse(request, "admin/rosters/district/_replay.html", context)
 
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         district = self.get_object(request, object_id)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import polars as pl
+
+from rosters.diffing import DIMENSIONS, Difference
 from rosters.holding.file import empty, file_gone, first_delivery, headers_changed, stale, tail_missing, wrong_district
 from rosters.holding.people import doubled, grown, id_churn, other_people
 from rosters.holding.schools import membership_turnover, school_gone, term_gone
@@ -23,6 +26,7 @@ from rosters.holding.situation import (
 )
 
 __all__ = [
+    "BY_NUMBERS",
     "CORE",
     "DEFAULT_LIMITS",
     "LOOKED_AT",
@@ -30,6 +34,7 @@ __all__ = [
     "Limit",
     "Past",
     "Situation",
+    "by_numbers",
     "judge",
     "limit_of",
     "nothing_lives",
@@ -51,6 +56,7 @@ def judge(situation: Situation, limits: Mapping[str, float]) -> list[HoldFound]:
     return [hold for rule in rules for hold in rule(situation, limit)]
 
 
+_OF_GROUPS: Final[tuple[Rule, ...]] = tuple(group_removed_share(dimension) for dimension in DIMENSIONS)
 #: Gravest first: that is the order in which a person reads them.
 _ABOUT_THE_FILE: Final[tuple[Rule, ...]] = (empty, stale, file_gone)
 _ABOUT_NEWCOMERS: Final[tuple[Rule, ...]] = (doubled, grown)
@@ -61,11 +67,30 @@ _ABOUT_THE_CHANGE: Final[tuple[Rule, ...]] = (
     other_people,
     removed_count,
     removed_share,
-    group_removed_share("school"),
-    group_removed_share("grade"),
-    group_removed_share("role"),
+    *_OF_GROUPS,
     membership_turnover,
     term_gone,
     updated_share,
     group_updated_share,
 )
+
+#: The rules that look at the tally alone, and their codes.
+_ABOUT_NUMBERS: Final[tuple[Rule, ...]] = (
+    grown,
+    removed_count,
+    removed_share,
+    *_OF_GROUPS,
+    updated_share,
+    group_updated_share,
+)
+BY_NUMBERS: Final = frozenset(
+    ["GROWN", "REMOVED_COUNT", "REMOVED_SHARE", "UPDATED_SHARE"]
+    + [f"{dimension.upper()}_{kind}_SHARE" for dimension in DIMENSIONS for kind in ("REMOVED", "UPDATED")]
+)
+
+
+def by_numbers(tally: pl.DataFrame, limits: Mapping[str, float]) -> list[HoldFound]:
+    """What those rules say of a tally by itself, as of a sync of long ago of which nothing else is kept."""
+    limit = {name: limit_of(limits, name) for name in DEFAULT_LIMITS}
+    situation = Situation(base={}, target={}, difference=Difference(), tally=tally, base_version=1)
+    return [hold for rule in _ABOUT_NUMBERS for hold in rule(situation, limit)]

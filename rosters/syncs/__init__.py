@@ -15,6 +15,7 @@ from rosters.syncs.judging import judged
 from rosters.syncs.keeping import StillWrong, little_room, rebuild, recover, tidy, to_verify, verify
 from rosters.syncs.preparing import look, prepare
 from rosters.syncs.receiving import NoRoom, receive
+from rosters.syncs.replaying import Replay, replay
 from rosters.syncs.undoing import Conflict, undo, undo_conflicts
 from rosters.syncs.working import ClaimLost, DecisionRefused, NotApprovable, StalePlan, store
 
@@ -25,6 +26,7 @@ __all__ = [
     "Forgotten",
     "NoRoom",
     "NotApprovable",
+    "Replay",
     "StalePlan",
     "StillWrong",
     "apply",
@@ -43,6 +45,7 @@ __all__ = [
     "rebuild",
     "receive",
     "recover",
+    "replay",
     "retry",
     "settings_changed",
     "store",
