@@ -302,6 +302,9 @@ class Sync(models.Model):
     # what came
     dry_run = models.BooleanField(default=False, help_text="It says what would change, and can never be applied.")
     additions_only = models.BooleanField(default=False, help_text="It adds and changes, and removes nothing.")
+    removals_wait = models.BooleanField(
+        default=False, help_text="What it would have removed is decided after it, in a sync of its own."
+    )
     oneroster_version = models.CharField(max_length=10, blank=True, default="")
     modes = models.JSONField(default=dict, help_text="Table to bulk or delta; absent tables are left out.")
     headers = models.JSONField(default=dict, help_text="Table to its header row.")
@@ -386,6 +389,10 @@ class Sync(models.Model):
                     status__in=["received", "preparing", "rejected", "unchanged", "failed", "planned"],
                 )
                 | Q(dry_run=False) & ~Q(status="planned"),
+            ),
+            models.CheckConstraint(
+                name="sync_removals_wait_where_it_adds",
+                condition=Q(removals_wait=False) | Q(additions_only=True, delivery__isnull=False, dry_run=False),
             ),
             models.CheckConstraint(
                 name="sync_has_delivery_or_undoes",

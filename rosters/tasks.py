@@ -24,6 +24,14 @@ def prepare(*, sync_id: int) -> None:
         enqueue_apply(sync)
     elif sync.status == Sync.Status.RECEIVED:
         enqueue_prepare(sync)
+    elif sync.status == Sync.Status.UNCHANGED:
+        _go_on(sync)
+
+
+def _go_on(sync: Sync) -> None:
+    """Have what it left in place decided, if that was to wait for it."""
+    if sync.removals_wait and (after := syncs.removals_next(sync)):
+        enqueue_prepare(after)
 
 
 def apply(*, sync_id: int) -> None:
@@ -33,7 +41,9 @@ def apply(*, sync_id: int) -> None:
         enqueue_prepare(sync)
     elif sync is not None and sync.status == Sync.Status.APPROVED:
         enqueue_apply(sync)
-    elif sync is not None and sync.result is not None:  # made ready now, so that the first who asks does not wait
+    elif sync is not None and sync.result is not None:
+        _go_on(sync)
+        # made ready now, so that the first who asks does not wait
         serving.roster(syncs.store(), sync.district, serving.edition_of(sync.district, sync.result.version))
 
 

@@ -100,6 +100,8 @@ ACTION_WORDS: dict[str, str] = {
     "sync.superseded": "a newer delivery took its place",
     "sync.stale": "the roster had moved; the plan is made anew",
     "sync.undo_requested": "asked for an undo",
+    "sync.additions_first": "let what comes and changes go first; the removals wait",
+    "sync.removals_next": "the removals that waited are to be decided",
     "sync.retried": "had the file checked again",
     "roster.exported": "took the roster out as files",
     "roster.differs": "the live roster was found not to be what was accepted",

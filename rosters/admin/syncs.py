@@ -158,6 +158,7 @@ class SyncAdmin(ReadOnly):
             own("decline/", require_POST(self.decline), "decline"),
             own("undo/", require_POST(self.undo), "undo"),
             own("retry/", require_POST(self.retry), "retry"),
+            own("additions-first/", require_POST(self.additions_first), "additions_first"),
             own("original/", require_GET(self.original), "original"),
             own("findings.csv", require_GET(self.findings_csv), "findings"),
             *super().get_urls(),
@@ -273,6 +274,20 @@ class SyncAdmin(ReadOnly):
         messages.success(request, "The same file is being checked again.")
         return self._back(again)
 
+    def additions_first(self, request: HttpRequest, pk: int) -> HttpResponse:
+        sync = self._decide(request, pk)
+        try:
+            first = syncs.additions_first(sync, by=acting(request))
+        except syncs.DecisionRefused as refused:
+            return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
+        tasks.enqueue_prepare(first)
+        messages.success(
+            request,
+            "What comes and changes is being worked out without the removals. Nothing changes until you approve it on "
+            "this page; the removals are put before you afterwards.",
+        )
+        return self._back(first)
+
     def _stale(self, request: HttpRequest, sync: Sync, stale: Exception) -> HttpResponse:
         """The roster moved since the page was read: nothing was approved, and the new plan is on its way."""
         fresh = self._sync(request, sync.pk)
@@ -333,6 +348,7 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "findings": _findings(request, sync),
         "new_findings": sync.findings.filter(is_new=True).count(),
         "settings_changed": sync.status in _CHECKED_AGAIN and sync.delivery and syncs.settings_changed(sync),
+        "may_add_first": syncs.may_add_first(sync),
         "undo_until": _undo_until(sync),
         "undoing": Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"]).first(),
         "conflicts": conflicts,

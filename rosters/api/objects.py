@@ -111,11 +111,11 @@ class SyncSerializer(serializers.ModelSerializer[Sync]):
     class Meta:
         model = Sync
         fields = (
-            "id", "site_code", "delivery", "undoes", "dry_run", "additions_only", "status", "status_since",
-            "received_at", "next_step", "phase", "progress", "seconds", "oneroster_version", "errors", "warnings",
-            "quarantined", "base_version", "plan_digest", "verdict", "added", "updated", "removed",
-            "people_affected", "decision",
-            "decided_at", "decided_automatically", "decision_reason", "applied_at", "result_version", "forgotten_at",
+            "id", "site_code", "delivery", "undoes", "dry_run", "additions_only", "removals_wait", "status",
+            "status_since", "received_at", "next_step", "phase", "progress", "seconds", "oneroster_version", "errors",
+            "warnings", "quarantined", "base_version", "plan_digest", "verdict", "added", "updated", "removed",
+            "people_affected", "decision", "decided_at", "decided_automatically", "decision_reason", "applied_at",
+            "result_version", "forgotten_at",
             "error_code", "error",
         )  # fmt: skip
         read_only_fields = fields
@@ -497,6 +497,13 @@ class Retry(_Anew):
     did, make = "sync.retried", staticmethod(syncs.retry)
 
 
+class AdditionsFirst(_Anew):
+    """Let what comes and changes go first, in a new sync of the same delivery that takes the place of this one; what
+    would be removed is decided after it, in one more."""
+
+    did, make = "sync.additions_first", staticmethod(syncs.additions_first)
+
+
 def _said(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
     given = kind(data=request.data)
     given.is_valid(raise_exception=True)
@@ -672,4 +679,5 @@ addresses: list[URLPattern] = [
     path("syncs/<int:pk>/decline", Decline.as_view(), name="decline"),
     path("syncs/<int:pk>/undo", Undo.as_view(), name="undo"),
     path("syncs/<int:pk>/retry", Retry.as_view(), name="retry"),
+    path("syncs/<int:pk>/additions-first", AdditionsFirst.as_view(), name="additions-first"),
 ]

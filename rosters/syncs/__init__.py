@@ -8,7 +8,16 @@ that somebody can see. Roster values are never logged nor put into errors.
 from __future__ import annotations
 
 from rosters.syncs.asking import export, lines_of
-from rosters.syncs.deciding import approve, decline, keyboard, retry, settings_changed
+from rosters.syncs.deciding import (
+    additions_first,
+    approve,
+    decline,
+    keyboard,
+    may_add_first,
+    removals_next,
+    retry,
+    settings_changed,
+)
 from rosters.syncs.forgetting import Forgotten, districts_with_something_to_forget, forget, least_days, to_forget
 from rosters.syncs.going_live import apply
 from rosters.syncs.judging import judged
@@ -29,6 +38,7 @@ __all__ = [
     "Replay",
     "StalePlan",
     "StillWrong",
+    "additions_first",
     "apply",
     "approve",
     "decline",
@@ -41,10 +51,12 @@ __all__ = [
     "lines_of",
     "little_room",
     "look",
+    "may_add_first",
     "prepare",
     "rebuild",
     "receive",
     "recover",
+    "removals_next",
     "replay",
     "retry",
     "settings_changed",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from rosters.models import AuditEvent, District, Sync
@@ -125,9 +126,66 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
             received_at=moment,
             status_since=moment,
             additions_only=sync.additions_only,
+            removals_wait=sync.removals_wait,
         )
         audit(moment, by, "sync.retried", again, before={"sync": sync.pk})
     return again
+
+
+def additions_first(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
+    """Let what comes and changes go first: a new sync of the same delivery that removes nothing takes the place of the
+    one that waits. It is prepared, reviewed and applied like any other; then `removals_next` makes one of what is left.
+    """
+    moment = now or timezone.now()
+    with transaction.atomic():
+        District.objects.select_for_update(no_key=True).get(pk=sync.district_id)
+        sync.refresh_from_db()
+        if not may_add_first(sync):
+            raise DecisionRefused("Only a sync that waits, and would add or change and also remove, can be parted so.")
+        if sync.holds.filter(approvable=False).exists():
+            raise NotApprovable(
+                "A rule that nobody may overrule holds this sync. Decline it and ask for the right file."
+            )
+        if not sync.mark_superseded(moment):
+            raise DecisionRefused("Somebody else decided in this very moment. Nothing was done by you.")
+        first = _of_the_same(sync, moment, additions_only=True, removals_wait=True)
+        audit(moment, by, "sync.additions_first", first, before={"sync": sync.pk}, after={"removed": sync.removed})
+    return first
+
+
+def may_add_first(sync: Sync) -> bool:
+    """Whether there is something to go first, and something to wait."""
+    waits = sync.status in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)
+    of_a_delivery = sync.delivery_id is not None and not sync.additions_only
+    return waits and of_a_delivery and sync.removed > 0 and sync.added + sync.updated > 0
+
+
+def removals_next(sync: Sync, *, now: datetime | None = None) -> Sync | None:
+    """The sync that decides about what an applied one left in place (`Sync.removals_wait`); None if there is nothing to
+    decide, if it is there already, or if a newer delivery came meanwhile."""
+    moment = now or timezone.now()
+    with transaction.atomic():
+        District.objects.select_for_update(no_key=True).get(pk=sync.district_id)
+        if not removals_due().filter(pk=sync.pk).exists():
+            return None
+        after = _of_the_same(sync, moment)
+        audit(moment, None, "sync.removals_next", after, before={"sync": sync.pk})
+    return after
+
+
+def removals_due() -> QuerySet[Sync]:
+    """Syncs after which what they left in place is still to be decided."""
+    again = Q(delivery=OuterRef("delivery"), pk__gt=OuterRef("pk"))
+    newer = Q(received_at__gt=OuterRef("received_at"), undoes=None)
+    done = Sync.objects.filter(removals_wait=True, left_out__gt=0, status__in=["applied", "unchanged"])
+    return done.exclude(Exists(Sync.objects.filter(again | newer, district=OuterRef("district"))))
+
+
+def _of_the_same(sync: Sync, now: datetime, **values: bool) -> Sync:
+    """A new sync of the delivery of `sync`, received when that was."""
+    return Sync.objects.create(
+        district=sync.district, delivery=sync.delivery, received_at=sync.received_at, status_since=now, **values
+    )
 
 
 #: What of a district's settings a check and its judgement depend on.

@@ -9,9 +9,10 @@ import polars as pl
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
-from rosters import making, syncs
-from rosters.models import Sync, User
+from rosters import making, syncs, tasks
+from rosters.models import AuditEvent, Enrollment, Sync, User
 from tests.journeys.trip import Trip
 
 if TYPE_CHECKING:
@@ -155,3 +156,126 @@ def test_the_page_of_a_sync_says_that_it_only_adds_and_how_much_stays(
     words = f"This sync only adds and changes; it removes nothing. {LEAVING} live records that its file leaves out"
     assert words in page(_send(trip, path, additions_only=True))
     assert "only adds" not in page(_send(trip, path, additions_only=False))
+
+
+# ------------------------------------------------------------------- what comes goes first, what would be removed waits
+
+
+def _parted(trip: Trip, tables: making.Tables) -> tuple[Sync, Sync]:
+    """A sync that changes a class and takes seats out, and the one that goes first in its place."""
+    trip.go(trip.send(tables))
+    waiting = trip.send(_renamed(_without_seats(tables)))
+    assert waiting.status in ("ready", "awaiting_review") and (waiting.updated, waiting.removed) == (1, LEAVING)
+    first = syncs.additions_first(waiting, by=trip.by)
+    waiting.refresh_from_db()
+    assert waiting.status == "superseded"
+    return waiting, syncs.prepare(first.pk) or first
+
+
+def test_what_comes_goes_first_and_the_removals_are_decided_afterwards(trip: Trip, tables: making.Tables) -> None:
+    whole, first = _parted(trip, tables)
+    assert (first.updated, first.removed, first.left_out) == (1, 0, LEAVING)
+    trip.go(first)
+    assert syncs.removals_next(whole) is None, "it is of the one that went first"
+    after = syncs.removals_next(first)
+    assert after is not None and syncs.removals_next(first) is None, "a task may run twice"
+    after = syncs.prepare(after.pk) or after
+    assert (after.added, after.updated, after.removed) == (0, 0, LEAVING)
+    assert after.status in ("ready", "awaiting_review") and not after.additions_only
+    trip.go(after)
+    assert after.target_digest == whole.target_digest, "in two steps it is the roster of the file"
+    assert trip.send(_renamed(_without_seats(tables))).status == "unchanged"
+    actions = AuditEvent.objects.filter(action__in=["sync.additions_first", "sync.removals_next"]).order_by("pk")
+    assert [(event.action, event.sync_id, event.before) for event in actions] == [
+        ("sync.additions_first", first.pk, {"sync": whole.pk}), ("sync.removals_next", after.pk, {"sync": first.pk}),
+    ]  # fmt: skip
+
+
+def test_removals_that_are_declined_stay_live(trip: Trip, tables: making.Tables) -> None:
+    _, first = _parted(trip, tables)
+    done = trip.go(first)
+    after = syncs.removals_next(done)
+    assert after is not None
+    after = syncs.prepare(after.pk) or after
+    syncs.decline(after, by=trip.by, reason="The seats are right.")
+    trip.verify()
+    assert Enrollment.objects.filter(status="active").count() == len(tables["enrollments"])
+    assert syncs.removals_next(done) is None
+
+
+def test_the_workers_go_on_by_themselves_and_after_one_that_died(trip: Trip, tables: making.Tables) -> None:
+    _, first = _parted(trip, tables)
+    syncs.approve(first, by=trip.by, plan_digest=first.plan_digest)
+    syncs.apply(first.pk)  # and here the worker dies
+    again, _ = syncs.recover()
+    after = Sync.objects.latest("pk")
+    assert again == [after.pk] and after.delivery_id == first.delivery_id
+    assert syncs.recover(timezone.now())[0] == [], "once"
+    Sync.objects.filter(pk=after.pk).update(status="superseded")
+    trip.go(trip.send(tables))
+    _, second = _parted_again(trip, tables)
+    syncs.approve(second, by=trip.by, plan_digest=second.plan_digest)
+    tasks.apply(sync_id=second.pk)
+    assert Sync.objects.latest("pk").delivery_id == second.delivery_id and Sync.objects.latest("pk").pk > second.pk
+
+
+def _parted_again(trip: Trip, tables: making.Tables) -> tuple[Sync, Sync]:
+    waiting = trip.send(_renamed(_without_seats(tables, LEAVING + 1)))
+    first = syncs.additions_first(waiting, by=trip.by)
+    return waiting, syncs.prepare(first.pk) or first
+
+
+def test_after_a_newer_delivery_nothing_is_left_to_decide(trip: Trip, tables: making.Tables) -> None:
+    _, first = _parted(trip, tables)
+    trip.go(first)
+    newer = trip.send(_without_seats(tables))
+    assert newer.removed == LEAVING
+    assert syncs.removals_next(first) is None
+
+
+def test_a_newer_delivery_takes_the_place_of_both(trip: Trip, tables: making.Tables) -> None:
+    _, first = _parted(trip, tables)
+    trip.send(tables)
+    first.refresh_from_db()
+    assert first.status == "superseded"
+
+
+def test_only_what_waits_and_has_both_is_parted(trip: Trip, tables: making.Tables) -> None:
+    of_the_first = trip.send(tables)
+    with pytest.raises(syncs.DecisionRefused, match="also remove"):
+        syncs.additions_first(of_the_first, by=trip.by)
+    done = trip.go(of_the_first)
+    with pytest.raises(syncs.DecisionRefused):
+        syncs.additions_first(done, by=trip.by)
+    only_removes = trip.send(_without_seats(tables))
+    with pytest.raises(syncs.DecisionRefused):
+        syncs.additions_first(only_removes, by=trip.by)
+    adding = _send(trip, _packed(trip, _renamed(_without_seats(tables)), "summer.zip"), additions_only=True)
+    with pytest.raises(syncs.DecisionRefused):
+        syncs.additions_first(adding, by=trip.by)
+    other = making.make_roster(users=90, seed=77, today=timezone.localdate(), name="Somewhere else")
+    foreign = trip.send(other)
+    assert foreign.holds.filter(approvable=False).exists()
+    with pytest.raises(syncs.NotApprovable):
+        syncs.additions_first(foreign, by=trip.by)
+
+
+def test_on_the_page_and_over_the_api(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    waiting = trip.send(_renamed(_without_seats(tables)))
+    staff = Client()
+    staff.force_login(trip.by)
+    at = f"/admin/rosters/sync/{waiting.pk}/"
+    page = staff.get(f"{at}change/").content.decode()
+    assert f"Let 0 additions and 1 change go first; {LEAVING} removals wait" in page
+    assert staff.get(f"{at}additions-first/").status_code == 405, "nothing is done by GET"
+    answer = staff.post(f"{at}additions-first/", follow=True)
+    assert b"What would have been removed is put before you after this" in answer.content
+    first = Sync.objects.latest("pk")
+    assert (first.additions_only, first.removals_wait, first.delivery_id) == (True, True, waiting.delivery_id)
+    assert staff.post(f"{at}additions-first/").status_code == 409
+    syncs.prepare(first.pk)
+    again = trip.send(_renamed(_without_seats(tables, LEAVING + 2)))
+    made = staff.post(f"/api/v1/syncs/{again.pk}/additions-first")
+    assert made.status_code == 202 and made.json()["removals_wait"] is True
+    assert staff.post(f"/api/v1/syncs/{again.pk}/additions-first").status_code == 409
