@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from django.conf import settings
 from django.core.validators import RegexValidator
 from django.db import models
-from django.db.models import F, Q
+from django.db.models import Exists, F, OuterRef, Q
 from django.utils import timezone
 
 if TYPE_CHECKING:
@@ -234,6 +234,11 @@ class SyncQuerySet(models.QuerySet["Sync"]):
         """Deliveries of which every finding was worked out: not those known to be live already, nor those that could
         not be read to their end."""
         return self.filter(undoes=None, seconds__has_key="checking").exclude(findings__severity="fatal")
+
+    def last_of_deliveries(self) -> SyncQuerySet:
+        """Of each delivery the last sync: a file can be checked again, or go live in two steps."""
+        later = Sync.objects.filter(delivery=OuterRef("delivery"), pk__gt=OuterRef("pk"))
+        return self.filter(delivery__isnull=False).exclude(Exists(later))
 
     def running(self) -> SyncQuerySet:
         return self.filter(status__in=Sync.RUNNING)

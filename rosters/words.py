@@ -24,6 +24,9 @@ class Words:
 #: The next step where there is none.
 NOTHING_STEP = "Nothing to do."
 
+#: The same where the delivery was checked again, or goes live in two steps.
+ANOTHER_STEP = "The same file goes on in another sync; look at that one."
+
 _WAIT = Words("running", "On its way", "Nothing to do: this page follows it to its end.", "nobody")
 
 SYNC_WORDS: dict[str, Words] = {

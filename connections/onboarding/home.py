@@ -43,8 +43,9 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
     district = person.district
     connections = list(district.connections.order_by("pk"))
     syncs = list(
-        Sync.objects.filter(district=district, undoes=None)
-        .select_related("delivery", "upload")
+        Sync.objects.filter(district=district)
+        .last_of_deliveries()
+        .select_related("delivery__upload")
         .order_by("-received_at")[:SHOWN]
     )
     way = steps(district, connections, syncs, answers_for_it=person.answers_for_it)

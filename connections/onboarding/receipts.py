@@ -51,6 +51,9 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         if sync.status in Sync.RUNNING
         else [sent(each, sync.oneroster_version, systems) for each in sync.findings.all()[:FINDINGS_SHOWN]],
         "owner": person.district.owner,
+        "first_is_live": Sync.objects.filter(
+            delivery=sync.delivery, removals_wait=True, status=Sync.Status.APPLIED, pk__lt=sync.pk
+        ).exists(),
     }
     template = "onboarding/_receipt.html" if "HX-Request" in request.headers else "onboarding/receipt.html"
     return render(request, template, context)
@@ -95,21 +98,24 @@ def findings(request: HttpRequest, person: Person, key: str) -> StreamingHttpRes
 def key_of(sync: Sync) -> str:
     """How an address names a delivery."""
     upload = _upload(sync)
-    return str(upload.uid) if upload else sync.received_at.astimezone(UTC).strftime(_MOMENT)
+    assert sync.delivery is not None
+    return str(upload.uid) if upload else sync.delivery.received_at.astimezone(UTC).strftime(_MOMENT)
 
 
 def _all(person: Person) -> QuerySet[Sync]:
-    """The deliveries of the person's district, newest first."""
-    found = Sync.objects.filter(district=person.district, delivery__isnull=False)
-    return found.select_related("delivery", "base", "upload__person").order_by("-received_at", "-pk")
+    """The deliveries of the person's district, newest first, each as what became of it in the end."""
+    found = Sync.objects.filter(district=person.district).last_of_deliveries()
+    return found.select_related("delivery__upload__person", "base").order_by("-received_at", "-pk")
 
 
 def _sync(person: Person, key: str) -> Sync:
     try:
         if len(key) == 36:
-            sync = _all(person).filter(upload__uid=uuid.UUID(key)).first()
+            sync = _all(person).filter(delivery__upload__uid=uuid.UUID(key)).first()
         else:
-            sync = _all(person).filter(received_at=datetime.strptime(key, _MOMENT).replace(tzinfo=UTC)).first()
+            sync = (
+                _all(person).filter(delivery__received_at=datetime.strptime(key, _MOMENT).replace(tzinfo=UTC)).first()
+            )
     except ValueError:
         raise Http404 from None
     if sync is None:
@@ -118,4 +124,4 @@ def _sync(person: Person, key: str) -> Sync:
 
 
 def _upload(sync: Sync) -> Upload | None:
-    return getattr(sync, "upload", None)
+    return getattr(sync.delivery, "upload", None)

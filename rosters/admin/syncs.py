@@ -26,7 +26,7 @@ from rosters.diffing import DIMENSIONS
 from rosters.models import Finding, Hold, Sync, Tally
 from rosters.oneroster.normal import TABLES
 from rosters.staff import DECIDE, acting, may_see
-from rosters.words import DECLINE_STEP, HELD_STEP, NOTHING_STEP, SYNC_WORDS
+from rosters.words import ANOTHER_STEP, DECLINE_STEP, HELD_STEP, NOTHING_STEP, SYNC_WORDS
 
 GROUPS_SHOWN = 50
 CONFLICTS_SHOWN = 50
@@ -332,13 +332,16 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     approvable = all(h.approvable for h in holds)
     waits = sync.status == Sync.Status.AWAITING_REVIEW
     conflicts, conflicts_in_all = syncs.undo_conflicts(sync, CONFLICTS_SHOWN) if sync.undoes else ([], 0)
+    again = Sync.objects.filter(delivery=sync.delivery_id, pk__gt=sync.pk).order_by("-pk")
+    goes_on = again.first() if sync.delivery_id else None
     context: dict[str, Any] = {
         "sync": sync,
         "district": sync.district,
         "page_at": _address(sync),
         "changes_at": reverse("admin:rosters_sync_changes", args=[sync.pk]),
         "words": SYNC_WORDS[sync.status],
-        "next_step": _next_step(sync, holds if waits else [], approvable=approvable),
+        "goes_on": goes_on,
+        "next_step": _next_step(sync, holds if waits else [], approvable=approvable, goes_on=goes_on),
         "holds": [hold for hold in holds if not hold.explained],
         "explained": [hold for hold in holds if hold.explained],
         "approvable": approvable,
@@ -362,12 +365,14 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     return context
 
 
-def _next_step(sync: Sync, holds: list[Hold], *, approvable: bool) -> str:
-    """What a person does now; `holds`: of a sync that waits."""
+def _next_step(sync: Sync, holds: list[Hold], *, approvable: bool, goes_on: Sync | None) -> str:
+    """What a person does now; `holds`: of a sync that waits; `goes_on`: a later one of the same delivery."""
     if holds:
         return HELD_STEP if approvable else DECLINE_STEP
     if sync.status == Sync.Status.APPLIED and not _undo_until(sync):
         return NOTHING_STEP
+    if goes_on and sync.ended:
+        return ANOTHER_STEP
     return SYNC_WORDS[sync.status].next_step
 
 

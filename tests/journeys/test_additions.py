@@ -11,6 +11,8 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from connections.onboarding.entering import invite
+from connections.onboarding.models import Person
 from rosters import making, syncs, tasks
 from rosters.models import AuditEvent, Enrollment, Sync, User
 from tests.journeys.trip import Trip
@@ -279,3 +281,28 @@ def test_on_the_page_and_over_the_api(trip: Trip, tables: making.Tables) -> None
     made = staff.post(f"/api/v1/syncs/{again.pk}/additions-first")
     assert made.status_code == 202 and made.json()["removals_wait"] is True
     assert staff.post(f"/api/v1/syncs/{again.pk}/additions-first").status_code == 409
+
+
+def test_the_district_reads_one_receipt_of_its_file_to_the_end(trip: Trip, tables: making.Tables) -> None:
+    person = Person.objects.create(district=trip.district, name="Dana", email="dana@cedar.example")
+    browser = Client()
+    browser.post("/district/enter/", {"secret": invite(person, by=trip.by).partition("#")[2]})
+    whole, first = _parted(trip, tables)
+    trip.go(first)
+    after = syncs.removals_next(first)
+    assert after is not None
+    syncs.prepare(after.pk)
+    assert whole.delivery is not None
+    key = f"{whole.delivery.received_at:%Y%m%dT%H%M%S%f}"
+    history = browser.get("/district/sent/").content.decode()
+    assert history.count(f"/district/sent/{key}/") == 1
+    page = browser.get(f"/district/sent/{key}/").content.decode()
+    assert "What came and changed in it is live already" in page
+    staff = Client()
+    staff.force_login(trip.by)
+    for earlier in (whole, first):
+        page = staff.get(f"/admin/rosters/sync/{earlier.pk}/change/").content.decode()
+        assert "The same file goes on in another sync" in page and f"/admin/rosters/sync/{after.pk}/change/" in page
+    after.refresh_from_db()
+    syncs.decline(after, by=trip.by, reason="The seats are right.")
+    assert "The seats are right." in browser.get(f"/district/sent/{key}/").content.decode()
