@@ -262,6 +262,7 @@ def test_only_what_waits_and_has_both_is_parted(trip: Trip, tables: making.Table
         syncs.additions_first(foreign, by=trip.by)
 
 
+@pytest.mark.looks
 def test_on_the_page_and_over_the_api(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     waiting = trip.send(_renamed(_without_seats(tables)))
@@ -283,6 +284,7 @@ def test_on_the_page_and_over_the_api(trip: Trip, tables: making.Tables) -> None
     assert staff.post(f"/api/v1/syncs/{again.pk}/additions-first").status_code == 409
 
 
+@pytest.mark.looks
 def test_the_district_reads_one_receipt_of_its_file_to_the_end(trip: Trip, tables: making.Tables) -> None:
     person = Person.objects.create(district=trip.district, name="Dana", email="dana@cedar.example")
     browser = Client()

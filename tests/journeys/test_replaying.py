@@ -68,6 +68,7 @@ def test_limits_are_tried_on_every_delivery_that_was_compared(trip: Trip, lived:
     assert loose.held == [] and loose.declined == 0
 
 
+@pytest.mark.looks
 def test_what_is_replayed_with_the_same_limits_is_what_was_found(trip: Trip, lived: dict[str, Sync]) -> None:
     """Rule by rule, on everything that came; and where the files are gone as well."""
     shutil.rmtree(syncs.store().root / "syncs")
@@ -91,6 +92,7 @@ def test_what_only_the_files_could_tell_counts_as_it_was_found(trip: Trip, table
     assert held(loose) == [sync.pk] and loose.held[0].why == sync.holds.get(code="STALE").saw
 
 
+@pytest.mark.looks
 def test_a_manager_sees_it_while_typing(trip: Trip, lived: dict[str, Sync]) -> None:
     staff = Client()
     staff.force_login(trip.by)
@@ -107,6 +109,7 @@ def test_a_manager_sees_it_while_typing(trip: Trip, lived: dict[str, Sync]) -> N
     assert staff.post(f"{at}replay/").status_code == 405
 
 
+@pytest.mark.looks
 def test_where_nothing_came_there_is_nothing_to_try(trip: Trip) -> None:
     staff = Client()
     staff.force_login(trip.by)

@@ -106,6 +106,7 @@ def test_a_rebuilt_roster_goes_on_as_ever(live: Trip, tables: making.Tables) -> 
     live.go(live.undo(latest))
 
 
+@pytest.mark.looks
 def test_it_is_told_on_the_desk_and_nothing_goes_live_by_itself(live: Trip, tables: making.Tables) -> None:
     District.objects.update(applies_automatically=True)
     syncs.verify(live.district.pk, NOW)
@@ -158,6 +159,7 @@ def test_from_a_damaged_snapshot_nothing_is_built(live: Trip) -> None:
     live.verify()
 
 
+@pytest.mark.looks
 def test_the_command_only_says_it_until_it_is_told_to_do_it(live: Trip) -> None:
     def said(*words: str) -> str:
         told = StringIO()

@@ -207,6 +207,7 @@ def test_the_minute_has_them_sent(maria: Staff) -> None:
     assert mail.outbox
 
 
+@pytest.mark.looks
 def test_everybody_reads_and_changes_their_own_wishes(maria: Staff, staff: Callable[..., Staff]) -> None:
     tom = staff("tom")
     sync(district("Cedar Grove", maria), "awaiting_review", TUESDAY)
