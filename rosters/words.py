@@ -25,7 +25,7 @@ class Words:
 NOTHING_STEP = "Nothing to do."
 
 #: The same where the delivery was checked again, or goes live in two steps.
-ANOTHER_STEP = "The same file goes on in another sync; look at that one."
+ANOTHER_STEP = "The same file goes on in another sync."
 
 _WAIT = Words("running", "On its way", "Nothing to do: this page follows it to its end.", "nobody")
 
