@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -253,40 +253,29 @@ class SyncAdmin(ReadOnly):
         return self._back(sync)
 
     def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
-        sync = self._decide(request, pk)
-        try:
-            undoing = syncs.undo(sync, by=acting(request))
-        except syncs.DecisionRefused as refused:
-            return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
-        tasks.enqueue_prepare(undoing)
-        messages.success(
-            request, "The way back is being worked out. Nothing changes until you approve it on this page."
-        )
-        return self._back(undoing)
+        said = "The way back is being worked out. Nothing changes until you approve it on this page."
+        return self._anew(request, pk, syncs.undo, said)
 
     def retry(self, request: HttpRequest, pk: int) -> HttpResponse:
-        sync = self._decide(request, pk)
-        try:
-            again = syncs.retry(sync, by=acting(request))
-        except syncs.DecisionRefused as refused:
-            return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
-        tasks.enqueue_prepare(again)
-        messages.success(request, "The same file is being checked again.")
-        return self._back(again)
+        return self._anew(request, pk, syncs.retry, "The same file is being checked again.")
 
     def additions_first(self, request: HttpRequest, pk: int) -> HttpResponse:
+        said = (
+            "What comes and changes is being worked out without the removals. Nothing changes until you approve it on "
+            "this page; the removals are put before you afterwards."
+        )
+        return self._anew(request, pk, syncs.additions_first, said)
+
+    def _anew(self, request: HttpRequest, pk: int, make: Callable[..., Sync], said: str) -> HttpResponse:
+        """A decision that makes another sync, whose page is the next to be seen."""
         sync = self._decide(request, pk)
         try:
-            first = syncs.additions_first(sync, by=acting(request))
+            made = make(sync, by=acting(request))
         except syncs.DecisionRefused as refused:
             return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
-        tasks.enqueue_prepare(first)
-        messages.success(
-            request,
-            "What comes and changes is being worked out without the removals. Nothing changes until you approve it on "
-            "this page; the removals are put before you afterwards.",
-        )
-        return self._back(first)
+        tasks.enqueue_prepare(made)
+        messages.success(request, said)
+        return self._back(made)
 
     def _stale(self, request: HttpRequest, sync: Sync, stale: Exception) -> HttpResponse:
         """The roster moved since the page was read: nothing was approved, and the new plan is on its way."""
