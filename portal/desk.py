@@ -30,8 +30,6 @@ TREND_DAYS = 30
 DOTS_SHOWN = 40
 CALLS_SHOWN = 5
 RESTING_SHOWN = 10
-WAITS = (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)
-STUCK = (Sync.Status.REJECTED, Sync.Status.FAILED)
 
 #: The parts of an hour's bar, from the bottom: sign, word.
 SIGNS = (
@@ -94,7 +92,7 @@ def desk(request: HttpRequest, now: datetime) -> dict[str, Any]:
 
 def _attention(districts: Any, state: str, now: datetime) -> list[int]:
     """The ids of latest syncs that need somebody, by what hurts most: people concerned times hours waited."""
-    statuses = [status for status in (*WAITS, *STUCK) if not state or SYNC_WORDS[status].sign == state]
+    statuses = [status for status in (*Sync.WAITING, *Sync.STUCK) if not state or SYNC_WORDS[status].sign == state]
     rows = Sync.objects.filter(pk__in=latest_syncs(districts), status__in=statuses).order_by("pk")
 
     def pain(row: tuple[int, int, datetime]) -> float:
@@ -157,8 +155,8 @@ def _number(word: str, count: int, before: int, css: str, link: str) -> dict[str
 def _standings(districts: Any) -> dict[str, int]:
     """How many districts wait for a decision, are stuck, are up to date."""
     return Sync.objects.filter(pk__in=latest_syncs(districts)).aggregate(
-        review=Count("pk", filter=Q(status__in=WAITS)),
-        stuck=Count("pk", filter=Q(status__in=STUCK)),
+        review=Count("pk", filter=Q(status__in=Sync.WAITING)),
+        stuck=Count("pk", filter=Q(status__in=Sync.STUCK)),
         good=Count("pk", filter=Q(status__in=UP_TO_DATE)),
     )
 
@@ -175,8 +173,8 @@ def _standings_at(districts: Any, moment: datetime) -> dict[str, int]:
     rested = Q(status_since__lte=moment)
     waited = Q(decided_at__gt=moment, decided_automatically=False) | Q(status=Sync.Status.SUPERSEDED)
     return Sync.objects.filter(pk__in=districts.order_by().annotate(then=Subquery(newest)).values("then")).aggregate(
-        review=Count("pk", filter=Q(status__in=WAITS) & rested | waited),
-        stuck=Count("pk", filter=Q(status__in=STUCK) & rested),
+        review=Count("pk", filter=Q(status__in=Sync.WAITING) & rested | waited),
+        stuck=Count("pk", filter=Q(status__in=Sync.STUCK) & rested),
         good=Count("pk", filter=Q(status__in=UP_TO_DATE) & rested),
     )
 

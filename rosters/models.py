@@ -228,7 +228,7 @@ class SyncQuerySet(models.QuerySet["Sync"]):
         return self.exclude(status__in=Sync.ENDED)
 
     def awaiting_review(self) -> SyncQuerySet:
-        return self.filter(status__in=[Sync.Status.AWAITING_REVIEW, Sync.Status.READY])
+        return self.filter(status__in=Sync.WAITING)
 
     def judged(self) -> SyncQuerySet:
         """Deliveries of which every finding was worked out: not those known to be live already, nor those that could
@@ -286,6 +286,9 @@ class Sync(models.Model):
         DECLINED = "declined", "declined"
 
     RUNNING = (Status.RECEIVED, Status.PREPARING, Status.APPROVED, Status.APPLYING)
+    #: For a person to decide about; for one to see what went wrong.
+    WAITING = (Status.READY, Status.AWAITING_REVIEW)
+    STUCK = (Status.REJECTED, Status.FAILED)
     ENDED = (
         Status.REJECTED, Status.UNCHANGED, Status.APPLIED, Status.DECLINED, Status.SUPERSEDED, Status.FAILED,
         Status.PLANNED,

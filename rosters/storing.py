@@ -48,6 +48,8 @@ _UNJUDGED: Final = "unjudged"
 #: Characters without another case. A piece of so many of them is looked for first: that takes an eighth of the time.
 _CASELESS: Final = re.compile(r"[0-9@._: /+-]+")
 _SURE: Final = 3
+#: In the place of a sync's number, what a roster that is built anew is made of.
+REBUILT: Final = 0
 #: Beside an original, the folder of the names under which it is read.
 NAMES: Final = ".names"
 _DRAFT: Final = ".part"
@@ -469,10 +471,14 @@ class Store:
 
     def sweep(self, before: float) -> int:
         """Remove drafts that were last written before `before` (seconds since 1970): a worker died while it wrote, and
-        nobody will ever give them a name. Returns how many. Nothing that has a name is ever removed here."""
+        nobody will ever give them a name. Returns how many. Nothing else that has a name is ever removed here but what
+        a rebuild that died was made of."""
         drafts = [path for path in self.root.rglob(f".*{_DRAFT}") if path.stat().st_mtime < before]
         for path in drafts:
             path.unlink(missing_ok=True)
+        for folder in self.root.glob(f"syncs/*/{REBUILT}"):
+            if folder.stat().st_mtime < before:
+                _remove_folder(folder)
         return len(drafts)
 
 

@@ -45,9 +45,6 @@ AGAIN_AFTER: Final = timedelta(minutes=10)
 SETTLES: Final = timedelta(minutes=1)
 _SHOWN: Final = 20
 
-WAITS: Final = (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)
-STUCK: Final = (Sync.Status.REJECTED, Sync.Status.FAILED)
-
 
 @dataclass(frozen=True, slots=True)
 class Letter:
@@ -97,7 +94,7 @@ def at_once(staff: Staff, since: datetime, now: datetime) -> Letter | None:
     """What has begun to wait for this person after `since`, up to now; None if nothing has."""
     if not staff.has_perm("rosters.view_sync"):
         return None
-    found = Sync.objects.filter(district__owner=staff, status__in=(*WAITS, *STUCK), status_since__gt=since)
+    found = Sync.objects.filter(district__owner=staff, status__in=(*Sync.WAITING, *Sync.STUCK), status_since__gt=since)
     lines = list(_of_syncs(found.filter(status_since__lte=now), now, since=False))
     if not lines:
         return None
@@ -118,13 +115,15 @@ def _parts(staff: Staff, now: datetime) -> Iterator[Part]:
         free, total = map(filesizeformat, room)
         words = f"{free} of {total} are left; tell whoever runs the portal"
         yield Part("The portal's disk is nearly full", [Line("", words, settings.PORTAL_URL + reverse("admin:index"))])
-    yield Part("Waits for a decision", list(_of_syncs(latest.filter(status__in=WAITS), now)))
-    yield Part("Needs a corrected file, or failed", list(_of_syncs(latest.filter(status__in=STUCK), now)))
+    yield Part("Waits for a decision", list(_of_syncs(latest.filter(status__in=Sync.WAITING), now)))
+    yield Part("Needs a corrected file, or failed", list(_of_syncs(latest.filter(status__in=Sync.STUCK), now)))
     if staff.has_perm("connections.view_connection"):
         yield Part("Cannot connect, or late", list(_of_connections(mine)))
     if manages:
         others = District.objects.exclude(pk__in=mine.values("pk"))
-        old = Sync.objects.filter(pk__in=latest_syncs(others), status__in=WAITS, status_since__lt=now - UNDECIDED_FOR)
+        old = Sync.objects.filter(
+            pk__in=latest_syncs(others), status__in=Sync.WAITING, status_since__lt=now - UNDECIDED_FOR
+        )
         yield Part("Others' districts, undecided for days", list(_of_syncs(old, now)))
 
 
@@ -192,7 +191,7 @@ def due(now: datetime) -> tuple[list[int], list[int]]:
     wishes = Mailing.objects.filter(staff__is_active=True, staff__is_staff=True).exclude(staff__email="")
     wishes = wishes.filter(Q(not_before=None) | Q(not_before__lte=now))
     mornings = [each.pk for each in wishes.filter(mornings=True) if each.is_morning(now)]
-    news = Q(staff__districts__syncs__status__in=(*WAITS, *STUCK), staff__districts__syncs__dry_run=False)
+    news = Q(staff__districts__syncs__status__in=(*Sync.WAITING, *Sync.STUCK), staff__districts__syncs__dry_run=False)
     news &= Q(staff__districts__syncs__status_since__gt=F("told_until"))
     news &= Q(staff__districts__syncs__status_since__lte=now - SETTLES)
     return mornings, list(wishes.filter(news, at_once=True).values_list("pk", flat=True).distinct())

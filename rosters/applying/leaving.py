@@ -1,4 +1,5 @@
-"""What left the live roster, deleted once its time is over. Nothing else ever deletes a live table's row."""
+"""What left the live roster, deleted once its time is over. But for `rosters.applying.rebuilding`, which writes a whole
+roster anew, nothing else ever deletes a live table's row."""
 
 from __future__ import annotations
 

@@ -3,10 +3,8 @@ accepted, whoever's hand it was."""
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable
 from datetime import datetime
-from pathlib import Path
 
 from django.db import connection, transaction
 
@@ -16,17 +14,19 @@ from rosters.diffing import differences
 from rosters.frames import ahead
 from rosters.models import LIVE, District
 from rosters.oneroster.normal import TABLES
-from rosters.storing import Store, StoredFrames
+from rosters.storing import REBUILT, Store, StoredFrames
 
 
-def rebuild(district: District, roster: StoredFrames, *, now: datetime, proved: Callable[[], None]) -> int:
+def rebuild(
+    district: District, roster: StoredFrames, store: Store, *, now: datetime, proved: Callable[[], None]
+) -> int:
     """Write `roster`, the accepted one, in the place of whatever is in the live tables; how many records. `proved`
     looks at it before it is committed: what it raises takes all back. Nobody reads half of it meanwhile.
 
     Records that left are not in a snapshot: they are gone from the live tables then, not from what is served.
     """
-    with tempfile.TemporaryDirectory(prefix="rebuild-") as folder:
-        plan = Store(Path(folder)).write_difference(district.pk, 0, differences({}, roster))
+    try:
+        plan = store.write_difference(district.pk, REBUILT, differences({}, roster))
         counts = {table: plan.counts(table)["added"] for table in plan.tables}
         first = take_keys(counts)
         with transaction.atomic():
@@ -38,4 +38,6 @@ def rebuild(district: District, roster: StoredFrames, *, now: datetime, proved: 
             for coming in ahead((Coming.of(plan, table) for table in TABLES if table in counts), by=1):
                 write(coming, district.pk, keys, 0, now)
             proved()
+    finally:
+        store.forget_sync(district.pk, REBUILT)
     return sum(counts.values())

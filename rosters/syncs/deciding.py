@@ -34,7 +34,7 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
     with transaction.atomic():
         district = District.objects.select_for_update(no_key=True).get(pk=sync.district_id)
         sync.refresh_from_db()
-        if sync.status not in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW):
+        if sync.status not in Sync.WAITING:
             raise DecisionRefused(
                 f"This sync is not waiting for a decision any more: {sync.get_status_display().lower()}."
             )
@@ -101,12 +101,8 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
     """Check the same file again, by the settings as they are now: of a failed or rejected sync as a new one of the same
     delivery, of one that waits for a decision in its place."""
     moment = now or timezone.now()
-    waits = sync.status in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)
-    if (
-        sync.delivery is None
-        or sync.dry_run
-        or not (waits or sync.status in (sync.Status.FAILED, sync.Status.REJECTED))
-    ):
+    waits = sync.status in Sync.WAITING
+    if sync.delivery is None or sync.dry_run or not (waits or sync.status in Sync.STUCK):
         raise DecisionRefused("Only a sync that waits, failed or was refused can be checked again.")
     if sync.delivery.forgotten_at:
         raise DecisionRefused("The file is not kept any more. Ask the district to send it again.")
@@ -155,9 +151,8 @@ def additions_first(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sy
 
 def may_add_first(sync: Sync) -> bool:
     """Whether there is something to go first, and something to wait."""
-    waits = sync.status in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)
     of_a_delivery = sync.delivery_id is not None and not sync.additions_only
-    return waits and of_a_delivery and sync.removed > 0 and sync.added + sync.updated > 0
+    return sync.status in Sync.WAITING and of_a_delivery and sync.removed > 0 and sync.added + sync.updated > 0
 
 
 def removals_next(sync: Sync, *, now: datetime | None = None) -> Sync | None:

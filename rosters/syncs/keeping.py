@@ -1,5 +1,5 @@
 """What the minute and the day do: pick up what a worker left, sweep what it would have written, look whether what is
-live is still what was accepted."""
+live is still what was accepted. And how that is mended."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def rebuild(district: District, *, by: Staff, now: datetime | None = None) -> in
         audit = {"at": moment, "by": by, "action": "roster.rebuilt", "subject": f"district {district.pk}"}
         AuditEvent.objects.create(**audit, district=district, after={"version": district.version})
 
-    records = applying.rebuild(district, base_frames(district), now=moment, proved=proved)
+    records = applying.rebuild(district, base_frames(district), store(), now=moment, proved=proved)
     verify(district.pk)
     return records
 

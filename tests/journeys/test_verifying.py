@@ -93,10 +93,16 @@ def test_whatever_a_hand_does_is_found_and_mended(live: Trip, hand: Callable[[],
 
 def test_a_rebuilt_roster_goes_on_as_ever(live: Trip, tables: making.Tables) -> None:
     before = indexed()
+    died = syncs.store().sync_folder(live.district.pk, 0)  # what a rebuild that was killed leaves behind
+    died.mkdir(parents=True)
+    syncs.tidy(NOW)
+    assert died.exists()
+    syncs.tidy(NOW + 2 * DAY)
+    assert not died.exists()
     others = District.objects.create(name="Maple", site_code="1002")
     User.objects.filter(pk=_one(User)).update(district=others, given_name="Untouched")
     syncs.rebuild(live.district, by=live.by)
-    assert indexed() == before
+    assert indexed() == before and not died.exists()
     assert User.objects.get(district=others).given_name == "Untouched"
     User.objects.filter(district=others).delete()
     live.verify()
