@@ -134,6 +134,7 @@ class DeliveredTable:
     `unread` names the rows that could not be read: ``line`` (UInt32) and ``sourcedId`` (String, null where
     even the id is unknown). `part_of`: the table whose records came with all of their rows here inside them ("users"
     of REST's roles), so that a row which does not come with its user is gone, even from a delta; "" for none.
+    `set_aside`: how many rows were read and are in neither, for their id is kept for another record.
     """
 
     name: str
@@ -142,6 +143,7 @@ class DeliveredTable:
     header: tuple[str, ...]
     unread: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={LINE: pl.UInt32, "sourcedId": pl.String}))
     part_of: str = ""
+    set_aside: int = 0
 
 
 @dataclass(slots=True)

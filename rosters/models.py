@@ -114,6 +114,14 @@ class District(models.Model):
     snapshot = models.ForeignKey(
         "Snapshot", null=True, editable=False, on_delete=models.PROTECT, related_name="+", help_text="What is live."
     )
+    kept_ids = models.ForeignKey(
+        "KeptIds",
+        null=True,
+        editable=False,
+        on_delete=models.PROTECT,
+        related_name="+",
+        help_text="Under which ids its records are known where its SIS has others now.",
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -219,6 +227,32 @@ class Snapshot(models.Model):
         return f"version {self.version}"
 
 
+class KeptIds(models.Model):
+    """A list of ids that stand for others: what the district sends as one is known to products as the other.
+
+    Immutable; the pairs lie under `rosters.storing` by digest, `tables` says how many of each table. The one that
+    counts is `District.kept_ids`; a sync remembers by which one it was read, for as long as its history is kept.
+    """
+
+    district = models.ForeignKey(District, on_delete=models.PROTECT, related_name="lists_of_ids")
+    digest = models.CharField(max_length=64)
+    tables = models.JSONField()
+    made_at = models.DateTimeField(default=timezone.now)
+    made_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    forgotten_at = models.DateTimeField(null=True, editable=False, help_text="When its file was deleted.")
+
+    class Meta:
+        verbose_name_plural = "lists of kept ids"
+        ordering = ["-made_at", "-id"]
+
+    def __str__(self) -> str:
+        return f"list {self.pk} of kept ids"
+
+    @property
+    def number(self) -> int:
+        return sum(self.tables.values())
+
+
 # ------------------------------------------------------------------------------------------------------------------
 # syncs
 
@@ -314,6 +348,9 @@ class Sync(models.Model):
         default=False, help_text="What it would have removed is decided after it, in a sync of its own."
     )
     oneroster_version = models.CharField(max_length=10, blank=True, default="")
+    kept_ids = models.ForeignKey(
+        KeptIds, null=True, editable=False, on_delete=models.PROTECT, related_name="syncs", help_text="It was read by."
+    )
     modes = models.JSONField(default=dict, help_text="Table to bulk or delta; absent tables are left out.")
     headers = models.JSONField(default=dict, help_text="Table to its header row.")
     file_rows = models.JSONField(default=dict, help_text="Table to how many rows its file has, also those not used.")

@@ -352,6 +352,25 @@ class Store:
         for table, digest in digests:
             self.snapshot_path(district_id, table, digest).unlink(missing_ok=True)
 
+    # -- ids that are kept
+
+    def keep_ids(self, district_id: int, ids: pl.DataFrame) -> str:
+        """Keep a list of ids (`rosters.recognising.KEPT`) under its digest, which is returned."""
+        digest = hashlib.sha256(ids.sort("table", "delivered").write_csv().encode()).hexdigest()
+        path = self.ids_path(district_id, digest)
+        if not path.exists():
+            _sink_parquet(ids.lazy(), path, keep_empty=True)
+        return digest
+
+    def kept_ids(self, district_id: int, digest: str) -> pl.LazyFrame:
+        return pl.scan_parquet(self.ids_path(district_id, digest))
+
+    def ids_path(self, district_id: int, digest: str) -> Path:
+        return self.root / "ids" / str(district_id) / f"{digest}.parquet"
+
+    def forget_ids(self, district_id: int, digest: str) -> None:
+        self.ids_path(district_id, digest).unlink(missing_ok=True)
+
     # -- what is made of them
 
     def write_aside(self, rows: pl.LazyFrame, path: Path) -> None:
@@ -419,6 +438,20 @@ class Store:
 
     def _conflicts_path(self, district_id: int, sync_id: int) -> Path:
         return self.sync_folder(district_id, sync_id) / "conflicts" / "conflicts.parquet"
+
+    # -- who may come again under another id
+
+    def write_known_again(self, district_id: int, sync_id: int, plan_digest: str, pairs: pl.DataFrame) -> None:
+        """Keep what was known again in this plan of a sync (`rosters.recognising.AGAIN`), beside its difference."""
+        _sink_parquet(pairs.lazy(), self._known_again_path(district_id, sync_id, plan_digest), keep_empty=True)
+
+    def known_again(self, district_id: int, sync_id: int, plan_digest: str) -> pl.LazyFrame | None:
+        """The same; None where nobody asked yet."""
+        path = self._known_again_path(district_id, sync_id, plan_digest)
+        return pl.scan_parquet(path) if path.exists() else None
+
+    def _known_again_path(self, district_id: int, sync_id: int, plan_digest: str) -> Path:
+        return self.sync_folder(district_id, sync_id) / "again" / f"{plan_digest}.parquet"
 
     # -- findings
 

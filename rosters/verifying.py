@@ -81,6 +81,9 @@ def _missing(district: District) -> Iterator[str]:
     snapshots = settings.PORTAL_DATA_DIR / "snapshots" / str(district.pk)
     kept = Delivery.objects.filter(district=district, forgotten_at=None)
     versions = Snapshot.objects.filter(district=district, forgotten_at=None).exclude(pk=district.snapshot_id or 0)
+    ids = district.kept_ids
+    if ids and _size(settings.PORTAL_DATA_DIR / "ids" / str(district.pk) / f"{ids.digest}.parquet") is None:
+        yield "ids that are kept: the list is missing"
     lost = [pk for pk, sha256, size in kept.values_list("pk", "sha256", "size") if _size(originals / sha256) != size]
     torn = [
         pk

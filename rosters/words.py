@@ -113,6 +113,8 @@ ACTION_WORDS: dict[str, str] = {
     "district.forgot": "files and records past their time were deleted",
     "district.added": "added the district",
     "district.changed": "changed settings",
+    "district.ids_kept": "kept the ids of records that the SIS gave others",
+    "district.ids_let_go": "gave up the kept ids",
     "connection.added": "added a connection",
     "connection.changed": "changed a connection",
     "connection.tested": "the district had a connection tested",

@@ -8,7 +8,17 @@ from typing import Final
 import polars as pl
 
 from rosters.diffing import ID, column_of, rows_of, scan_of
-from rosters.holding.situation import CORE, NOTHING_YET, REMOVED, UPDATED, Accounts, HoldFound, Situation, nothing_lives
+from rosters.holding.situation import (
+    ADDED,
+    CORE,
+    NOTHING_YET,
+    REMOVED,
+    UPDATED,
+    Accounts,
+    HoldFound,
+    Situation,
+    nothing_lives,
+)
 from rosters.oneroster.normal import METADATA, TABLES
 from rosters.oneroster.plain import NOUNS, listed, of_files, percent
 
@@ -45,7 +55,7 @@ def wrong_district(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     shares = {table: _share_seen(ids, _ids(s, table)) for table, ids in known.items()}
     strange = sum(map(len, known.values())) >= _ENOUGH_IDS and max(shares.values()) < limit["known_ids"]
     twin = _district_with_these_orgs(s)
-    if not twin and (not strange or _shares_an_identifier(s)):
+    if not twin and (not strange or _shares_an_identifier(s) or _knows_our_people(s)):
         return []
     whose = f" Its orgs are those of {twin}." if twin else ""
     return [
@@ -76,6 +86,25 @@ def _shares_an_identifier(s: Situation) -> bool:
     delivered = scan_of(s.target, "orgs").filter(ID.is_in(_ids(s, "orgs").implode()))
     new = delivered.select("identifier").collect().to_series()
     return bool((new.is_in(ours.implode()) & (new != "")).any())
+
+
+#: People come again with the number or login they had; that alone other people may have in another district.
+_KNOWN_BY: Final = (("identifier", "familyName"), ("username", "familyName"), ("email",))
+#: So many of our people must be among those of a file in which no id is ours.
+_MOST_OF_US: Final = 0.5
+
+
+def _knows_our_people(s: Situation) -> bool:
+    """Whether most of our people are in the file, under whatever id: then every id of the SIS changed."""
+    if "users" not in s.difference.tables:
+        return False
+    known = pl.lit(False)
+    ours = scan_of(s.base, "users").select("sourcedId", *{cell for key in _KNOWN_BY for cell in key}).collect()
+    come = s.difference.scan("users").filter(ADDED)
+    for key in _KNOWN_BY:
+        found = ours.filter(pl.col(key[0]) != "").join(come.select(key).collect(), on=key, how="semi")
+        known |= ID.is_in(found["sourcedId"].implode())
+    return int(ours.select(known.sum()).item()) >= _MOST_OF_US * len(ours) > 0
 
 
 def _district_with_these_orgs(s: Situation) -> str:

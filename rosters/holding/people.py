@@ -11,6 +11,7 @@ from rosters.diffing import ID, WAS, rows_of, scan_of
 from rosters.holding.situation import ADDED, REMOVED, UPDATED, Accounts, HoldFound, Situation, lines_of
 from rosters.oneroster.normal import REFERENCES
 from rosters.oneroster.plain import NOUNS, percent
+from rosters.recognising import known_again, letters
 
 #: By what a record is known again although its id changed: each tuple by itself, if all its cells are filled.
 _KNOWN_BY: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
@@ -18,6 +19,8 @@ _KNOWN_BY: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "orgs": (("identifier",), ("name", "type")),
     "enrollments": (("classSourcedId", "userSourcedId", "role"),),
 }
+#: The tables of which it is asked more closely: what they refer to is among them.
+_ASKED: Final = ("orgs", "users")
 
 
 def id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
@@ -25,7 +28,8 @@ def id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     holds = []
     for table in _KNOWN_BY:
         before = rows_of(s.base, table)
-        number = _known_again(s, table) if table in s.difference.tables else 0
+        least = max(limit["group_floor"], limit["id_churn_share"] * before)
+        number = _known_again(s, table, least) if table in s.difference.tables else 0
         twice = table in s.left_out.tables
         fate = "stand there a second time," if twice else "be removed and come again"
         if before and number >= limit["group_floor"] and number / before > limit["id_churn_share"]:
@@ -37,48 +41,57 @@ def id_churn(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
                     "An id stays with a record for as long as it lives.",
                     "Everything that is kept under the old ids, such as progress and grades, would be lost to "
                     f"{'the new ones' if twice else 'them'}.",
-                    "Ask the district whether its SIS or the ids in its export changed; do not approve before.",
+                    "Ask the district whether its SIS or the ids in its export changed; do not approve before."
+                    if twice
+                    else "Ask the district whether its SIS or the ids in its export changed. If so, look who is who "
+                    "and keep the ids that products know; do not approve before.",
                     table=table,
                     numbers={"ids": number, "before": before, "limit": limit["id_churn_share"]},
-                    accounts=Accounts(_under_new_ids(table, _changed_ids(s, table))),
+                    accounts=None if twice else _under_new_ids(s),
                 )
             )
     return holds
 
 
-def _known_again(s: Situation, table: str) -> int:
-    """How many records that are removed, or would be, can be known again among the added ones."""
+def _known_again(s: Situation, table: str, least: float) -> int:
+    """How many records that are removed, or would be, can be known again among the added ones, in one way or another;
+    asked more closely, as where the schools have other ids too, only if there may be `least`."""
     gone, come = pl.concat(_changes_of(s, table)).filter(REMOVED), s.difference.scan(table).filter(ADDED)
     found = []
     for key in _KNOWN_BY[table]:
         filled = pl.all_horizontal(pl.col(name) != "" for name in key)
         found.append(gone.filter(filled).join(come.filter(filled), on=key, how="semi").select("sourcedId").collect())
-    return pl.concat(found).n_unique()
+    number = pl.concat(found).n_unique()
+    line = next(lines_of(s, table), None)
+    if table in _ASKED and line and number <= least <= min(line.removed, line.added):
+        again = known_again(s.difference, version=s.oneroster_version, only=_ASKED)
+        number = max(number, len(again.filter(table=table)))
+    return number
 
 
-def _changed_ids(s: Situation, table: str) -> pl.DataFrame:
-    """``old`` and ``new`` sourcedId of those; more than one row where several keys lead to them."""
-    gone, come = pl.concat(_changes_of(s, table)).filter(REMOVED), s.difference.scan(table).filter(ADDED)
-    found = []
-    for key in _KNOWN_BY[table]:
-        filled = pl.all_horizontal(pl.col(name) != "" for name in key)
-        new = come.filter(filled).select(*key, new="sourcedId").unique(key, keep="any")
-        found.append(gone.filter(filled).select(*key, old="sourcedId").join(new, on=key).select("old", "new").collect())
-    return pl.concat(found)
-
-
-def _under_new_ids(table: str, changed: pl.DataFrame) -> dict[str, pl.Expr]:
-    """The changes of records of `table` that only got another id, and of what refers to them."""
-    old, new = changed["old"].implode(), changed["new"].implode()
-    found = {table: (REMOVED & ID.is_in(old)) | (ADDED & ID.is_in(new))}
-    for other, references in REFERENCES.items():
-        for column in (column for column, to in references.items() if to == table):
-            cell = pl.col(column)
-            same = (REMOVED & cell.is_in(old)) | (ADDED & cell.is_in(new))
-            if column != "sourcedId":
-                same |= UPDATED & pl.col(WAS + column).is_in(old) & cell.is_in(new)
-            found[other] = found[other] | same if other in found else same
-    return found
+def _under_new_ids(s: Situation) -> Accounts:
+    """What would not be if every record that comes again had kept its id: it and what refers to it."""
+    ids = {
+        str(key[0]): (pairs["kept"].implode(), pairs["delivered"].implode())
+        for key, pairs in s.known_again.group_by("table")
+    }
+    changes = {}
+    for table in s.difference.tables:
+        same = []
+        if table in ids:
+            old, new = ids[table]
+            same.append((REMOVED & ID.is_in(old)) | (ADDED & ID.is_in(new)))
+        for column, to in REFERENCES[table].items():
+            if to in ids:
+                old, new = ids[to]
+                cell = pl.col(column)
+                same.append((REMOVED & cell.is_in(old)) | (ADDED & cell.is_in(new)))
+                if column != "sourcedId":
+                    same.append(UPDATED & pl.col(WAS + column).is_in(old) & cell.is_in(new))
+        if same:
+            changes[table] = pl.any_horizontal(same)
+    gone = s.known_again.filter(table="orgs")["kept"].to_list()
+    return Accounts(changes, tuple(gone))
 
 
 def _changes_of(s: Situation, table: str) -> list[pl.LazyFrame]:
@@ -124,14 +137,9 @@ def doubled(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     ]
 
 
-def _letters(name: str) -> pl.Expr:
-    """A name of which nothing but the letters counts, without accents."""
-    return pl.col(name).str.normalize("NFKD").str.to_lowercase().str.replace_all(r"[^\p{L}]", "")
-
-
 def _other_name(name: str) -> pl.Expr:
     """A changed name that is not the same one written longer or shorter."""
-    was, now = _letters(WAS + name), _letters(name)
+    was, now = letters(WAS + name), letters(name)
     return pl.col(WAS + name).is_not_null() & ~(now.str.starts_with(was) | was.str.starts_with(now))
 
 

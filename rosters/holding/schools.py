@@ -72,7 +72,10 @@ def schools_gone(s: Situation) -> dict[str, int]:
     """sourcedId of every school that loses its org, all its people or all its enrollments -> how many people it had;
     the largest first."""
     schools = scan_of(s.base, "orgs").filter(pl.col("type") == "school").select("sourcedId").collect().to_series()
-    gone = set(schools.to_list()) - set(column_of(s.target, "orgs", "sourcedId").to_list())
+    gone = set[str]()
+    if "orgs" in s.difference.tables:
+        leaving = s.difference.scan("orgs").filter(REMOVED).select("sourcedId").collect().to_series()
+        gone |= set(schools.to_list()) & set(leaving.to_list())
     for table, column in (("users", "primaryOrgSourcedId"), ("enrollments", "schoolSourcedId")):
         gone |= _emptied(s, table, column) & set(schools.to_list())
     if not gone:

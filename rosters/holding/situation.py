@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from functools import cached_property
 from statistics import median
 from typing import Final, NamedTuple
 
@@ -13,6 +14,7 @@ import polars as pl
 from rosters.diffing import Difference, rows_of, scan_of
 from rosters.frames import Frames
 from rosters.oneroster.plain import NOUNS, percent
+from rosters.recognising import known_again
 
 
 class Limit(NamedTuple):
@@ -101,6 +103,12 @@ class Situation:
     other_districts: Callable[[], Mapping[str, frozenset[str]]] = dict
     is_undo: bool = False
     left_out: Difference = field(default_factory=Difference)
+    oneroster_version: str = ""
+
+    @cached_property
+    def known_again(self) -> pl.DataFrame:
+        """Which of the records that leave are among those that come (`rosters.recognising.AGAIN`)."""
+        return known_again(self.difference, version=self.oneroster_version)
 
 
 @dataclass(frozen=True, slots=True)

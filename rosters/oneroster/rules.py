@@ -2,7 +2,8 @@
 
 ``OR-CSV`` rules come from the standard, from what receivers do, and from our own caution; ``PR`` rules from the
 requirements of a product (`rosters.oneroster.products`), which may also change the severity of any other rule;
-``OR-REST`` rules are our own, about pages pulled from a server (`rosters.reading.pages`).
+``OR-ID`` rules are our own, about ids that are kept although the SIS has others now (`rosters.recognising`),
+``OR-REST`` rules too, about pages pulled from a server (`rosters.reading.pages`).
 Codes are public: districts quote them, so they are never renumbered. A finding puts its particulars after the title.
 docs/rules.md lists the same in one table.
 """
@@ -1175,6 +1176,16 @@ COMPARISON = (
     ),
 )  # fmt: skip
 
+KEPT_IDS = (
+    Rule(
+        "OR-ID-001", "error",
+        "A record comes under the former id of another one, which comes as well.",
+        "If they are the same, leave out the one with the old id. If the id was given to somebody else, give them a "
+        "new one: products still know its first owner by it.",
+        effect="row",
+    ),
+)  # fmt: skip
+
 PRODUCT = (
     Rule(
         "PR-001", "error",
@@ -1317,6 +1328,7 @@ RULES: Mapping[str, Rule] = {
         GRADEBOOK,
         PRACTICE,
         COMPARISON,
+        KEPT_IDS,
         PRODUCT,
         PULLS,
     )
@@ -1328,4 +1340,4 @@ RULES: Mapping[str, Rule] = {
 STANDS_ON = frozenset(
     f"OR-CSV-{n}"
     for n in ("015", "089", "100", "160", "166", "167", "168", "172", "173", "174", "175", "179", "181", "185")
-) | {"OR-REST-001", "OR-REST-002", "OR-REST-003", "OR-REST-005"}
+) | {"OR-ID-001", "OR-REST-001", "OR-REST-002", "OR-REST-003", "OR-REST-005"}

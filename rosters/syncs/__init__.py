@@ -24,11 +24,27 @@ from rosters.syncs.judging import judged
 from rosters.syncs.keeping import StillWrong, little_room, rebuild, recover, tidy, to_verify, verify
 from rosters.syncs.preparing import look, prepare
 from rosters.syncs.receiving import NoRoom, receive
+from rosters.syncs.rekeying import (
+    LARGEST_LIST,
+    Again,
+    BadList,
+    counted,
+    in_words,
+    keep_ids,
+    keep_listed,
+    known_again,
+    let_ids_go,
+    may_look,
+    read_list,
+)
 from rosters.syncs.replaying import Replay, replay
 from rosters.syncs.undoing import Conflict, undo, undo_conflicts
-from rosters.syncs.working import ClaimLost, DecisionRefused, NotApprovable, StalePlan, store
+from rosters.syncs.working import ClaimLost, DecisionRefused, NotApprovable, StalePlan, ids_of, store
 
 __all__ = [
+    "LARGEST_LIST",
+    "Again",
+    "BadList",
     "ClaimLost",
     "Conflict",
     "DecisionRefused",
@@ -41,18 +57,27 @@ __all__ = [
     "additions_first",
     "apply",
     "approve",
+    "counted",
     "decline",
     "districts_with_something_to_forget",
     "export",
     "forget",
+    "ids_of",
+    "in_words",
     "judged",
+    "keep_ids",
+    "keep_listed",
     "keyboard",
+    "known_again",
     "least_days",
+    "let_ids_go",
     "lines_of",
     "little_room",
     "look",
     "may_add_first",
+    "may_look",
     "prepare",
+    "read_list",
     "rebuild",
     "receive",
     "recover",

@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from rosters.models import AuditEvent, District, Sync
-from rosters.syncs.working import DecisionRefused, NotApprovable, StalePlan, audit
+from rosters.syncs.working import READ_OTHERWISE, DecisionRefused, NotApprovable, StalePlan, audit
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -189,7 +189,9 @@ _CHECKED_BY = frozenset(("hold_limits", "mappings", "rule_overrides", "encoding"
 
 def settings_changed(sync: Sync) -> bool:
     """Whether the settings that the file was checked by have changed since the sync came to rest."""
+    if sync.kept_ids_id != sync.district.kept_ids_id:
+        return True
     since = AuditEvent.objects.filter(
-        district=sync.district_id, action="district.changed", at__gte=sync.status_since
-    ).values_list("after", flat=True)
-    return any(_CHECKED_BY & set(after) for after in since)
+        district=sync.district_id, action__in=READ_OTHERWISE, at__gte=sync.status_since
+    ).values_list("action", "after")
+    return any(action != "district.changed" or _CHECKED_BY & set(after) for action, after in since)

@@ -25,7 +25,7 @@ from django.utils import timezone
 
 from rosters import serving
 from rosters.applying import LEAST_DAYS, forget_left, left_before
-from rosters.models import AuditEvent, Delivery, District, Finding, Snapshot, Sync
+from rosters.models import AuditEvent, Delivery, District, Finding, KeptIds, Snapshot, Sync
 from rosters.syncs.working import store
 
 #: What came so lately may belong to a delivery whose row is only being written.
@@ -158,11 +158,24 @@ def _delete_files(district_id: int, now: datetime) -> None:
         gone = list(versions.filter(**since))
         store().forget_snapshot_tables(district.pk, {each for one in gone for each in _files(one.tables)} - kept)
         serving.forget(store(), district, {one.version for one in gone})
+        _forget_lists(district, now)
         deliveries = Delivery.objects.filter(district=district)
         needed = set(deliveries.filter(forgotten_at=None).values_list("sha256", flat=True))
         for sha256 in set(deliveries.filter(**since).values_list("sha256", flat=True)) - needed:
             store().forget_original(district.pk, sha256, since=(now - _YOUNG).timestamp())
         District.objects.filter(pk=district.pk).update(forgetting_since=None)
+
+
+def _forget_lists(district: District, now: datetime) -> None:
+    """Delete the lists of ids that do not count and by which no sync was read whose history is kept."""
+    read_by = Sync.with_dry_runs.filter(district=district, forgotten_at=None).exclude(kept_ids=None)
+    lists = KeptIds.objects.filter(district=district, forgotten_at=None, made_at__lt=now - _YOUNG)
+    idle = lists.exclude(pk=district.kept_ids_id or 0).exclude(pk__in=read_by.values("kept_ids"))
+    gone = dict(idle.values_list("pk", "digest"))
+    KeptIds.objects.filter(pk__in=list(gone)).update(forgotten_at=now)
+    kept = set(KeptIds.objects.filter(district=district, forgotten_at=None).values_list("digest", flat=True))
+    for digest in set(gone.values()) - kept:
+        store().forget_ids(district.pk, digest)
 
 
 def _files(tables: dict[str, dict[str, Any]]) -> set[tuple[str, str]]:

@@ -81,6 +81,8 @@ def finish_preparing(
             lines, findings = lines.filter(pl.col("dimension") == ""), findings.without_places()
             store().draft_difference(district.pk, sync.pk, ())
         stored = store().show_difference(district.pk, sync.pk)
+        if any(h.code == "ID_CHURN" for h in holds) and left_out.empty:
+            store().write_known_again(district.pk, sync.pk, plan, situation.known_again)
         verdict = _verdict(sync, counts, holds, holding.nothing_lives(base), year)
         totals = {kind: sum(c[kind] for c in counts.values()) for kind in ("added", "updated", "removed")}
         values = {
@@ -127,7 +129,7 @@ def _traced(
     standing = {_which(hold) for hold in holds}
     asked: set[_Which] = set()  # they stand whatever is taken away after them: their own changes are
     leading: set[_Which] = set()
-    for hold in holds:
+    for hold in sorted(holds, key=lambda hold: hold.code != "ID_CHURN"):  # schools and terms come again with their ids
         if hold.accounts is None or _which(hold) not in standing:
             continue
         asked.add(_which(hold))
@@ -224,6 +226,7 @@ def _situation(
         history=_history(district),
         other_districts=lambda: _other_districts(district, orgs),
         is_undo=sync.is_undo,
+        oneroster_version=facts.get("oneroster_version", ""),
     )
 
 

@@ -11,14 +11,14 @@ import polars as pl
 from django.db import transaction
 from django.utils import timezone
 
-from rosters import explaining, holding, normalising, reading, validating
+from rosters import explaining, holding, normalising, reading, recognising, validating
 from rosters.diffing import compare, differences, rows_of
-from rosters.frames import Checked, CheckOptions, Delivered, Frames
+from rosters.frames import Checked, CheckOptions, Delivered, Frames, Progress, silent
 from rosters.models import District, Sync
 from rosters.syncs.judging import compared, finish_preparing, write_findings
 from rosters.syncs.receiving import supersede_older
 from rosters.syncs.undoing import prepare_undo
-from rosters.syncs.working import Work, audit, base_facts, base_frames, faults, made_live, named, ours, store
+from rosters.syncs.working import Work, audit, base_facts, base_frames, faults, ids_of, made_live, named, ours, store
 from rosters.validating.cells import newest_change
 
 
@@ -32,7 +32,9 @@ def prepare(
     sync = Sync.with_dry_runs.select_related("district__snapshot", "delivery", "undoes").get(pk=sync_id)
     if not sync.start_preparing(timezone.now()):
         return None
-    sync = Sync.with_dry_runs.select_related("district__snapshot", "delivery", "undoes").get(pk=sync_id)
+    sync = Sync.with_dry_runs.select_related("district__snapshot", "district__kept_ids", "delivery", "undoes").get(
+        pk=sync_id
+    )
     work = Work(sync, now, progress)
     with faults(sync):
         if sync.undoes_id:
@@ -68,21 +70,17 @@ def _prepare_delivery(work: Work) -> None:
         )
         return
     base = base_frames(district)
+    kept = ids_of(district)
     with work.phase("reading"):
         path = store().original(district.pk, sync.delivery.sha256)
-        delivered = reading.read(
-            named(path, sync.delivery.name),
-            encoding=district.encoding,
-            overrides=district.rule_overrides,
-            progress=work.tell,
-        )
+        delivered = _read(district, named(path, sync.delivery.name), kept, progress=work.tell)
     with work.phase("comparing"):
         same = _same_content(delivered, base, district)
     if same:
         _finish_unchanged(work, delivered)
         return
     with work.phase("checking"):
-        checked = validating.check(delivered, base=base, options=_options(district, work.now), progress=work.tell)
+        checked = _checked(delivered, base, district, kept, work.now, progress=work.tell)
     facts = _delivery_facts(delivered, checked)
     if checked.rejections:
         with work.phase("storing"), transaction.atomic():
@@ -144,7 +142,11 @@ def _same_content(delivered: Delivered, base: Frames, district: District) -> boo
     """
     tables = delivered.tables
     whole = bool(base) and delivered.readable and not delivered.findings.fatal and not district.mappings
-    if not whole or made_live(district) is None or any(t.mode != "bulk" or len(t.unread) for t in tables.values()):
+    if (
+        not whole
+        or made_live(district) is None
+        or any(t.mode != "bulk" or len(t.unread) + t.set_aside for t in tables.values())
+    ):
         return False
     rows = {name: facts["rows"] for name, facts in district.snapshot.tables.items()} if district.snapshot else {}
     if any(len(tables[name].frame) != number for name, number in rows.items() if name in tables):
@@ -190,9 +192,29 @@ def _same_as_live(sync: Sync) -> Sync | None:
 
 def look(district: District, path: Path, *, now: datetime | None = None) -> tuple[Delivered, Checked]:
     """Read and check what lies at `path` as a delivery of the district would be; nothing is kept, nothing follows."""
-    delivered = reading.read(path, encoding=district.encoding, overrides=district.rule_overrides)
-    options = _options(district, now or timezone.now())
-    return delivered, validating.check(delivered, base=base_frames(district), options=options)
+    kept = ids_of(district)
+    delivered = _read(district, path, kept)
+    return delivered, _checked(delivered, base_frames(district), district, kept, now or timezone.now())
+
+
+def _read(district: District, path: Path, kept: pl.DataFrame, progress: Progress = silent) -> Delivered:
+    """What lies at `path`, under the ids that are kept for its records."""
+    read = reading.read(path, encoding=district.encoding, overrides=district.rule_overrides, progress=progress)
+    return recognising.under_kept_ids(read, kept)
+
+
+def _checked(
+    delivered: Delivered,
+    base: Frames,
+    district: District,
+    kept: pl.DataFrame,
+    now: datetime,
+    progress: Progress = silent,
+) -> Checked:
+    """The check by the district's settings; what it found is told by the ids of the file."""
+    checked = validating.check(delivered, base=base, options=_options(district, now), progress=progress)
+    recognising.as_delivered(checked.findings, kept, delivered.version)
+    return checked
 
 
 def _options(district: District, now: datetime) -> CheckOptions:
@@ -216,9 +238,11 @@ def _delivery_facts(delivered: Delivered, checked: Checked) -> dict[str, Any]:
         "file_rows": _file_rows(delivered),
         "errors": checked.findings.count("fatal", "error"),
         "warnings": checked.findings.count("warning"),
-        "quarantined": sum(len(t.quarantined) + t.nameless for t in checked.tables.values()),
+        "quarantined": sum(len(t.quarantined) + t.nameless for t in checked.tables.values())
+        + sum(t.set_aside for t in tables.values()),
     }
 
 
 def _file_rows(delivered: Delivered) -> dict[str, int]:
-    return {name: len(table.frame) + len(table.unread) for name, table in delivered.tables.items()}
+    tables = delivered.tables.items()
+    return {name: len(table.frame) + len(table.unread) + table.set_aside for name, table in tables}

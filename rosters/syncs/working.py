@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
 from django.conf import settings
@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from rosters.leases import renewed
 from rosters.models import AuditEvent, District, Sync
+from rosters.recognising import KEPT
 from rosters.storing import NAMES, Store, StoredFrames
 
 if TYPE_CHECKING:
@@ -142,7 +143,19 @@ def base_frames(district: District) -> StoredFrames:
 
 
 def base_facts(district: District) -> dict[str, Any]:
-    return {"base": district.snapshot, "base_version": district.version}
+    return {"base": district.snapshot, "base_version": district.version, "kept_ids": district.kept_ids}
+
+
+def ids_of(of: District | Sync) -> pl.DataFrame:
+    """The ids that are kept for a district, or were when a sync was read (`rosters.recognising.KEPT`)."""
+    district_id = of.pk if isinstance(of, District) else of.district_id
+    if of.kept_ids is None or of.kept_ids.forgotten_at:
+        return pl.DataFrame(schema=KEPT)
+    return store().kept_ids(district_id, of.kept_ids.digest).collect()
+
+
+#: What is on the record of a district when what it sends may be read otherwise than before.
+READ_OTHERWISE: Final = ("district.changed", "district.ids_kept", "district.ids_let_go")
 
 
 def made_live(district: District, *, by_additions: bool = False) -> Sync | None:
@@ -163,7 +176,7 @@ def made_live(district: District, *, by_additions: bool = False) -> Sync | None:
     )
     if made is None:
         return None
-    changed = AuditEvent.objects.filter(district=district, action="district.changed", at__gte=made.received_at)
+    changed = AuditEvent.objects.filter(district=district, action__in=READ_OTHERWISE, at__gte=made.received_at)
     return None if changed.exists() else made
 
 

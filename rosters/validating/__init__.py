@@ -96,8 +96,9 @@ def _too_many(ctx: Context, tables: dict[str, CheckedTable]) -> list[tuple[str, 
     for name, table in tables.items():
         if not ctx.rostering(name):
             continue
-        lost = int(ctx.bad[name].sum()) + len(ctx.delivered.tables[name].unread)
-        rows = len(ctx.bad[name]) + len(ctx.delivered.tables[name].unread)
+        delivered = ctx.delivered.tables[name]
+        unused = len(delivered.unread) + delivered.set_aside
+        lost, rows = int(ctx.bad[name].sum()) + unused, len(ctx.bad[name]) + unused
         limit = ctx.options
         if lost and (lost == rows or (lost > limit.max_bad_rows and lost > limit.max_bad_share * rows)):
             reasons.append(("ROSTER-TOO-MANY-BAD-ROWS", f"{lost:,} of {rows:,} rows of {name}.csv cannot be used."))

@@ -31,6 +31,7 @@ HEADINGS = {
     "OR-CSV-240": "Gradebook and resources",
     "OR-CSV-260": "Best practice",
     "OR-CSV-300": "Compared with the delivery before",
+    "OR-ID-001": "Ids that are kept",
     "PR-001": "What a product asks beyond the standard",
     "OR-REST-001": "Pages pulled from a OneRoster server",
 }

@@ -1,0 +1,242 @@
+"""The SIS is replaced and gives everybody other ids: nobody is deleted, nobody loses what products keep for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+
+import polars as pl
+import pytest
+from django.utils import timezone
+
+from rosters import making, syncs
+from rosters.models import AuditEvent, Enrollment, Sync, User
+from rosters.oneroster import VERSIONS
+from rosters.oneroster.normal import NORMAL
+from tests.journeys.trip import Trip
+from tests.rosters.reading.sets import manifest, packed
+
+pytestmark = pytest.mark.django_db
+
+EVERYTHING = frozenset(NORMAL)
+
+
+def new(sourced_id: pl.Expr) -> pl.Expr:
+    """The id that the new SIS gives: nothing of the old one can be seen in it."""
+    return pl.lit("N-") + sourced_id.str.replace_all(r"[^0-9a-zA-Z]", "").str.reverse()
+
+
+def rekeyed(
+    tables: making.Tables, names: Collection[str] = EVERYTHING, make: Callable[[pl.Expr], pl.Expr] = new
+) -> making.Tables:
+    """The same district under other ids, of these tables, wherever they are named."""
+    spaces = {
+        column.name: column.refers_to
+        for version in VERSIONS.values()
+        for table in version.tables.values()
+        for column in table.columns
+        if column.refers_to and column.name != "sourcedId"
+    }
+    done = {}
+    for table, frame in tables.items():
+        own = "users" if table == "demographics" else table
+        cells = []
+        for name in frame.columns:
+            space = own if name == "sourcedId" else spaces.get(name, "")
+            if space in names:
+                item = make(pl.element())
+                each = (
+                    pl.col(name)
+                    .str.split(",")
+                    .list.eval(pl.when(pl.element() != "").then(item).otherwise(pl.element()))
+                )
+                cells.append(each.list.join(",").alias(name))
+        done[table] = frame.with_columns(cells)
+    return done
+
+
+def keep(trip: Trip, sync: Sync, *, also_unsure: bool = False) -> Sync:
+    syncs.keep_ids(sync, by=trip.by, plan_digest=sync.plan_digest, also_unsure=also_unsure)
+    again = syncs.prepare(sync.pk)
+    assert again is not None
+    return again
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+def test_every_id_changes_and_nothing_does(trip: Trip, version: str) -> None:
+    tables = making.make_roster(users=90, seed=8, today=timezone.localdate(), name="Cedar Grove", version=version)
+    trip.go(trip.send(tables, version=version))
+    people = User.objects.filter(status="active").count()
+    moved = trip.send(rekeyed(tables), version=version)
+    assert {"ID_CHURN"} <= {hold.code for hold in moved.holds.all()}
+    assert not moved.holds.filter(approvable=False).exists(), "it is our district, under other ids"
+    assert moved.removed > people
+
+    found = {(a.table, a.known_by): a.number for a in syncs.counted(syncs.known_again(moved))}
+    assert found["users", "same number"] == people
+    settled = keep(trip, moved)
+    assert settled.status == Sync.Status.UNCHANGED, settled.verdict
+    trip.verify()
+    assert trip.district.kept_ids is not None
+    assert trip.district.kept_ids.tables["users"] == people
+
+    again = trip.send(rekeyed(tables), version=version)
+    assert again.status == Sync.Status.UNCHANGED
+    trip.verify()
+
+
+def test_what_truly_changes_in_the_same_file_is_what_is_left(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    after, truth = making.next_day(tables, change=0.1, seed=3)
+    settled = keep(trip, trip.send(rekeyed(after)), also_unsure=True)
+    counts = {t.table: [t.added, t.updated, t.removed] for t in settled.tallies.filter(dimension="")}
+    expected = {t: [len(kinds[kind]) for kind in ("added", "updated", "removed")] for t, kinds in truth.items()}
+    assert {table: counts[table] for table in expected} == expected
+    trip.go(settled)
+
+
+def test_findings_of_such_a_file_name_the_ids_that_stand_in_it(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    keep(trip, trip.send(rekeyed(tables)))
+    first = tables["users"]["sourcedId"][0]
+    came = rekeyed(tables)
+    second = came["users"]["sourcedId"][0]
+    both = pl.concat([came["users"], tables["users"].head(1)])
+    seats = came["enrollments"]
+    others = seats.head(1).with_columns(sourcedId=pl.lit("other"), userSourcedId=pl.lit(first))
+    sync = trip.send({**came, "users": both, "enrollments": pl.concat([seats, others])})
+    found = {(f.code, f.file): [place["value"] for place in f.places] for f in sync.findings.filter(severity="error")}
+    assert found == {("OR-ID-001", "users.csv"): [first], ("OR-CSV-174", "enrollments.csv"): [first]}
+    assert sync.status == Sync.Status.UNCHANGED
+    assert sync.quarantined == 2 and sync.file_rows["users"] == len(both)
+    assert first != second
+
+
+def test_changes_alone_come_under_the_new_ids_too(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    keep(trip, trip.send(rekeyed(tables)))
+    came = rekeyed(tables)
+    now = timezone.now().strftime("%Y-%m-%dT%H:%M:%S.000Z")
+    said = {"status": pl.lit("active"), "dateLastModified": pl.lit(now)}
+    leaving = {**said, "status": pl.lit("tobedeleted")}
+    pupil = (
+        came["users"].filter(pl.col("role") == "student").head(1).with_columns(**said, email=pl.lit("new@example.org"))
+    )
+    seat = came["enrollments"].filter(pl.col("userSourcedId") == pupil["sourcedId"][0]).head(1)
+    came = {"users": pupil.select(tables["users"].columns), "enrollments": seat.with_columns(**leaving)}
+    files = {f"{name}.csv": frame.write_csv(line_terminator="\r\n") for name, frame in came.items()}
+    path = packed(trip.folder / "delta.zip", {"manifest.csv": manifest(*came, mode="delta"), **files})
+    sync = trip.go(trip.send_file(path))
+    kept = tables["users"].filter(pl.col("role") == "student")["sourcedId"][0]
+    live = User.objects.get(district=trip.district, sourced_id=kept)
+    assert live.email == "new@example.org"
+    assert (sync.added, sync.updated, sync.removed) == (0, 1, 1)
+    assert Enrollment.objects.filter(user=live, status="tobedeleted").count() == 1
+
+
+def test_who_is_known_by_a_name_only_waits_for_a_second_word(trip: Trip, tables: making.Tables) -> None:
+    blank = {**tables, "users": tables["users"].with_columns(identifier=pl.lit(""), email=pl.lit(""))}
+    trip.go(trip.send(blank))
+    moved = rekeyed(blank)
+    renamed = moved["users"].with_columns(username=pl.concat_str(pl.lit("x."), "username"))
+    sync = trip.send({**moved, "users": renamed})
+    numbers = syncs.counted(syncs.known_again(sync))
+    unsure = sum(a.number for a in numbers if a.table == "users" and not a.sure)
+    assert unsure > 60 and not any(a.sure for a in numbers if a.table == "users")
+
+    first = keep(trip, sync)
+    assert first.status == Sync.Status.AWAITING_REVIEW
+    assert {t.table for t in first.tallies.filter(dimension="", removed__gt=0)} >= {"users", "enrollments"}
+    assert not first.tallies.filter(dimension="", table="classes", removed__gt=0).exists(), "classes are sure"
+    second = keep(trip, first, also_unsure=True)
+    left = {t.table: t.removed for t in second.tallies.filter(dimension="", table="users")}
+    assert left == {"users": len(renamed) - unsure} or not left
+
+
+def test_a_sync_that_has_moved_on_keeps_no_id(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    sync = trip.send(rekeyed(tables))
+    with pytest.raises(syncs.StalePlan):
+        syncs.keep_ids(sync, by=trip.by, plan_digest="another")
+    syncs.decline(sync, by=trip.by, reason="later")
+    with pytest.raises(syncs.StalePlan):
+        syncs.keep_ids(sync, by=trip.by, plan_digest=sync.plan_digest)
+    trip.district.refresh_from_db()
+    assert trip.district.kept_ids is None
+    assert not AuditEvent.objects.filter(action="district.ids_kept").exists()
+
+
+def test_given_up_the_new_ids_stand_there_as_they_come(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    keep(trip, trip.send(rekeyed(tables)))
+    trip.district.refresh_from_db()
+    syncs.let_ids_go(trip.district, by=trip.by)
+    with pytest.raises(syncs.DecisionRefused):
+        syncs.let_ids_go(trip.district, by=trip.by)
+    sync = trip.send(rekeyed(tables))
+    assert sync.status == Sync.Status.AWAITING_REVIEW, "not the same as what is live any more"
+    assert sync.holds.filter(code="ID_CHURN").exists()
+    trip.go(sync)
+    assert trip.send(rekeyed(tables)).status == Sync.Status.UNCHANGED
+    told = AuditEvent.objects.filter(district=trip.district, action__startswith="district.ids").order_by("at")
+    assert [event.action for event in told] == ["district.ids_kept", "district.ids_let_go"]
+
+
+def test_an_undo_and_a_third_id(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    after, _ = making.next_day(tables, change=0.1, seed=3)
+    settled = trip.go(keep(trip, trip.send(rekeyed(after)), also_unsure=True))
+    back = trip.undo(settled)
+    trip.go(back)
+    assert trip.send(tables).status == Sync.Status.UNCHANGED, "the old ids, all of them, are read as they are"
+
+    third = rekeyed(tables, make=lambda cell: pl.lit("T-") + cell)
+    again = keep(trip, trip.send(third), also_unsure=True)
+    assert again.status == Sync.Status.UNCHANGED
+    trip.district.refresh_from_db()
+    assert trip.district.kept_ids is not None
+    ids = syncs.ids_of(trip.district)
+    assert ids["delivered"].str.starts_with("T-").all() and len(ids) == ids["kept"].n_unique()
+
+
+def test_a_list_that_the_district_made_before_it_changes(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    moved = rekeyed(tables)
+    rows = zip(tables["users"]["sourcedId"], moved["users"]["sourcedId"], strict=True)
+    text = "Old ID,New ID\r\n" + "".join(f"{old},{new}\r\n" for old, new in rows) + "nobody,somebody\r\n"
+    pairs = syncs.read_list(text.encode("utf-8-sig"))
+    assert syncs.keep_listed(trip.district, "users", pairs, by=trip.by) == 1, "one is none of ours"
+    trip.district.refresh_from_db()
+    assert trip.send(tables).status == Sync.Status.UNCHANGED, "before the change"
+    assert trip.send(rekeyed(tables, ["users"])).status == Sync.Status.UNCHANGED, "and after it"
+    with pytest.raises(syncs.DecisionRefused, match="None of the old ids"):
+        syncs.keep_listed(trip.district, "classes", pairs, by=trip.by)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "two columns"),
+        (b"old,new,more\n", "two columns"),
+        (b"a,b\n1,2\n", "two columns"),
+        (b"old,new\n1\n,3\n4,5\n", "Of lines 2, 3, each does not have exactly two cells"),
+        (b"old,new\n1,2\n1,3\n", "Of lines 2, 3, each names an old id that another line names, too."),
+        (b"old,new\n1,2\n3,2\n", "each names a new id"),
+        (b"old,new\n1,1\n", "no pair of two different ids"),
+        (b'old,new\n"1,2\n', "is not a CSV file that can be read"),
+        ("old,new\né,2\n".encode("latin-1"), "UTF-8"),
+    ],
+)
+def test_a_list_that_cannot_be_taken_says_why_and_keeps_its_values_to_itself(content: bytes, words: str) -> None:
+    with pytest.raises(syncs.BadList, match=words):
+        syncs.read_list(content)
+
+
+def test_another_district_is_not_taken_for_ours_under_new_ids(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    bare = {**tables, "orgs": tables["orgs"].with_columns(identifier=pl.lit(""))}
+    ours = trip.send(rekeyed(bare))
+    assert not ours.holds.filter(code="WRONG_DISTRICT").exists(), "most of our people are in it"
+    other = making.make_roster(users=90, seed=9, today=timezone.localdate(), name="Elm")
+    numbers = tables["users"]["identifier"].head(len(other["users"]))
+    strange = {**other, "users": other["users"].with_columns(identifier=numbers)}
+    assert trip.send(strange).holds.filter(code="WRONG_DISTRICT").exists(), "numbers alone are everybody's"
