@@ -305,18 +305,18 @@ def as_delivered(findings: Findings, kept: pl.DataFrame, version: str) -> None:
             finding.places = finding.places.with_columns(told.alias("value"))
 
 
-def kept_for(kept: pl.DataFrame, table: str, sourced_id: str) -> str:
+def kept_for(kept: pl.LazyFrame, table: str, sourced_id: str) -> str:
     """The id under which `table` of a district knows what it sends as `sourced_id`."""
     return _other(kept, table, sourced_id, "delivered", "kept")
 
 
-def sent_as(kept: pl.DataFrame, table: str, sourced_id: str) -> str:
+def sent_as(kept: pl.LazyFrame, table: str, sourced_id: str) -> str:
     """The id under which a district sends what is known as `sourced_id`."""
     return _other(kept, table, sourced_id, "kept", "delivered")
 
 
-def _other(kept: pl.DataFrame, table: str, sourced_id: str, of: str, to: str) -> str:
+def _other(kept: pl.LazyFrame, table: str, sourced_id: str, of: str, to: str) -> str:
     # What only belongs to a person is known by the person's id (demographics).
     space = REFERENCES.get(table, {}).get("sourcedId", table)
-    found = kept.filter(table=space).filter(pl.col(of) == sourced_id)
-    return str(found[to][0]) if len(found) else sourced_id
+    found = kept.filter((pl.col("table") == space) & (pl.col(of) == sourced_id)).select(to).collect()
+    return str(found.item(0, 0)) if len(found) else sourced_id

@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
+from rosters.admin import who_is_who
 from rosters.admin.district_form import (
     DistrictForm,
     DistrictToRead,
@@ -192,11 +193,20 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 self.admin_site.admin_view(require_GET(self.export)),
                 name="rosters_district_export",
             ),
+            path("<int:pk>/ids/", self.admin_site.admin_view(self.ids), name="rosters_district_ids"),
             path(
                 "<int:pk>/replay/", self.admin_site.admin_view(require_GET(self.replay)), name="rosters_district_replay"
             ),
             *super().get_urls(),
         ]
+
+    def ids(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The ids that are kept although the SIS has others now."""
+        district = get_object_or_404(District.objects.select_related("kept_ids__made_by"), pk=pk)
+        if not self.has_view_permission(request, district):
+            raise PermissionDenied
+        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": f"Kept ids of {district}"}
+        return who_is_who.page_of_district(request, district, context)
 
     def replay(self, request: HttpRequest, pk: int) -> HttpResponse:
         """What limits that are being typed would have made of the last deliveries, beside those that are saved."""
@@ -240,6 +250,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "standing_findings": _standing_findings(judged, timezone.now()) if judged else [],
             "audit": district.audit_events.select_related("by")[:8],
             "kept": _kept(district),
+            "kept_ids": syncs.in_words(district.kept_ids.tables) if district.kept_ids else "",
             "there_now": f"{timezone.now().astimezone(district.zone):%a %H:%M}",
             "upload_limit": settings.UPLOAD_LIMIT,
         }

@@ -17,7 +17,8 @@ from django.utils.functional import cached_property
 from django.utils.html import format_html
 
 from rosters.admin.audit import ReadOnly
-from rosters.admin.history import history_context
+from rosters.admin.history import TABLE_OF, history_context
+from rosters.admin.who_is_who import kept_under, sent_as
 from rosters.models import (
     AcademicSession,
     Class,
@@ -156,7 +157,10 @@ class Live(ReadOnly):
             queryset = queryset.filter(
                 district__in=list(District.objects.filter(version__gt=0).values_list("pk", flat=True))
             )
-        return queryset.filter(self.search(term)), False
+        known = (
+            District.objects.filter(pk=districts) if districts.isdecimal() else District.objects.filter(version__gt=0)
+        )
+        return queryset.filter(self.search(term) | kept_under(TABLE_OF[self.model], term, known)), False
 
     @admin.display(description="status")
     def standing(self, record: Any) -> str:
@@ -182,6 +186,7 @@ class Live(ReadOnly):
             "links": self.links(record),
             "lists": self.lists(request, record),
             "history": _history(record),
+            "sent_as": sent_as(record, TABLE_OF[self.model]),
         }
         return TemplateResponse(request, self.change_form_template, context)
 

@@ -18,6 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
+from rosters.admin import who_is_who
 from rosters.admin.audit import ReadOnly
 from rosters.admin.changes import changes_context
 from rosters.admin.district_form import setting_for
@@ -159,6 +160,8 @@ class SyncAdmin(ReadOnly):
             own("undo/", require_POST(self.undo), "undo"),
             own("retry/", require_POST(self.retry), "retry"),
             own("additions-first/", require_POST(self.additions_first), "additions_first"),
+            own("who-is-who/", require_GET(self.who_is_who), "who_is_who"),
+            own("keep-ids/", require_POST(self.keep_ids), "keep_ids"),
             own("original/", require_GET(self.original), "original"),
             own("findings.csv", require_GET(self.findings_csv), "findings"),
             *super().get_urls(),
@@ -168,7 +171,7 @@ class SyncAdmin(ReadOnly):
         if not self.has_view_permission(request):
             raise PermissionDenied
         return get_object_or_404(
-            Sync.with_dry_runs.select_related("district", "delivery", "undoes", "base", "decided_by"), pk=pk
+            Sync.with_dry_runs.select_related("district", "delivery", "undoes", "base", "decided_by", "kept_ids"), pk=pk
         )
 
     def _back(self, sync: Sync) -> HttpResponse:
@@ -266,6 +269,27 @@ class SyncAdmin(ReadOnly):
         )
         return self._anew(request, pk, syncs.additions_first, said)
 
+    def who_is_who(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Who leaves and comes again under another id."""
+        sync = self._sync(request, pk)
+        if not syncs.may_look(sync):
+            return self._back(sync)
+        context = {
+            **self.admin_site.each_context(request),
+            **who_is_who.of_sync(request, sync),
+            "opts": self.opts,
+            "title": f"Who is who in the sync of {sync.district}",
+            "may_decide": request.user.has_perm(DECIDE),
+        }
+        return TemplateResponse(request, "admin/rosters/sync/who_is_who.html", context)
+
+    def keep_ids(self, request: HttpRequest, pk: int) -> HttpResponse:
+        sync = self._decide(request, pk)
+        try:
+            return self._back(who_is_who.keep(request, sync))
+        except syncs.DecisionRefused as refused:
+            return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
+
     def _anew(self, request: HttpRequest, pk: int, make: Callable[..., Sync], said: str) -> HttpResponse:
         """A decision that makes another sync, whose page is the next to be seen."""
         sync = self._decide(request, pk)
@@ -341,6 +365,8 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "new_findings": sync.findings.filter(is_new=True).count(),
         "settings_changed": sync.status in _CHECKED_AGAIN and sync.delivery and syncs.settings_changed(sync),
         "may_add_first": syncs.may_add_first(sync),
+        "may_look": syncs.may_look(sync) and approvable,
+        "ids_changed": any(hold.code == "ID_CHURN" for hold in holds),
         "undo_until": _undo_until(sync),
         "undoing": Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"]).first(),
         "conflicts": conflicts,

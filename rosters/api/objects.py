@@ -238,7 +238,7 @@ class OneDistrict(PortalView):
 # --------------------------------------------------------------------------------------------------------------- syncs
 
 
-def _of_choice(request: Request, name: str, choices: tuple[str, ...]) -> str:
+def of_choice(request: Request, name: str, choices: tuple[str, ...]) -> str:
     """A parameter that is one of a few words, "" where it is not said."""
     said = request.query_params.get(name, "")
     if said and said not in choices:
@@ -268,7 +268,7 @@ class Syncs(PortalList):
             found = found.filter(district=self.district)
         if wanted is Sync.with_dry_runs:
             found = found.filter(dry_run=True)
-        if status := _of_choice(self.request, "status", tuple(Sync.Status.values)):
+        if status := of_choice(self.request, "status", tuple(Sync.Status.values)):
             found = found.filter(status=status)
         return found.order_by()
 
@@ -297,7 +297,7 @@ class SyncView(PortalView):
         return sync
 
 
-def _shown(sync: Sync, *, status: int = 200, location: bool = False) -> Response:
+def shown(sync: Sync, *, status: int = 200, location: bool = False) -> Response:
     """A sync; its ETag is the digest of its plan, which a decision is bound to."""
     answer = Response(PlanSerializer(sync).data, status=status)
     if sync.plan_digest:
@@ -312,7 +312,7 @@ class OneSync(SyncView):
 
     @extend_schema(responses=PlanSerializer)
     def get(self, request: Request, pk: int) -> Response:
-        return _shown(self.sync)
+        return shown(self.sync)
 
 
 class ChangePageSerializer(serializers.Serializer[Any]):
@@ -341,8 +341,8 @@ class Changes(SyncView):
             raise not_kept(sync.district, "What this sync changed")
         stored = syncs.store().difference(sync.district_id, sync.pk)
         tables = [table for table in stored.tables if table != _GUARDED or may_see_demographics(self)]
-        table = _of_choice(request, "table", TABLES) or (tables[0] if tables else "")
-        kind, field = _of_choice(request, "kind", _KINDS), asked.get("field", "")
+        table = of_choice(request, "table", TABLES) or (tables[0] if tables else "")
+        kind, field = of_choice(request, "kind", _KINDS), asked.get("field", "")
         offset, limit = number_of(request, "offset", 0, 10**9), number_of(request, "limit", 100, 1000, least=1)
         if field and field not in NORMAL.get(table, (field,)):
             raise Problem(400, "bad-parameter", "field is a column of that table.")
@@ -367,7 +367,7 @@ class Findings(PortalList, SyncView):
 
     def get_queryset(self) -> QuerySet[Finding]:
         found = Finding.objects.filter(sync=self.sync).order_by()
-        if severity := _of_choice(self.request, "severity", ("fatal", "error", "warning", "info")):
+        if severity := of_choice(self.request, "severity", ("fatal", "error", "warning", "info")):
             found = found.filter(severity=severity)
         if code := self.request.query_params.get("code", ""):
             found = found.filter(code=code)
@@ -394,7 +394,7 @@ class WhySerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=2000, help_text="So that the district and colleagues know.")
 
 
-_IF_MATCH: Final = OpenApiParameter(
+IF_MATCH: Final = OpenApiParameter(
     "If-Match", str, OpenApiParameter.HEADER, description="The ETag of the sync: the plan that was read."
 )
 
@@ -447,27 +447,27 @@ def note_client(view: PortalView, did: str, sync: Sync | None = None, district: 
 class Approve(DecisionView):
     """Approve exactly the plan that was read. It is applied in the background: follow the sync."""
 
-    @extend_schema(request=ReasonSerializer, responses={202: PlanSerializer}, parameters=[_IF_MATCH])
+    @extend_schema(request=ReasonSerializer, responses={202: PlanSerializer}, parameters=[IF_MATCH])
     def post(self, request: Request, pk: int) -> Response:
-        sync, said = self.sync, _said(ReasonSerializer, request)
+        sync, said = self.sync, said_in(ReasonSerializer, request)
         digest, by = self.plan_read(sync), cast("Any", request.user)
         self.decided(
             "sync.approved", sync, lambda: syncs.approve(sync, by=by, plan_digest=digest, reason=said["reason"])
         )
         tasks.enqueue_apply(sync)
-        return _shown(self.sync, status=202, location=True)
+        return shown(self.sync, status=202, location=True)
 
 
 class Decline(DecisionView):
     """Keep the roster as it is, and say why."""
 
-    @extend_schema(request=WhySerializer, responses=PlanSerializer, parameters=[_IF_MATCH])
+    @extend_schema(request=WhySerializer, responses=PlanSerializer, parameters=[IF_MATCH])
     def post(self, request: Request, pk: int) -> Response:
-        sync, said = self.sync, _said(WhySerializer, request)
+        sync, said = self.sync, said_in(WhySerializer, request)
         self.plan_read(sync)
         by = cast("Any", request.user)
         self.decided("sync.declined", sync, lambda: syncs.decline(sync, by=by, reason=said["reason"]))
-        return _shown(self.sync)
+        return shown(self.sync)
 
 
 class _Anew(DecisionView):
@@ -481,7 +481,7 @@ class _Anew(DecisionView):
         sync, by = self.sync, cast("Any", request.user)
         made = self.decided(self.did, sync, lambda: type(self).make(sync, by=by))
         tasks.enqueue_prepare(made)
-        return _shown(made, status=202, location=True)
+        return shown(made, status=202, location=True)
 
 
 class Undo(_Anew):
@@ -504,7 +504,7 @@ class AdditionsFirst(_Anew):
     did, make = "sync.additions_first", staticmethod(syncs.additions_first)
 
 
-def _said(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+def said_in(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
     given = kind(data=request.data)
     given.is_valid(raise_exception=True)
     return cast("dict[str, Any]", given.validated_data)
@@ -549,7 +549,7 @@ class Deliveries(PortalList):
             raise Problem(
                 400, "idempotency-key-missing", "A delivery has an Idempotency-Key.", "Make one up, and keep it."
             )
-        said = _said(SendSerializer, request)
+        said = said_in(SendSerializer, request)
         if (said["file"].size or 0) > settings.UPLOAD_LIMIT:
             raise Problem(413, "too-large", f"A delivery has at most {settings.UPLOAD_LIMIT // 2**20} MB.")
         grant = grant_of(request)
@@ -567,7 +567,7 @@ class Deliveries(PortalList):
                 raise Problem(507, "no-room", str(full), "Send it again later, with the same key.") from None
             tasks.enqueue_prepare(sync)
             note_client(self, "delivery.received", sync)
-            return _shown(sync, status=202, location=True)
+            return shown(sync, status=202, location=True)
         raise Problem(409, "sent-twice", "The same key was used twice in this moment.", "Send it again.")
 
     def _received(self, district: District, said: dict[str, Any]) -> Sync:
@@ -591,7 +591,7 @@ class Deliveries(PortalList):
             raise Problem(
                 422, "key-used", "This Idempotency-Key was used for another file.", "Use a new key for a new file."
             )
-        return _shown(sync)
+        return shown(sync)
 
 
 class DeliveryView(PortalView):
@@ -649,7 +649,7 @@ class Export(PortalView):
         responses={(200, "application/zip"): bytes, 304: None},
     )
     def get(self, request: Request, site_code: str) -> HttpResponseBase:
-        district, version = self.district, _of_choice(request, "oneroster", ("1.1", "1.2")) or "1.1"
+        district, version = self.district, of_choice(request, "oneroster", ("1.1", "1.2")) or "1.1"
         if district.snapshot is None:
             raise Problem(409, "nothing-live", "Nothing of this district is live yet.", "Wait for its first sync.")
         without = () if may_see_demographics(self) else (_GUARDED,)

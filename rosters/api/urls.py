@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.urls import URLPattern, URLResolver, path
 
-from rosters.api import feed, objects, provider
+from rosters.api import feed, ids, objects, provider
 from rosters.api.manners import unknown_address
 
 app_name = "api"
@@ -18,4 +18,4 @@ oneroster: list[URLPattern | URLResolver] = [
 ]
 
 #: Below `/api/v1/`.
-portal: list[URLPattern | URLResolver] = [*objects.addresses, *feed.addresses]
+portal: list[URLPattern | URLResolver] = [*objects.addresses, *ids.addresses, *feed.addresses]

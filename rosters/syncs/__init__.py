@@ -39,7 +39,7 @@ from rosters.syncs.rekeying import (
 )
 from rosters.syncs.replaying import Replay, replay
 from rosters.syncs.undoing import Conflict, undo, undo_conflicts
-from rosters.syncs.working import ClaimLost, DecisionRefused, NotApprovable, StalePlan, ids_of, store
+from rosters.syncs.working import ClaimLost, DecisionRefused, NotApprovable, StalePlan, ids_of, scan_ids, store
 
 __all__ = [
     "LARGEST_LIST",
@@ -84,6 +84,7 @@ __all__ = [
     "removals_next",
     "replay",
     "retry",
+    "scan_ids",
     "settings_changed",
     "store",
     "tidy",

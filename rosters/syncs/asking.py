@@ -13,7 +13,7 @@ from rosters import exporting, recognising
 from rosters.models import AuditEvent, Delivery, District, Sync
 from rosters.oneroster import VERSIONS
 from rosters.reading.lookup import Damaged, lines_with
-from rosters.syncs.working import ids_of, named, store
+from rosters.syncs.working import named, scan_ids, store
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -29,7 +29,7 @@ def lines_of(sync: Sync, table: str, sourced_id: str) -> dict[str, Any]:
         return answer
     path, file = store().original(sync.district_id, sync.delivery.sha256), f"{table}.csv"
     try:
-        sent = recognising.sent_as(ids_of(sync), table, sourced_id)
+        sent = recognising.sent_as(scan_ids(sync), table, sourced_id)
         found = lines_with(named(path, sync.delivery.name), file, sent, encoding=sync.district.encoding)
     except (OSError, Damaged):
         return {**answer, "lost": "The file is not kept any more, or cannot be read."}

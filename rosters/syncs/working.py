@@ -148,10 +148,15 @@ def base_facts(district: District) -> dict[str, Any]:
 
 def ids_of(of: District | Sync) -> pl.DataFrame:
     """The ids that are kept for a district, or were when a sync was read (`rosters.recognising.KEPT`)."""
+    return scan_ids(of).collect()
+
+
+def scan_ids(of: District | Sync) -> pl.LazyFrame:
+    """The same, of which no more is read than what is selected."""
     district_id = of.pk if isinstance(of, District) else of.district_id
     if of.kept_ids is None or of.kept_ids.forgotten_at:
-        return pl.DataFrame(schema=KEPT)
-    return store().kept_ids(district_id, of.kept_ids.digest).collect()
+        return pl.LazyFrame(schema=KEPT)
+    return store().kept_ids(district_id, of.kept_ids.digest)
 
 
 #: What is on the record of a district when what it sends may be read otherwise than before.

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Collection
+from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -12,7 +15,9 @@ from rosters import making, syncs
 from rosters.models import AuditEvent, Enrollment, Sync, User
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.normal import NORMAL
+from tests.journeys.test_pulls import pull
 from tests.journeys.trip import Trip
+from tests.rosters.reading.pulls import named_as_in_rest, records
 from tests.rosters.reading.sets import manifest, packed
 
 pytestmark = pytest.mark.django_db
@@ -240,3 +245,57 @@ def test_another_district_is_not_taken_for_ours_under_new_ids(trip: Trip, tables
     numbers = tables["users"]["identifier"].head(len(other["users"]))
     strange = {**other, "users": other["users"].with_columns(identifier=numbers)}
     assert trip.send(strange).holds.filter(code="WRONG_DISTRICT").exists(), "numbers alone are everybody's"
+
+
+@pytest.mark.parametrize("version", ["1.1", "1.2"])
+def test_a_new_sis_is_pulled_by_its_api_from_the_first_day(trip: Trip, tmp_path: Path, version: str) -> None:
+    tables = named_as_in_rest(
+        making.make_roster(users=90, seed=8, today=timezone.localdate(), name="Cedar Grove", version=version)
+    )
+    trip.go(trip.send(tables, version=version))
+    moved = named_as_in_rest(rekeyed(tables))
+    settled = keep(trip, pull(trip, tmp_path / "pull.zip", records(moved), version), also_unsure=True)
+    assert settled.status == Sync.Status.UNCHANGED, settled.verdict
+    gone = moved["enrollments"]["sourcedId"][0]
+    leaving = [{**one, "status": "tobedeleted"} for one in records(moved)["enrollments"] if one["sourcedId"] == gone]
+    nothing: dict[str, list[Any]] = {name: [] for name in records(moved)}
+    left = trip.go(pull(trip, tmp_path / "delta.zip", nothing | {"enrollments": leaving}, version, "delta"))
+    assert (left.added, left.updated, left.removed) == (0, 0, 1)
+    assert Enrollment.objects.get(status="tobedeleted").sourced_id == tables["enrollments"]["sourcedId"][0]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_whatever_happens_who_stays_keeps_one_record(trip: Trip, tables: making.Tables, seed: int) -> None:
+    """Days of changes, new ids for all or for some tables, undos, lists given up and taken again, in any order: who is
+    in the file on each day has one live record, the same as long as ids were kept."""
+    dice = random.Random(seed)
+    trip.go(trip.send(tables))
+    day, make = tables, None
+    known = dict(User.objects.filter(status="active").values_list("identifier", "sourced_id"))
+    for step in range(7):
+        day, _ = making.next_day(day, change=0.03, seed=100 * seed + step)
+        if dice.random() < 0.5:
+            prefix = f"{step}-"
+            make = lambda cell, prefix=prefix: pl.lit(prefix) + cell  # noqa: E731
+        came = rekeyed(day, make=make) if make else day
+        sync = trip.send(came)
+        if sync.status in Sync.WAITING and sync.holds.filter(code="ID_CHURN").exists():
+            sync = keep(trip, sync, also_unsure=True)
+        if sync.status in Sync.WAITING:
+            done = trip.go(sync)
+            if dice.random() < 0.3:
+                back = trip.undo(done)
+                if back.status in Sync.WAITING:
+                    trip.go(back)
+                    again = trip.send(came)
+                    trip.go(again)
+        trip.verify()
+        live = dict(User.objects.filter(status="active").values_list("identifier", "sourced_id"))
+        assert set(live) == set(day["users"]["identifier"].to_list()) and len(live) == len(day["users"])
+        stayed = set(live) & set(known)
+        assert {one: live[one] for one in stayed} == {one: known[one] for one in stayed}
+        known |= live
+        trip.district.refresh_from_db()
+        ids = syncs.ids_of(trip.district)
+        assert not ids.select("table", "kept").is_duplicated().any()
+        assert not ids.select("table", "delivered").is_duplicated().any()
