@@ -13,16 +13,17 @@ import itertools
 import random
 import unicodedata
 import zipfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Final
 
 import polars as pl
 
 from rosters.exporting import manifest, write_table
 from rosters.oneroster import VERSIONS
+from rosters.oneroster.normal import NORMAL, REFERENCES
 
 #: A district as it would be delivered: table name to frame.
 Tables = dict[str, pl.DataFrame]
@@ -802,6 +803,38 @@ def without_school(tables: Tables, index: int) -> Tables:
     left["classes"] = left["classes"].filter(elsewhere)
     left["enrollments"] = left["enrollments"].filter(elsewhere)
     return _like(tables, left)
+
+
+def _other_id(sourced_id: pl.Expr) -> pl.Expr:
+    """The id that another SIS gives: nothing of the one before can be seen in it."""
+    return pl.lit("N-") + sourced_id.str.replace_all(r"[^0-9a-zA-Z]", "").str.reverse()
+
+
+def under_other_ids(
+    tables: Tables, *, of: Collection[str] = tuple(NORMAL), make: Callable[[pl.Expr], pl.Expr] = _other_id
+) -> Tables:
+    """The same district from another SIS: the ids `of` these tables are made anew, wherever a cell names one."""
+    return {table: frame.with_columns(_renamed_ids(table, frame.columns, of, make)) for table, frame in tables.items()}
+
+
+def _renamed_ids(
+    table: str, columns: Iterable[str], of: Collection[str], make: Callable[[pl.Expr], pl.Expr]
+) -> Iterator[pl.Expr]:
+    own = REFERENCES[table].get("sourcedId", table)
+    item = pl.when(pl.element() != "").then(make(pl.element())).otherwise(pl.element())
+    for name in columns:
+        if (own if name == "sourcedId" else _NAMED.get(name)) in of:
+            yield pl.col(name).str.split(",").list.eval(item).list.join(",").alias(name)
+
+
+#: Column, of whatever table, to the table whose records it names.
+_NAMED: Final = {
+    column.name: column.refers_to
+    for version in VERSIONS.values()
+    for table in version.tables.values()
+    for column in table.columns
+    if column.refers_to and column.name != "sourcedId"
+}
 
 
 def differences(before: Mapping[str, pl.DataFrame], after: Mapping[str, pl.DataFrame]) -> Differences:

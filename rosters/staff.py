@@ -14,6 +14,7 @@ from django.apps import apps
 from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.db import transaction
+from django.http import HttpResponse, HttpResponseRedirect
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -51,6 +52,14 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "reviewer": (*_OWN_PERMISSIONS, "view_demographics"),
     "manager": ("add_district", "change_district"),
 }
+
+
+def goes_to(request: HttpRequest, address: str) -> HttpResponse:
+    """On to `address`: a redirect, or for a script that sends a file, which would follow it and so take the messages
+    that are meant for the page, the word where to go."""
+    if request.headers.get("X-Requested-With") == "XMLHttpRequest":
+        return HttpResponse(status=204, headers={"X-Goes-To": address})
+    return HttpResponseRedirect(address)
 
 
 def acting(request: HttpRequest) -> Staff:

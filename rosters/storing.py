@@ -9,6 +9,8 @@ never changed. Originals and snapshots are found by their digest, within their d
     syncs/<district>/<sync>/unjudged/<table>.parquet    the same, before it was judged
     syncs/<district>/<sync>/places/places.parquet
     syncs/<district>/<sync>/conflicts/conflicts.parquet    of an undo
+    syncs/<district>/<sync>/again/<plan digest>.parquet    who was known again under another id
+    ids/<district>/<digest>.parquet    a list of ids that are kept
 
 Beside them lies what `rosters.serving` makes of them, and can make again.
 """

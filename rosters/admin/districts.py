@@ -30,7 +30,7 @@ from rosters.admin.district_form import (
 )
 from rosters.models import AuditEvent, Delivery, District, Finding, Org, Snapshot, Sync, Tally
 from rosters.oneroster.products import PRODUCTS
-from rosters.staff import DECIDE, UPLOAD, acting, may_see
+from rosters.staff import DECIDE, UPLOAD, acting, goes_to, may_see
 from rosters.templatetags.roster_pages import status as status_tag
 from rosters.words import DISTRICT_SETTING_UP, SYNC_WORDS, district_words
 
@@ -260,7 +260,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if not request.user.has_perm(UPLOAD):
             raise PermissionDenied
         district = get_object_or_404(District, pk=pk)
-        back = HttpResponseRedirect(reverse("admin:rosters_district_change", args=[pk]))
+        back = goes_to(request, reverse("admin:rosters_district_change", args=[pk]))
         sent = request.FILES.get("file")
         if sent is None:
             messages.error(request, "No file came with that. Choose a zip and send it again.")
@@ -288,7 +288,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             request,
             "The file is stored safely and is being checked. Nothing changes in the roster until it is approved.",
         )
-        return HttpResponseRedirect(reverse("admin:rosters_sync_change", args=[sync.pk]))
+        return goes_to(request, reverse("admin:rosters_sync_change", args=[sync.pk]))
 
     def export(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """The live roster as a zip of OneRoster 1.1 or 1.2, for who may have originals too."""

@@ -8,7 +8,7 @@ import polars as pl
 from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
@@ -16,7 +16,7 @@ from rosters import recognising, syncs, tasks
 from rosters.models import LIVE, District, Record, Sync
 from rosters.oneroster.plain import NOUNS
 from rosters.recognising import WAYS
-from rosters.staff import DECIDE, acting
+from rosters.staff import DECIDE, acting, goes_to
 
 PAGE_SIZE: Final = 50
 #: So many lists are looked through when somebody searches all districts for an id.
@@ -133,7 +133,7 @@ def _events(district: District) -> QuerySet[Any]:
 
 
 def _change(request: HttpRequest, district: District) -> HttpResponse:
-    back = HttpResponseRedirect(reverse("admin:rosters_district_ids", args=[district.pk]))
+    back = goes_to(request, reverse("admin:rosters_district_ids", args=[district.pk]))
     try:
         if "let_go" in request.POST:
             syncs.let_ids_go(district, by=acting(request))

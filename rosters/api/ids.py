@@ -29,6 +29,7 @@ from rosters.api.objects import (
     shown,
 )
 from rosters.api.scopes import CORE, ROSTER, SYNCS_DECIDE, SYNCS_READ, V1P1, V1P2
+from rosters.oneroster.normal import TABLES
 from rosters.recognising import WAYS
 from rosters.staff import DECIDE
 
@@ -43,7 +44,7 @@ _PAGES = [
 
 
 class KeptIdSerializer(serializers.Serializer[Any]):
-    table = serializers.ChoiceField(choices=_TABLES)
+    table = serializers.ChoiceField(choices=TABLES)
     delivered = serializers.CharField(help_text="The sourcedId in the district's files.")
     kept = serializers.CharField(help_text="The sourcedId of that record here.")
 
@@ -101,7 +102,7 @@ class AgainSerializer(KeptIdSerializer):
 
 
 class AgainCountSerializer(serializers.Serializer[Any]):
-    table = serializers.ChoiceField(choices=_TABLES)
+    table = serializers.ChoiceField(choices=TABLES)
     known_by = serializers.CharField()
     sure = serializers.BooleanField()
     number = serializers.IntegerField()

@@ -197,6 +197,47 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
     assert not faults, faults
 
 
+@pytest.mark.looks
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_under_new_ids_everybody_is_known_again_and_nobody_leaves(
+    live_server: LiveServer, cedar: District, tmp_path: Path, width: int, scheme: str, page: Page, rita: Staff
+) -> None:
+    tables = making.make_roster(users=220, seed=4, today=timezone.localdate(), name="Cedar Grove")
+    making.write_zip(tmp_path / "moved.zip", making.under_other_ids(tables))
+    sync = syncs.receive(cedar, tmp_path / "moved.zip", origin="staff", name="moved.zip", by=rita)
+    syncs.prepare(sync.pk)
+    page.set_viewport_size({"width": width, "height": 900})
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    complaints = log_in(page, live_server, "rita")
+    page.goto(f"{live_server.url}/admin/rosters/sync/{sync.pk}/change/")
+    assert page.is_visible("text=more unusual things follow from that; nothing else is unusual.")
+    page.click("a.button:has-text('Look who is who')")
+    faults = faults_of(page, width, complaints)
+    page.reload()
+    assert page.is_visible("text=220 people")
+    page.click("text=They are the same: keep the")
+    assert page.is_visible("text=The same file is being compared under them")
+    work_off()
+    page.wait_for_selector("text=Nothing changed")
+    assert not User.objects.filter(status="tobedeleted").exists()
+    page.click("text=the ids that are kept")
+    faults += faults_of(page, width, complaints)
+    page.reload()
+    page.fill("input[name=q]", making.under_other_ids(tables)["users"]["sourcedId"][7])
+    page.click("button:has-text('Show')")
+    assert page.locator("#pairs + form + .scroll tbody tr, section:has(#pairs) tbody tr").count() == 1
+    page.set_input_files("input[type=file]", {"name": "ids.csv", "mimeType": "text/csv", "buffer": b"old,new\n1\n"})
+    page.click("text=Upload ids.csv")
+    page.wait_for_selector("text=The list was not taken.")
+    assert page.is_visible("text=The list was not taken. Line 2 does not have exactly two cells that are filled.")
+    page.check("input[name=let_go]")
+    page.click("text=Give up the list")
+    assert page.is_visible("text=Every record of this district is known by the id that its SIS gives it.")
+    assert not complaints, complaints
+    faults += faults_of(page, width, complaints)
+    assert not faults, faults
+
+
 def tab_to(page: Page, name: str) -> None:
     """Press Tab until the button or field of this name has the focus, which must show."""
     for _ in range(400):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Collection
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,6 @@ from django.utils import timezone
 
 from rosters import making, syncs
 from rosters.models import AuditEvent, Enrollment, Sync, User
-from rosters.oneroster import VERSIONS
-from rosters.oneroster.normal import NORMAL
 from tests.journeys.test_pulls import pull
 from tests.journeys.trip import Trip
 from tests.rosters.reading.pulls import named_as_in_rest, records
@@ -22,41 +20,7 @@ from tests.rosters.reading.sets import manifest, packed
 
 pytestmark = pytest.mark.django_db
 
-EVERYTHING = frozenset(NORMAL)
-
-
-def new(sourced_id: pl.Expr) -> pl.Expr:
-    """The id that the new SIS gives: nothing of the old one can be seen in it."""
-    return pl.lit("N-") + sourced_id.str.replace_all(r"[^0-9a-zA-Z]", "").str.reverse()
-
-
-def rekeyed(
-    tables: making.Tables, names: Collection[str] = EVERYTHING, make: Callable[[pl.Expr], pl.Expr] = new
-) -> making.Tables:
-    """The same district under other ids, of these tables, wherever they are named."""
-    spaces = {
-        column.name: column.refers_to
-        for version in VERSIONS.values()
-        for table in version.tables.values()
-        for column in table.columns
-        if column.refers_to and column.name != "sourcedId"
-    }
-    done = {}
-    for table, frame in tables.items():
-        own = "users" if table == "demographics" else table
-        cells = []
-        for name in frame.columns:
-            space = own if name == "sourcedId" else spaces.get(name, "")
-            if space in names:
-                item = make(pl.element())
-                each = (
-                    pl.col(name)
-                    .str.split(",")
-                    .list.eval(pl.when(pl.element() != "").then(item).otherwise(pl.element()))
-                )
-                cells.append(each.list.join(",").alias(name))
-        done[table] = frame.with_columns(cells)
-    return done
+rekeyed = making.under_other_ids
 
 
 def keep(trip: Trip, sync: Sync, *, also_unsure: bool = False) -> Sync:
@@ -212,7 +176,7 @@ def test_a_list_that_the_district_made_before_it_changes(trip: Trip, tables: mak
     assert syncs.keep_listed(trip.district, "users", pairs, by=trip.by) == 1, "one is none of ours"
     trip.district.refresh_from_db()
     assert trip.send(tables).status == Sync.Status.UNCHANGED, "before the change"
-    assert trip.send(rekeyed(tables, ["users"])).status == Sync.Status.UNCHANGED, "and after it"
+    assert trip.send(rekeyed(tables, of=["users"])).status == Sync.Status.UNCHANGED, "and after it"
     with pytest.raises(syncs.DecisionRefused, match="None of the old ids"):
         syncs.keep_listed(trip.district, "classes", pairs, by=trip.by)
 
@@ -264,20 +228,23 @@ def test_a_new_sis_is_pulled_by_its_api_from_the_first_day(trip: Trip, tmp_path:
     assert Enrollment.objects.get(status="tobedeleted").sourced_id == tables["enrollments"]["sourcedId"][0]
 
 
+def _with(prefix: str, cell: pl.Expr) -> pl.Expr:
+    return pl.lit(prefix) + cell
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_whatever_happens_who_stays_keeps_one_record(trip: Trip, tables: making.Tables, seed: int) -> None:
     """Days of changes, new ids for all or for some tables, undos, lists given up and taken again, in any order: who is
     in the file on each day has one live record, the same as long as ids were kept."""
     dice = random.Random(seed)
     trip.go(trip.send(tables))
-    day, make = tables, None
+    day, prefix = tables, ""
     known = dict(User.objects.filter(status="active").values_list("identifier", "sourced_id"))
     for step in range(7):
         day, _ = making.next_day(day, change=0.03, seed=100 * seed + step)
         if dice.random() < 0.5:
             prefix = f"{step}-"
-            make = lambda cell, prefix=prefix: pl.lit(prefix) + cell  # noqa: E731
-        came = rekeyed(day, make=make) if make else day
+        came = rekeyed(day, make=partial(_with, prefix)) if prefix else day
         sync = trip.send(came)
         if sync.status in Sync.WAITING and sync.holds.filter(code="ID_CHURN").exists():
             sync = keep(trip, sync, also_unsure=True)

@@ -13,7 +13,7 @@ from django.urls import reverse
 
 from rosters import making, syncs
 from rosters.models import AuditEvent, District, Sync, User
-from tests.journeys.test_rekeying import keep, rekeyed
+from tests.journeys.test_rekeying import keep
 from tests.journeys.trip import Trip
 from tests.tools import tool
 
@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.django_db, pytest.mark.doors]
 def moved(trip: Trip, tables: making.Tables) -> Sync:
     """A sync of the same district under other ids, which waits."""
     trip.go(trip.send(tables))
-    return trip.send(rekeyed(tables))
+    return trip.send(making.under_other_ids(tables))
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def test_the_hold_leads_to_who_is_who_and_that_to_a_plan_of_what_truly_changes(
     people = User.objects.filter(status="active").count()
     assert f"{people} people" in told and "Known again" in told
     pupil = tables["users"].row(0, named=True)
-    assert pupil["sourcedId"] in told and rekeyed(tables)["users"]["sourcedId"][0] in told
+    assert pupil["sourcedId"] in told and making.under_other_ids(tables)["users"]["sourcedId"][0] in told
     assert f"{pupil['givenName']} {pupil['familyName']}" in told
 
     assert staff.get(at(moved, "keep_ids")).status_code == 405, "nothing is done by GET"
@@ -95,7 +95,7 @@ def test_the_page_of_a_district_shows_the_list_and_finds_an_id_of_either_kind(
     address = reverse("admin:rosters_district_ids", args=[trip.district.pk])
     assert "Every record of this district is known by the id that its SIS gives it" in page(staff, address)
     keep(trip, moved)
-    old, new = tables["users"]["sourcedId"][0], rekeyed(tables)["users"]["sourcedId"][0]
+    old, new = tables["users"]["sourcedId"][0], making.under_other_ids(tables)["users"]["sourcedId"][0]
     person = User.objects.get(district=trip.district, sourced_id=old)
     for asked in (old, new):
         told = page(staff, address, table="users", q=asked)
@@ -109,14 +109,14 @@ def test_the_page_of_a_district_shows_the_list_and_finds_an_id_of_either_kind(
         assert person.family_name in found, "who asks by the SIS's id finds the person"
     record = reverse("admin:rosters_user_change", args=[person.pk])
     assert new in page(staff, record)
-    trip.go(trip.send(making.next_day(rekeyed(tables), change=0.2, seed=5)[0]))
+    trip.go(trip.send(making.next_day(making.under_other_ids(tables), change=0.2, seed=5)[0]))
     history = page(staff, reverse("admin:rosters_user_history", args=[person.pk]), line="")
     assert new in history, "its line in the file is found by the id that stands there"
 
 
 def test_a_list_is_uploaded_and_given_up(staff: Client, moved: Sync, trip: Trip, tables: making.Tables) -> None:
     address = reverse("admin:rosters_district_ids", args=[trip.district.pk])
-    ids = zip(tables["users"]["sourcedId"], rekeyed(tables)["users"]["sourcedId"], strict=True)
+    ids = zip(tables["users"]["sourcedId"], making.under_other_ids(tables)["users"]["sourcedId"], strict=True)
 
     def send(content: bytes, table: str = "users") -> str:
         sent = {"file": SimpleUploadedFile("ids.csv", content), "table": table}
@@ -170,7 +170,7 @@ def test_a_tool_reads_decides_and_gives_up(moved: Sync, trip: Trip, tables: maki
     assert asked.get(f"{first}/known-again").status_code == 409
 
     place = f"/api/v1/districts/{trip.district.site_code}/kept-ids"
-    new = rekeyed(tables)["users"]["sourcedId"][0]
+    new = making.under_other_ids(tables)["users"]["sourcedId"][0]
     (pair,) = asked.get(place, {"table": "users", "delivered": new}).json()["results"]
     assert pair == {"table": "users", "delivered": new, "kept": tables["users"]["sourcedId"][0]}
     assert asked.get(place, {"kept": pair["kept"], "table": "users"}).json()["results"] == [pair]
@@ -203,3 +203,11 @@ def test_what_is_kept_is_there_and_goes_with_the_history_that_it_belongs_to(
     sync = syncs.receive(trip.district, trip.folder / "sent.zip", origin="staff", name="sent.zip", by=trip.by)
     assert (syncs.prepare(sync.pk) or sync).status != Sync.Status.UNCHANGED, "never read as if no id were kept"
     path.with_suffix(".aside").rename(path)
+
+
+def test_a_script_that_sends_a_file_leaves_the_messages_to_the_page(staff: Client, moved: Sync, trip: Trip) -> None:
+    for place, words in (("ids", "Choose what the ids are of"), ("upload", "No file came with that")):
+        address = reverse(f"admin:rosters_district_{place}", args=[trip.district.pk])
+        answer = staff.post(address, headers={"X-Requested-With": "XMLHttpRequest"})
+        assert answer.status_code == 204
+        assert words in page(staff, answer.headers["X-Goes-To"])

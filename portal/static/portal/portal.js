@@ -19,6 +19,8 @@ document.addEventListener("DOMContentLoaded", () => {
       bar.hidden = false;
       const request = new XMLHttpRequest();
       request.open("POST", form.action);
+      // Told where to go instead of being sent there: what is said on that page must not be said to this request.
+      request.setRequestHeader("X-Requested-With", "XMLHttpRequest");
       request.upload.onprogress = (e) => { if (e.lengthComputable) { bar.max = e.total; bar.value = e.loaded; } };
       const failed = (words) => {
         bar.hidden = true;
@@ -26,7 +28,12 @@ document.addEventListener("DOMContentLoaded", () => {
         button.textContent = words;
       };
       request.onload = () => {
-        if (request.status < 400) { window.location.assign(request.responseURL || window.location.href); return; }
+        if (request.status < 400) {
+          const next = request.getResponseHeader("X-Goes-To");
+          if (next && next.split("#")[0] !== window.location.pathname + window.location.search) window.location.assign(next);
+          else window.location.reload();
+          return;
+        }
         failed(`The portal did not take it (${request.status}): nothing was stored. Reload the page and try again`);
       };
       request.onerror = () => { failed("The line broke: nothing was stored. Try again"); };

@@ -130,7 +130,8 @@ def _broken(district: District, tables: making.Tables, folder: Path, at: datetim
 
 
 def _leave_zips(district: District, tables: making.Tables, folder: Path) -> None:
-    """Two zips for the tour: a normal next day, and one in which a school is missing."""
+    """Zips for the tour: a normal next day, one in which a school is missing, and one that comes from another SIS."""
     tomorrow, _ = making.next_day(tables, change=0.012, seed=999)
     making.write_zip(folder / f"{district.site_code}-good.zip", tomorrow)
     making.write_zip(folder / f"{district.site_code}-day2.zip", making.without_school(tomorrow, 1))
+    making.write_zip(folder / f"{district.site_code}-new-sis.zip", making.under_other_ids(tomorrow))

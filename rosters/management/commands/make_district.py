@@ -19,7 +19,8 @@ class Command(BaseCommand):
     help = (
         "Write a made-up district as OUT.zip. --days N adds OUT-day2.zip, OUT-day3.zip, ..., --rollover adds"
         " OUT-rollover.zip; beside each stands a .json with what is different from the day before: per file how many"
-        " records were added, updated and removed, and their ids. The same arguments always give the same files."
+        " records were added, updated and removed, and their ids. --new-ids adds OUT-new-ids.zip, the last day under"
+        " other ids. The same arguments always give the same files."
     )
 
     def create_parser(self, prog_name: str, subcommand: str, **kwargs: Any) -> CommandParser:
@@ -32,6 +33,7 @@ class Command(BaseCommand):
         later = parser.add_mutually_exclusive_group()
         later.add_argument("--days", type=int, default=1, help="how many days, each as a zip of its own")
         later.add_argument("--rollover", action="store_true", help="also the district in the next school year")
+        parser.add_argument("--new-ids", action="store_true", help="also the last day as another SIS would send it")
         parser.add_argument("--change", type=float, default=0.01, help="share of the rows that differ from day to day")
         parser.add_argument("--seed", type=int, default=1)
         parser.add_argument("--name", default="Cedar Grove Schools", help="what the district is called")
@@ -54,6 +56,8 @@ class Command(BaseCommand):
         if options["rollover"]:
             tables, differences = making.rollover(tables, seed=options["seed"])
             self.write(out.with_name(f"{out.stem}-rollover.zip"), tables, differences)
+        if options["new_ids"]:
+            self.write(out.with_name(f"{out.stem}-new-ids.zip"), making.under_other_ids(tables))
 
     def write(self, path: Path, tables: making.Tables, differences: making.Differences | None = None) -> None:
         try:
