@@ -77,6 +77,13 @@ class District(models.Model):
     applies_automatically = models.BooleanField(
         default=False, help_text="Apply a sync that no rule holds without asking a person. Held syncs always wait."
     )
+    keeps_ids_by_itself = models.BooleanField(
+        "keeps the id of whoever is known again",
+        default=False,
+        help_text="Where somebody comes under another id, with the same name and the same number, login or address, go "
+        "on under the id that products know, without asking a person: up to the limit for changed ids, above which a "
+        "sync waits.",
+    )
     hold_limits = models.JSONField(default=dict, blank=True, help_text="Where this district differs from the defaults.")
     mappings = models.JSONField(
         default=dict, blank=True, help_text="Values to read differently, for example users.grades: K is KG."

@@ -458,6 +458,7 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
             "products",
             "owner",
             "applies_automatically",
+            "keeps_ids_by_itself",
             "encoding",
             "hold_limits",
             "mappings",

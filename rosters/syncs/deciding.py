@@ -184,7 +184,9 @@ def _of_the_same(sync: Sync, now: datetime, **values: bool) -> Sync:
 
 
 #: What of a district's settings a check and its judgement depend on.
-_CHECKED_BY = frozenset(("hold_limits", "mappings", "rule_overrides", "encoding", "products", "time_zone"))
+_CHECKED_BY = frozenset(
+    ("hold_limits", "mappings", "rule_overrides", "encoding", "products", "time_zone", "keeps_ids_by_itself")
+)
 
 
 def settings_changed(sync: Sync) -> bool:

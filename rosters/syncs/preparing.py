@@ -17,6 +17,7 @@ from rosters.frames import Checked, CheckOptions, Delivered, Frames, Progress, s
 from rosters.models import District, Sync
 from rosters.syncs.judging import compared, finish_preparing, write_findings
 from rosters.syncs.receiving import supersede_older
+from rosters.syncs.rekeying import keep_few
 from rosters.syncs.undoing import prepare_undo
 from rosters.syncs.working import Work, audit, base_facts, base_frames, faults, ids_of, made_live, named, ours, store
 from rosters.validating.cells import newest_change
@@ -116,6 +117,10 @@ def _prepare_delivery(work: Work) -> None:
         findings = checked.findings
         del checked, delivered, whole
         difference = compared(sync, base, target)
+    sync.oneroster_version = facts["oneroster_version"]
+    if keep_few(sync, base, difference, work.now):
+        _prepare_delivery(work)
+        return
     finish_preparing(
         work,
         base,

@@ -18,8 +18,9 @@ import polars as pl
 from django.db import transaction
 from django.utils import timezone
 
-from rosters import recognising
-from rosters.diffing import column_of
+from rosters import holding, recognising
+from rosters.diffing import Difference, column_of, rows_of
+from rosters.frames import Frames
 from rosters.models import AuditEvent, District, KeptIds, Sync
 from rosters.oneroster.plain import NOUNS, listed
 from rosters.recognising import KEPT, WAYS
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Bytes of a list that somebody uploads: enough for half a million records.
 LARGEST_LIST: Final = 64 << 20
+#: What has no meaning without its person.
+_OF_PEOPLE: Final = ("userProfiles", "roles", "enrollments")
 #: Lines that are named of what is wrong with a list.
 _LINES_NAMED: Final = 5
 
@@ -89,6 +92,28 @@ def keep_ids(
     return made
 
 
+def keep_few(sync: Sync, base: Frames, difference: Difference, now: datetime) -> bool:
+    """Keep the ids of people who are known again for sure, and of what is theirs alone, if the district wants that done
+    without a person and they are no more than may change unnoticed. Whether any was kept: then the delivery is to be
+    read anew."""
+    district = sync.district
+    if not district.keeps_ids_by_itself or sync.dry_run or "users" not in difference.tables:
+        return False
+    version = sync.oneroster_version
+    people = recognising.known_again(difference, version=version, only=("users",)).filter("sure")
+    limits = {name: holding.limit_of(district.hold_limits, name) for name in ("id_churn_share", "group_floor")}
+    few = max(limits["id_churn_share"] * rows_of(base, "users"), limits["group_floor"] - 1)
+    if not 0 < len(people) <= few:
+        return False
+    theirs = recognising.known_again(difference, version=version, only=("users", *_OF_PEOPLE)).filter("sure")
+    with transaction.atomic():
+        held = District.objects.select_for_update(no_key=True).get(pk=district.pk)
+        if held.kept_ids_id == district.kept_ids_id:  # else somebody made another list meanwhile: that is to be read by
+            _remember(held, recognising.joined(ids_of(held), theirs), None, now, sync=sync)
+    district.refresh_from_db(fields=["kept_ids"])
+    return True
+
+
 def keep_listed(district: District, table: str, pairs: pl.DataFrame, *, by: Staff, now: datetime | None = None) -> int:
     """Keep the ids of a list of old and new ones that the district made, ``old`` and ``new``, for the next delivery on;
     of those who are live. Returns how many are not. Raises DecisionRefused where that is everybody."""
@@ -130,7 +155,9 @@ def let_ids_go(district: District, *, by: Staff, now: datetime | None = None) ->
         District.objects.filter(pk=held.pk).update(kept_ids=None)
 
 
-def _remember(district: District, ids: pl.DataFrame, by: Staff, now: datetime, *, sync: Sync | None = None) -> KeptIds:
+def _remember(
+    district: District, ids: pl.DataFrame, by: Staff | None, now: datetime, *, sync: Sync | None = None
+) -> KeptIds:
     """Make `ids` the list that counts, in the transaction that holds the district's row."""
     counts = dict(ids.group_by("table").agg(pl.len()).rows())
     tables = {table: counts[table] for table in WAYS if table in counts}

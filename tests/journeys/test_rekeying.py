@@ -12,7 +12,7 @@ import pytest
 from django.utils import timezone
 
 from rosters import making, syncs
-from rosters.models import AuditEvent, Enrollment, Sync, User
+from rosters.models import AuditEvent, District, Enrollment, Sync, User
 from tests.journeys.test_pulls import pull
 from tests.journeys.trip import Trip
 from tests.rosters.reading.pulls import named_as_in_rest, records
@@ -266,3 +266,46 @@ def test_whatever_happens_who_stays_keeps_one_record(trip: Trip, tables: making.
         ids = syncs.ids_of(trip.district)
         assert not ids.select("table", "kept").is_duplicated().any()
         assert not ids.select("table", "delivered").is_duplicated().any()
+
+
+def _married(tables: making.Tables, people: int) -> making.Tables:
+    """Some people get another family name, and so another id in all files: the SIS makes ids out of names."""
+    chosen = tables["users"].filter(pl.col("role") == "student").head(people)["sourcedId"]
+
+    def with_other_ids(cell: pl.Expr) -> pl.Expr:
+        return pl.when(cell.is_in(chosen.implode())).then(pl.lit("M-") + cell).otherwise(cell)
+
+    moved = rekeyed(tables, of=["users"], make=with_other_ids)
+    theirs = pl.col("userSourcedId").str.starts_with("M-")
+    seats = moved["enrollments"].with_columns(
+        pl.when(theirs).then(pl.lit("M-") + pl.col("sourcedId")).otherwise(pl.col("sourcedId")).alias("sourcedId")
+    )
+    new_name = (
+        pl.when(pl.col("sourcedId").str.starts_with("M-")).then(pl.lit("Marriedname")).otherwise(pl.col("familyName"))
+    )
+    return {**moved, "users": moved["users"].with_columns(new_name.alias("familyName")), "enrollments": seats}
+
+
+def test_a_district_may_have_the_ids_of_a_few_kept_without_a_question(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    asked = trip.send(_married(tables, 2))
+    assert (asked.added > 2, asked.removed > 2) == (True, True), "as long as nobody wants it"
+    District.objects.filter(pk=trip.district.pk).update(keeps_ids_by_itself=True)
+    trip.district.refresh_from_db()
+    making.write_zip(trip.folder / "dry.zip", _married(tables, 2))
+    dry = syncs.receive(trip.district, trip.folder / "dry.zip", origin="api", name="dry.zip", by=trip.by, dry_run=True)
+    assert (syncs.prepare(dry.pk) or dry).removed == asked.removed, "a dry run leaves nothing behind"
+    trip.district.refresh_from_db()
+    assert trip.district.kept_ids is None
+
+    few = trip.go(trip.send(_married(tables, 2)))
+    assert (few.added, few.updated, few.removed) == (0, 2, 0)
+    assert User.objects.filter(status="active", family_name="Marriedname").count() == 2
+    assert not User.objects.filter(sourced_id__startswith="M-").exists()
+    event = AuditEvent.objects.get(action="district.ids_kept")
+    assert event.by is None and event.sync == few and set(event.after) == {"users", "enrollments"}
+    assert trip.send(_married(tables, 2)).status == Sync.Status.UNCHANGED
+
+    many = trip.send(_married(tables, 25))
+    assert many.holds.filter(code="ID_CHURN", table="users").exists(), "so many are asked about"
+    assert keep(trip, many).updated == 23

@@ -82,3 +82,9 @@ def test_too_few_people_are_a_clear_message(tmp_path: Path) -> None:
         make(tmp_path / "d.zip", "--users", "5")
     with pytest.raises(CommandError, match="YYYY-MM-DD"):
         make(tmp_path / "d.zip", "--today", "24.11.2026")
+
+
+def test_the_last_day_from_another_sis_stands_beside_it(tmp_path: Path) -> None:
+    make(tmp_path / "d.zip", "--days", "2", "--new-ids")
+    before, after = ids(tmp_path / "d-day2.zip", "users"), ids(tmp_path / "d-new-ids.zip", "users")
+    assert len(before) == len(after) and not before & after
