@@ -70,6 +70,8 @@ class NotNow(Exception):
 
 def ask(connection: Connection, why: Attempt.Why, *, by: Staff | None = None, now: datetime | None = None) -> Attempt:
     """Ask for an attempt; the caller makes its task. Raises NotNow while one is under way, or a step is missing."""
+    if connection.district.leaving_since:
+        raise NotNow("This district leaves us: nothing is fetched any more.")
     if missing := fetching.missing(connection):
         raise NotNow(missing)
     try:
@@ -125,6 +127,9 @@ def run(attempt_id: int, *, now: datetime | None = None) -> Sync | None:
 def _still_wanted(attempt: Attempt, now: datetime) -> bool:
     """Whether an attempt may run on this day of the district's, which can be another one than when it was asked for.
     On a day that only adds it only adds, whoever asked."""
+    if attempt.connection.district.leaving_since:
+        attempt.mark_called_off(now, "The district leaves.")
+        return False
     timetable = attempt.connection.timetable()
     if timetable is None:
         return True
@@ -287,9 +292,14 @@ def _alone(connection: Connection) -> Iterator[None]:
             raise
 
 
+def _of_those_here() -> QuerySet[Connection]:
+    """Connections of districts that do not leave."""
+    return Connection.objects.filter(district__leaving_since=None)
+
+
 def _end_pauses(now: datetime) -> None:
     """A pause with a date ends by itself, on the district's calendar."""
-    paused = Connection.objects.filter(state=Connection.State.PAUSED, paused_until__isnull=False)
+    paused = _of_those_here().filter(state=Connection.State.PAUSED, paused_until__isnull=False)
     for connection in paused.filter(paused_until__lte=now.date() + timedelta(days=1)).select_related("district"):
         with _alone(connection):
             today = connection.district.local_date(now)
@@ -303,7 +313,8 @@ def _end_pauses(now: datetime) -> None:
 
 def _start_due(now: datetime) -> None:
     """Each run that is due, once; of several that were missed, one. Where an attempt is still under way, it serves."""
-    due = Connection.objects.filter(state=Connection.State.ACTIVE, next_due_at__lte=now).select_related("district")
+    due = _of_those_here().filter(state=Connection.State.ACTIVE, next_due_at__lte=now)
+    due = due.select_related("district")
     for connection in due.order_by("next_due_at"):
         with _alone(connection):
             _start(connection, now)
@@ -358,8 +369,10 @@ def _sweep(now: datetime) -> None:
 def _find_late(now: datetime) -> None:
     """An expected delivery that did not come is an event, told once; what comes ends it."""
     newest = Attempt.objects.filter(connection=OuterRef("pk"), status=Attempt.Status.DELIVERED, ended_at__isnull=False)
-    active = Connection.objects.filter(state=Connection.State.ACTIVE, next_due_at__isnull=False).annotate(
-        last_came=Subquery(newest.order_by("-ended_at").values("ended_at")[:1])
+    active = (
+        _of_those_here()
+        .filter(state=Connection.State.ACTIVE, next_due_at__isnull=False)
+        .annotate(last_came=Subquery(newest.order_by("-ended_at").values("ended_at")[:1]))
     )
     doubtful = active.filter(Q(last_came__lt=now - SOONEST_LATE) | Q(late_since__isnull=False))
     came = _came(doubtful, now)

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 from django_q.tasks import async_task
 
-from connections import attempts
+from connections import attempts, parting
 from connections.announcing import tasks as announcing
 from connections.models import Attempt, Checkup
 from connections.onboarding import sending
-from rosters import tasks
+from rosters import syncs, tasks
 from rosters.api import usage
 
 
@@ -27,8 +27,15 @@ def check(*, checkup_id: int) -> None:
     attempts.check(checkup_id)
 
 
+def purge(*, district_id: int) -> None:
+    """Delete everything of a district that has left; nothing if that was done, or another worker is at it."""
+    parting.purge(district_id)
+
+
 def minute() -> None:
     """Start what is due, sweep what was abandoned. Runs every minute."""
+    for district_id in syncs.to_purge():
+        async_task("connections.tasks.purge", district_id=district_id)
     for attempt_id in attempts.minute():
         async_task("connections.tasks.pull", attempt_id=attempt_id)
     sending.sweep()

@@ -50,8 +50,25 @@ class GivenKey(models.BigIntegerField):  # type: ignore[type-arg]
 # deliveries
 
 
+#: What a district sent is deleted so long after somebody said that it leaves; until then it may stay after all.
+LEAVES_AFTER = timedelta(days=30)
+#: How long a worker may take for that.
+PURGING_FOR = timedelta(hours=2)
+
+
+class DistrictManager(models.Manager["District"]):
+    """Without districts that leave, or have left: whoever asks for districts means those that are here."""
+
+    def get_queryset(self) -> models.QuerySet[District]:
+        return super().get_queryset().filter(leaving_since=None)
+
+
 class District(models.Model):
-    """Our customer, the tenant. `version` counts the rosters that have been live; 0 means none yet."""
+    """Our customer, the tenant. `version` counts the rosters that have been live; 0 means none yet.
+
+    A district that leaves (`leaving_since`) is out of sight at once: nothing comes in, no tool reads it. When its time
+    is over all that it sent is deleted (`rosters.syncs.parting`); `left_at` says when, `left_with` how much that was.
+    """
 
     name = models.CharField(max_length=200, help_text="As people call it, for example “Cedar Grove Schools”.")
     site_code = models.CharField(
@@ -130,6 +147,13 @@ class District(models.Model):
         help_text="Under which ids its records are known where its SIS has others now.",
     )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    leaving_since = models.DateTimeField(null=True, editable=False)
+    purging_since = models.DateTimeField(null=True, editable=False, help_text="A worker is deleting.")
+    left_at = models.DateTimeField(null=True, editable=False, help_text="When all that it sent was deleted.")
+    left_with = models.JSONField(default=dict, editable=False, help_text="What was deleted then, in numbers.")
+
+    objects = DistrictManager()
+    with_leaving = models.Manager["District"]()
 
     class Meta:
         ordering = ["name"]
@@ -137,7 +161,11 @@ class District(models.Model):
             models.CheckConstraint(
                 name="district_live_has_snapshot",
                 condition=Q(version=0, snapshot=None) | Q(version__gt=0, snapshot__isnull=False),
-            )
+            ),
+            models.CheckConstraint(
+                name="district_left_with_nothing",
+                condition=Q(left_at=None) | Q(leaving_since__isnull=False, version=0, kept_ids=None),
+            ),
         ]
 
     def __str__(self) -> str:
@@ -167,15 +195,26 @@ class District(models.Model):
         """The day on the district's calendar."""
         return moment.astimezone(self.zone).date()
 
+    @property
+    def leaves_at(self) -> datetime | None:
+        """When what it sent is deleted, if it leaves."""
+        return self.leaving_since + LEAVES_AFTER if self.leaving_since else None
+
+    def start_purging(self, now: datetime) -> bool:
+        """Claim it, unless a worker has it, for `PURGING_FOR` at most, or it is not due."""
+        due = District.with_leaving.filter(pk=self.pk, left_at=None, leaving_since__lte=now - LEAVES_AFTER)
+        free = Q(purging_since=None) | Q(purging_since__lt=now - PURGING_FOR)
+        return bool(due.filter(free).update(purging_since=now))
+
     def start_verifying(self, now: datetime) -> bool:
         """Claim it, unless a worker has it, for an hour at most, or it was done within `VERIFIED_FOR`."""
         due = Q(verified_at=None) | Q(verified_at__lt=now - VERIFIED_FOR)
         free = Q(verifying_since=None) | Q(verifying_since__lt=now - VERIFYING_FOR)
-        return bool(District.objects.filter(due, free, pk=self.pk, version__gt=0).update(verifying_since=now))
+        return bool(District.with_leaving.filter(due, free, pk=self.pk, version__gt=0).update(verifying_since=now))
 
     def mark_verified(self, now: datetime, faults: list[str]) -> bool:
         """Write down what was found; False, and nothing written, if another worker has it by now."""
-        mine = District.objects.filter(pk=self.pk, verifying_since=self.verifying_since)
+        mine = District.with_leaving.filter(pk=self.pk, verifying_since=self.verifying_since)
         return bool(mine.update(verifying_since=None, verified_at=now, verification_faults=faults))
 
 

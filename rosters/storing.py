@@ -325,6 +325,11 @@ class Store:
         aside.unlink()
         return True
 
+    def forget_district(self, district_id: int) -> None:
+        """Delete everything that is kept of a district, and what was made of it."""
+        for kind in ("originals", "snapshots", "syncs", "ids", "served"):
+            _remove_folder(self.root / kind / str(district_id))
+
     # -- snapshots
 
     def snapshot_path(self, district_id: int, table: str, digest: str) -> Path:

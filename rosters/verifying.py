@@ -93,7 +93,7 @@ def _missing(district: District) -> Iterator[str]:
     if not (lost or torn):
         return
     with transaction.atomic():  # who is deleting files whose time is over holds the row, and says so when it lets go
-        District.objects.select_for_update(no_key=True).get(pk=district.pk)
+        District.with_leaving.select_for_update(no_key=True).get(pk=district.pk)
         if missing := kept.filter(pk__in=lost[:_ASKED]).count():
             yield f"originals: {missing:,} are missing, or are not as large as they came"
         if missing := versions.filter(pk__in=torn[:_ASKED]).count():

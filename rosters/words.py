@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rosters.models import Sync
+from rosters.models import District, Sync
 
 S = Sync.Status
 
@@ -55,6 +55,13 @@ HELD_STEP = "Read what held it, then approve or decline."
 DECLINE_STEP = "It cannot be approved: decline it, and ask the district for the right file."
 
 DISTRICT_UP_TO_DATE = Words("good", "Up to date", "Nothing to do.", "nobody")
+DISTRICT_LEAVES = Words(
+    "ended",
+    "Leaves",
+    "Nothing comes in, and no tool reads it. What it sent is deleted when its time is over.",
+    "nobody",
+)
+DISTRICT_LEFT = Words("ended", "Left", "Nothing to do: everything that it sent is deleted.", "nobody")
 DISTRICT_SETTING_UP = Words("setup", "Setting up", "Upload the first roster.", "staff")
 
 
@@ -67,6 +74,13 @@ def district_words(version: int, latest: Sync | None) -> Words:
     if latest.status == S.DECLINED and version:
         return DISTRICT_UP_TO_DATE
     return SYNC_WORDS[latest.status]
+
+
+def words_of(district: District, latest: Sync | None) -> Words:
+    """The status of a district, also of one that leaves or has left."""
+    if district.leaving_since:
+        return DISTRICT_LEFT if district.left_at else DISTRICT_LEAVES
+    return district_words(district.version, latest)
 
 
 #: What a person calls the tables of OneRoster.
@@ -112,6 +126,9 @@ ACTION_WORDS: dict[str, str] = {
     "roster.rebuilt": "built the live roster anew",
     "district.forgot": "files and records past their time were deleted",
     "district.added": "added the district",
+    "district.leaves": "said that the district leaves",
+    "district.stays": "said that the district stays after all",
+    "district.left": "everything that the district had sent was deleted",
     "district.changed": "changed settings",
     "district.ids_kept": "kept the ids of records that the SIS gave others",
     "district.ids_let_go": "gave up the kept ids",

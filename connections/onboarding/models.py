@@ -71,6 +71,8 @@ class Person(models.Model):
     def welcome(self, today: date) -> bool:
         """Whether the person may come in on this day of the district's calendar."""
         begun = self.first_day is None or self.first_day <= today
+        if self.district.leaving_since:
+            return False
         return self.ended_at is None and begun and (self.last_day is None or today <= self.last_day)
 
     @property

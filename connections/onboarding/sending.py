@@ -193,6 +193,11 @@ def sweep(now: datetime | None = None) -> None:
                 left.unlink()
 
 
+def forget(upload: Upload) -> None:
+    """Delete what came of an upload so far."""
+    _path(upload).unlink(missing_ok=True)
+
+
 def _give_up(upload: Upload) -> None:
     if upload.give_up():
         _path(upload).unlink(missing_ok=True)

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
-from rosters.admin import who_is_who
+from rosters.admin import parting, who_is_who
 from rosters.admin.district_form import (
     DistrictForm,
     DistrictToRead,
@@ -32,7 +32,7 @@ from rosters.models import AuditEvent, Delivery, District, Finding, Org, Snapsho
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import DECIDE, UPLOAD, acting, goes_to, may_see
 from rosters.templatetags.roster_pages import status as status_tag
-from rosters.words import DISTRICT_SETTING_UP, SYNC_WORDS, district_words
+from rosters.words import SYNC_WORDS, words_of
 
 SYNCS_SHOWN = 10
 FINDINGS_SHOWN = 10
@@ -55,11 +55,13 @@ class Standing(admin.SimpleListFilter):
             ("review", "Needs review"),
             ("refused", "Refused or failed"),
             ("setup", "Setting up"),
+            ("leaving", "Leaves or left"),
         ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         wanted = self.value()
-        if not wanted:
+        queryset = queryset.filter(leaving_since__isnull=wanted != "leaving")
+        if not wanted or wanted == "leaving":
             return queryset
         if wanted == "setup":
             return queryset.filter(syncs=None)
@@ -125,6 +127,9 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ("How long it is kept", {"fields": ["keeps_history_days", "keeps_left_days"]}),
     ]
 
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and not (obj and obj.leaving_since)
+
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
@@ -157,7 +162,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return HttpResponseRedirect(reverse("admin:rosters_sync_change", args=[finding.sync_id]))
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return super().get_queryset(request).annotate(latest_sync=_latest_id())
+        return District.with_leaving.annotate(latest_sync=_latest_id()).order_by("name")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         response = super().changelist_view(request, extra_context)
@@ -172,7 +177,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     @admin.display(description="status")
     def standing(self, district: Any) -> str:
         latest = getattr(district, "latest", None)
-        return status_tag(district_words(district.version, latest))
+        return status_tag(words_of(district, latest))
 
     @admin.display(description="live roster")
     def live(self, district: District) -> str:
@@ -193,6 +198,13 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 self.admin_site.admin_view(require_GET(self.export)),
                 name="rosters_district_export",
             ),
+            path("<int:pk>/leave/", self.admin_site.admin_view(self.leave), name="rosters_district_leave"),
+            path("<int:pk>/stay/", self.admin_site.admin_view(require_POST(self.stay)), name="rosters_district_stay"),
+            path(
+                "<int:pk>/certificate/",
+                self.admin_site.admin_view(require_GET(self.certificate)),
+                name="rosters_district_certificate",
+            ),
             path("<int:pk>/ids/", self.admin_site.admin_view(self.ids), name="rosters_district_ids"),
             path(
                 "<int:pk>/replay/", self.admin_site.admin_view(require_GET(self.replay)), name="rosters_district_replay"
@@ -200,12 +212,29 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             *super().get_urls(),
         ]
 
+    def leave(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The page on which somebody says that the district leaves."""
+        return parting.leave(request, get_object_or_404(District, pk=pk), self._frame(request))
+
+    def stay(self, request: HttpRequest, pk: int) -> HttpResponse:
+        return parting.stay(request, get_object_or_404(District.with_leaving, pk=pk))
+
+    def certificate(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What was deleted of a district that has left, to be printed."""
+        district = get_object_or_404(District.with_leaving, pk=pk, left_at__isnull=False)
+        if not self.has_view_permission(request, district):
+            raise PermissionDenied
+        return parting.certificate(request, district, self._frame(request))
+
+    def _frame(self, request: HttpRequest) -> dict[str, Any]:
+        return {**self.admin_site.each_context(request), "opts": self.opts}
+
     def ids(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The ids that are kept although the SIS has others now."""
         district = get_object_or_404(District.objects.select_related("kept_ids__made_by"), pk=pk)
         if not self.has_view_permission(request, district):
             raise PermissionDenied
-        context = {**self.admin_site.each_context(request), "opts": self.opts, "title": f"Kept ids of {district}"}
+        context = {**self._frame(request), "title": f"Kept ids of {district}"}
         return who_is_who.page_of_district(request, district, context)
 
     def replay(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -227,8 +256,10 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         district = self.get_object(request, object_id)
         extra = self._overview(district) if district and self.has_view_permission(request, district) else {}
-        extra["may_upload"] = request.user.has_perm(UPLOAD)
+        here = bool(district and district.leaving_since is None)
+        extra["may_upload"] = here and request.user.has_perm(UPLOAD)
         extra["may_export"] = request.user.has_perm(DECIDE)
+        extra["may_part"] = bool(district) and parting.may_part(request)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
     def _overview(self, district: District) -> dict[str, Any]:
@@ -239,7 +270,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         judged = Sync.objects.filter(district=district).judged().order_by("-received_at", "-pk").first()
         return {
             "district": district,
-            "district_status": district_words(district.version, latest) if recent else DISTRICT_SETTING_UP,
+            "district_status": words_of(district, latest),
             "latest": latest,
             "running": [s for s in recent if s.status in Sync.RUNNING],
             "live_numbers": _live_numbers(district),
@@ -280,8 +311,8 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 name=(sent.name or "upload.zip")[:255],
                 by=acting(request),
             )
-        except syncs.NoRoom as full:
-            messages.error(request, str(full))
+        except (syncs.NoRoom, syncs.DecisionRefused) as refused:
+            messages.error(request, str(refused))
             return back
         tasks.enqueue_prepare(sync)
         messages.success(
@@ -294,7 +325,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """The live roster as a zip of OneRoster 1.1 or 1.2, for who may have originals too."""
         if not request.user.has_perm(DECIDE):
             raise PermissionDenied
-        district = get_object_or_404(District.objects.select_related("snapshot"), pk=pk)
+        district = get_object_or_404(District.with_leaving.select_related("snapshot"), pk=pk)
         version = request.GET.get("oneroster", "1.1")
         if district.snapshot is None or version not in ("1.1", "1.2"):
             raise Http404

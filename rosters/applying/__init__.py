@@ -18,7 +18,7 @@ from django.db import connection, transaction
 from django.db.models import F
 
 from rosters.applying.keys import Keys, take_keys
-from rosters.applying.leaving import LEAST_DAYS, forget_left, left_before
+from rosters.applying.leaving import LEAST_DAYS, counts_of, forget_all, forget_left, left_before
 from rosters.applying.rebuilding import rebuild
 from rosters.applying.tables import Coming, PlanBroken, remove, write
 from rosters.diffing import Difference, digests_after, patched, roster_digest
@@ -33,8 +33,10 @@ __all__ = [
     "PlanBroken",
     "PlanMoved",
     "apply",
+    "counts_of",
     "digest_of",
     "facts_after",
+    "forget_all",
     "forget_left",
     "left_before",
     "rebuild",
@@ -74,7 +76,7 @@ def apply(
     lived = {table: int(known["rows"]) for table, known in (sync.base.tables if sync.base else {}).items()}
     done = 0
     with _bulk(), _kept(plan, base, store, sync) as snapshot_files, transaction.atomic():
-        held = District.objects.select_for_update(no_key=True).get(pk=district.pk)
+        held = District.with_leaving.select_for_update(no_key=True).get(pk=district.pk)
         if held.version != sync.base_version:
             raise PlanMoved
         for table in reversed(plan.tables):
@@ -126,7 +128,7 @@ def _finish(sync: Sync, district: District, facts: dict[str, dict[str, object]],
     snapshot = Snapshot.objects.create(
         district=district, version=district.version + 1, digest=sync.target_digest, tables=facts, made_at=now
     )
-    moved = District.objects.filter(pk=district.pk, version=sync.base_version).update(
+    moved = District.with_leaving.filter(pk=district.pk, version=sync.base_version).update(
         version=F("version") + 1, snapshot=snapshot
     )
     if not moved:

@@ -53,6 +53,19 @@ def forget_left(district_id: int, before: datetime) -> dict[str, int]:
     return {table: forgotten[table] for table in LIVE if forgotten.get(table)}
 
 
+def counts_of(district_id: int) -> dict[str, int]:
+    """How many records of each table there are, living and left; tables without any are left out."""
+    counts = {table: model._base_manager.filter(district=district_id).count() for table, model in LIVE.items()}
+    return {table: count for table, count in counts.items() if count}
+
+
+def forget_all(district_id: int) -> None:
+    """Delete every record of a district that has left, in the transaction of the caller, who holds its row."""
+    for table in reversed(list(LIVE)):
+        with connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {LIVE[table]._meta.db_table} WHERE district_id = %s", [district_id])
+
+
 @cache
 def _referring(table: str) -> list[tuple[str, str]]:
     """The tables and columns of the database that refer to a table's records."""

@@ -30,7 +30,7 @@ def rebuild(
         counts = {table: plan.counts(table)["added"] for table in plan.tables}
         first = take_keys(counts)
         with transaction.atomic():
-            District.objects.select_for_update(no_key=True).get(pk=district.pk)
+            District.with_leaving.select_for_update(no_key=True).get(pk=district.pk)
             with connection.cursor() as cursor:
                 for model in reversed(LIVE.values()):
                     cursor.execute(f"DELETE FROM {model._meta.db_table} WHERE district_id = %s", [district.pk])

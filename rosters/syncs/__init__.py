@@ -22,6 +22,7 @@ from rosters.syncs.forgetting import Forgotten, districts_with_something_to_forg
 from rosters.syncs.going_live import apply
 from rosters.syncs.judging import judged
 from rosters.syncs.keeping import StillWrong, little_room, rebuild, recover, tidy, to_verify, verify
+from rosters.syncs.parting import certificate, leave, overwriting, purge, stay, to_purge
 from rosters.syncs.preparing import look, prepare
 from rosters.syncs.receiving import NoRoom, receive
 from rosters.syncs.rekeying import (
@@ -39,7 +40,7 @@ from rosters.syncs.rekeying import (
 )
 from rosters.syncs.replaying import Replay, replay
 from rosters.syncs.undoing import Conflict, undo, undo_conflicts
-from rosters.syncs.working import ClaimLost, DecisionRefused, NotApprovable, StalePlan, ids_of, scan_ids, store
+from rosters.syncs.working import ClaimLost, DecisionRefused, Leaves, NotApprovable, StalePlan, ids_of, scan_ids, store
 
 __all__ = [
     "LARGEST_LIST",
@@ -49,6 +50,7 @@ __all__ = [
     "Conflict",
     "DecisionRefused",
     "Forgotten",
+    "Leaves",
     "NoRoom",
     "NotApprovable",
     "Replay",
@@ -57,6 +59,7 @@ __all__ = [
     "additions_first",
     "apply",
     "approve",
+    "certificate",
     "counted",
     "decline",
     "districts_with_something_to_forget",
@@ -70,13 +73,16 @@ __all__ = [
     "keyboard",
     "known_again",
     "least_days",
+    "leave",
     "let_ids_go",
     "lines_of",
     "little_room",
     "look",
     "may_add_first",
     "may_look",
+    "overwriting",
     "prepare",
+    "purge",
     "read_list",
     "rebuild",
     "receive",
@@ -86,9 +92,11 @@ __all__ = [
     "retry",
     "scan_ids",
     "settings_changed",
+    "stay",
     "store",
     "tidy",
     "to_forget",
+    "to_purge",
     "to_verify",
     "undo",
     "undo_conflicts",

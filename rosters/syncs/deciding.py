@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from rosters.models import AuditEvent, District, Sync
-from rosters.syncs.working import READ_OTHERWISE, DecisionRefused, NotApprovable, StalePlan, audit
+from rosters.syncs.working import READ_OTHERWISE, DecisionRefused, NotApprovable, StalePlan, audit, hold
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -32,7 +32,7 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
     moment = now or timezone.now()
     stale = False
     with transaction.atomic():
-        district = District.objects.select_for_update(no_key=True).get(pk=sync.district_id)
+        district = hold(sync.district_id)
         sync.refresh_from_db()
         if sync.status not in Sync.WAITING:
             raise DecisionRefused(
@@ -91,7 +91,7 @@ def decline(sync: Sync, *, by: Staff, reason: str, now: datetime | None = None) 
     """Keep the roster as it is."""
     moment = now or timezone.now()
     with transaction.atomic():
-        District.objects.select_for_update(no_key=True).get(pk=sync.district_id)  # first, as in `approve`: no deadlock
+        hold(sync.district_id)  # first, as in `approve`: no deadlock
         if not sync.mark_declined(moment, by, reason):
             raise DecisionRefused("This sync is not waiting for a decision any more.")
         audit(moment, by, "sync.declined", sync, after={"reason": reason})
@@ -110,6 +110,7 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
     if newer.exists():
         raise DecisionRefused("A newer delivery has come since; look at that one.")
     with transaction.atomic():
+        hold(sync.district_id)
         if waits:
             plan = sync.plan_digest
             if not sync.mark_stale(moment):
@@ -134,7 +135,7 @@ def additions_first(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sy
     """
     moment = now or timezone.now()
     with transaction.atomic():
-        District.objects.select_for_update(no_key=True).get(pk=sync.district_id)
+        hold(sync.district_id)
         sync.refresh_from_db()
         if not may_add_first(sync):
             raise DecisionRefused("Only a sync that waits, and would add or change and also remove, can be parted so.")
@@ -160,7 +161,7 @@ def removals_next(sync: Sync, *, now: datetime | None = None) -> Sync | None:
     decide, if it is there already, or if a newer delivery came meanwhile."""
     moment = now or timezone.now()
     with transaction.atomic():
-        District.objects.select_for_update(no_key=True).get(pk=sync.district_id)
+        District.with_leaving.select_for_update(no_key=True).get(pk=sync.district_id)
         if not removals_due().filter(pk=sync.pk).exists():
             return None
         after = _of_the_same(sync, moment)
@@ -173,6 +174,7 @@ def removals_due() -> QuerySet[Sync]:
     again = Q(delivery=OuterRef("delivery"), pk__gt=OuterRef("pk"))
     newer = Q(received_at__gt=OuterRef("received_at"), undoes=None)
     done = Sync.objects.filter(removals_wait=True, left_out__gt=0, status__in=["applied", "unchanged"])
+    done = done.filter(district__leaving_since=None)
     return done.exclude(Exists(Sync.objects.filter(again | newer, district=OuterRef("district"))))
 
 

@@ -82,7 +82,7 @@ def to_forget(district: District, now: datetime | None = None) -> Forgotten:
 def districts_with_something_to_forget(now: datetime | None = None) -> list[int]:
     """Ids of the districts of which something is due: a few questions each, none of the live roster."""
     moment = now or timezone.now()
-    return [district.pk for district in District.objects.order_by("pk") if _Due(district, moment)]
+    return [district.pk for district in District.with_leaving.order_by("pk") if _Due(district, moment)]
 
 
 def forget(district_id: int, now: datetime | None = None) -> Forgotten | None:
@@ -102,7 +102,7 @@ def forget(district_id: int, now: datetime | None = None) -> Forgotten | None:
 
 def _held(district_id: int) -> District | None:
     """The district, whose row is held until the transaction ends; None while something of it goes live."""
-    district = District.objects.select_for_update(no_key=True).get(pk=district_id)
+    district = District.with_leaving.select_for_update(no_key=True).get(pk=district_id)
     return None if Sync.objects.filter(district=district, status__in=["approved", "applying"]).exists() else district
 
 
@@ -136,7 +136,7 @@ def _say_so(due: _Due) -> Forgotten:
             after=done.as_facts(),
         )
     if values:
-        District.objects.filter(pk=district.pk).update(**values)
+        District.with_leaving.filter(pk=district.pk).update(**values)
     return done
 
 
@@ -163,7 +163,7 @@ def _delete_files(district_id: int, now: datetime) -> None:
         needed = set(deliveries.filter(forgotten_at=None).values_list("sha256", flat=True))
         for sha256 in set(deliveries.filter(**since).values_list("sha256", flat=True)) - needed:
             store().forget_original(district.pk, sha256, since=(now - _YOUNG).timestamp())
-        District.objects.filter(pk=district.pk).update(forgetting_since=None)
+        District.with_leaving.filter(pk=district.pk).update(forgetting_since=None)
 
 
 def _forget_lists(district: District, now: datetime) -> None:

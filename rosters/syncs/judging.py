@@ -248,7 +248,7 @@ def _other_districts(district: District, orgs: pl.Series) -> dict[str, frozenset
     """Name to the sourcedIds of the live orgs, of each other district that could have just these: it has the first."""
     if not len(orgs):
         return {}
-    others = District.objects.filter(version__gt=0).exclude(pk=district.pk).values_list("pk", flat=True)
+    others = District.with_leaving.filter(version__gt=0).exclude(pk=district.pk).values_list("pk", flat=True)
     like = Org.objects.filter(district__in=list(others), sourced_id=orgs.min(), status="active").values("district")
     found: dict[str, set[str]] = {}
     rows = Org.objects.filter(district__in=list(like.values_list("district", flat=True)), status="active")

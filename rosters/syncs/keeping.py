@@ -74,7 +74,7 @@ def verify(district_id: int, now: datetime | None = None) -> list[str] | None:
     """Have the witness look at a district's live roster, and write down what it says: its faults, in words. None if
     that was done lately, or another worker is at it."""
     moment = now or timezone.now()
-    district = District.objects.select_related("snapshot").get(pk=district_id)
+    district = District.with_leaving.select_related("snapshot").get(pk=district_id)
     if not district.start_verifying(moment):
         return None
     district.refresh_from_db()
@@ -111,7 +111,7 @@ def rebuild(district: District, *, by: Staff, now: datetime | None = None) -> in
     def proved() -> None:
         if faults := [*verifying.live_faults(district)]:
             raise StillWrong("; ".join(faults))
-        if District.objects.filter(pk=district.pk, version=district.version).update(**unverified) == 0:
+        if District.with_leaving.filter(pk=district.pk, version=district.version).update(**unverified) == 0:
             raise DecisionRefused("A sync went live meanwhile. Look again whether anything is wrong.")
         audit = {"at": moment, "by": by, "action": "roster.rebuilt", "subject": f"district {district.pk}"}
         AuditEvent.objects.create(**audit, district=district, after={"version": district.version})
@@ -131,6 +131,6 @@ def little_room() -> tuple[int, int] | None:
 def tidy(now: datetime | None = None) -> int:
     """Remove what workers that died were about to write, a day after they began; how many files. And what is served
     with records whose time is over, once its readers are through with it."""
-    for district in District.objects.filter(left_forgotten__gt=0):
+    for district in District.with_leaving.filter(left_forgotten__gt=0):
         serving.forget(store(), district)
     return store().sweep(((now or timezone.now()) - DRAFTS_KEPT).timestamp())

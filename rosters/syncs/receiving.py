@@ -11,7 +11,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from rosters.models import Delivery, District, Sync
-from rosters.syncs.working import audit, store
+from rosters.syncs.working import Leaves, audit, store
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -40,8 +40,10 @@ def receive(
 ) -> Sync:
     """Keep the bytes, then say so: the delivery is safe on disk before this returns. Older syncs of the district that
     still wait are superseded; the caller enqueues the preparation. With `additions_only` it will remove nothing, with
-    `dry_run` it only says what it would do, and supersedes nothing."""
+    `dry_run` it only says what it would do, and supersedes nothing. Raises Leaves where the district leaves."""
     moment = now or timezone.now()
+    if not District.objects.filter(pk=district.pk).exists():
+        raise Leaves
     try:
         sha256, size = store().keep_original(district.pk, source)
     except OSError as fault:

@@ -24,7 +24,7 @@ from rosters.frames import Frames
 from rosters.models import AuditEvent, District, KeptIds, Sync
 from rosters.oneroster.plain import NOUNS, listed
 from rosters.recognising import KEPT, WAYS
-from rosters.syncs.working import DecisionRefused, StalePlan, audit, base_frames, ids_of, store
+from rosters.syncs.working import DecisionRefused, StalePlan, audit, base_frames, hold, ids_of, store
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -83,7 +83,7 @@ def keep_ids(
     if pairs.is_empty():
         raise DecisionRefused("Nobody was known again for sure, so there is no id to keep.")
     with transaction.atomic():
-        district = District.objects.select_for_update(no_key=True).get(pk=sync.district_id)
+        district = hold(sync.district_id)
         sync.refresh_from_db()
         if not (sync.plan_digest == plan_digest and sync.mark_stale(moment)):
             raise StalePlan("Somebody else decided in this very moment. No id was kept by you.")
@@ -107,7 +107,7 @@ def keep_few(sync: Sync, base: Frames, difference: Difference, now: datetime) ->
         return False
     theirs = recognising.known_again(difference, version=version, only=("users", *_OF_PEOPLE)).filter("sure")
     with transaction.atomic():
-        held = District.objects.select_for_update(no_key=True).get(pk=district.pk)
+        held = District.with_leaving.select_for_update(no_key=True).get(pk=district.pk)
         if held.kept_ids_id == district.kept_ids_id:  # else somebody made another list meanwhile: that is to be read by
             _remember(held, recognising.joined(ids_of(held), theirs), None, now, sync=sync)
     district.refresh_from_db(fields=["kept_ids"])
@@ -119,7 +119,7 @@ def keep_listed(district: District, table: str, pairs: pl.DataFrame, *, by: Staf
     of those who are live. Returns how many are not. Raises DecisionRefused where that is everybody."""
     moment = now or timezone.now()
     with transaction.atomic():
-        held = District.objects.select_for_update(no_key=True).get(pk=district.pk)
+        held = hold(district.pk)
         ids = column_of(base_frames(held), table, "sourcedId")
         live = pairs.filter(pl.col("old").is_in(ids.implode()))
         strange = len(pairs) - len(live)
@@ -141,7 +141,7 @@ def let_ids_go(district: District, *, by: Staff, now: datetime | None = None) ->
     """Read the district's ids as they come again. What is live stays; the next delivery says what that means."""
     moment = now or timezone.now()
     with transaction.atomic():
-        held = District.objects.select_for_update(no_key=True).get(pk=district.pk)
+        held = hold(district.pk)
         if held.kept_ids is None:
             raise DecisionRefused("No ids are kept for this district.")
         AuditEvent.objects.create(

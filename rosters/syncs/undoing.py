@@ -15,10 +15,10 @@ from django.utils import timezone
 from rosters.diffing import WAS, Difference, frame_of
 from rosters.findings import Findings
 from rosters.frames import Frames
-from rosters.models import District, Sync
+from rosters.models import Sync
 from rosters.oneroster.normal import NORMAL, REFERENCES, TABLES
 from rosters.syncs.judging import compared, finish_preparing
-from rosters.syncs.working import DecisionRefused, Work, audit, base_frames, store
+from rosters.syncs.working import DecisionRefused, Work, audit, base_frames, hold, store
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -41,7 +41,7 @@ def undo(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
     if sync.applied_at < moment - timedelta(days=settings.UNDO_DAYS):
         raise DecisionRefused(f"It was applied more than {settings.UNDO_DAYS} days ago and can no longer be undone.")
     with transaction.atomic():
-        District.objects.select_for_update(no_key=True).get(pk=sync.district_id)
+        hold(sync.district_id)
         if sync.undone_by.exclude(status__in=["declined", "superseded", "failed", "unchanged"]).exists():
             raise DecisionRefused("An undo of this sync exists already.")
         undoing = Sync.objects.create(district=sync.district, undoes=sync, received_at=moment, status_since=moment)

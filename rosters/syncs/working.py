@@ -43,6 +43,22 @@ class ClaimLost(Exception):
     """Another worker has this sync now; this one stops quietly."""
 
 
+class Leaves(DecisionRefused):
+    """The district leaves, or has left: nothing of it is received or decided any more."""
+
+    def __init__(self) -> None:
+        super().__init__("This district leaves us: nothing of it comes in or goes live any more.")
+
+
+def hold(district_id: int) -> District:
+    """The district, whose row is held until the transaction ends, so that nothing of it goes live meanwhile. Raises
+    Leaves where it is not here any more."""
+    district = District.with_leaving.select_for_update(no_key=True).get(pk=district_id)
+    if district.leaving_since:
+        raise Leaves
+    return district
+
+
 def store() -> Store:
     return Store(settings.PORTAL_DATA_DIR)
 

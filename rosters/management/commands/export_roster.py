@@ -21,7 +21,7 @@ class Command(BaseCommand):
         parser.add_argument("--sync", type=int, help="the roster that this sync made live, instead of today's")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        district = District.objects.select_related("snapshot").filter(site_code=options["site_code"]).first()
+        district = District.with_leaving.select_related("snapshot").filter(site_code=options["site_code"]).first()
         if district is None:
             raise CommandError("There is no district with that site code.")
         snapshot = district.snapshot

@@ -20,7 +20,7 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="Delete nothing, and say what would be.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        districts = District.objects.order_by("site_code")
+        districts = District.with_leaving.order_by("site_code")
         if options["site_codes"]:
             districts = districts.filter(site_code__in=options["site_codes"])
         if unknown := set(options["site_codes"]) - set(districts.values_list("site_code", flat=True)):

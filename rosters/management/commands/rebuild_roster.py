@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            district = District.objects.select_related("snapshot").get(site_code=options["site_code"])
+            district = District.with_leaving.select_related("snapshot").get(site_code=options["site_code"])
         except District.DoesNotExist:
             raise CommandError(f"No district has the site code {options['site_code']}.") from None
         if not district.version:

@@ -19,7 +19,7 @@ class Command(BaseCommand):
         parser.add_argument("site_codes", nargs="*", help="Only these districts.")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        districts = District.objects.select_related("snapshot").order_by("site_code")
+        districts = District.with_leaving.select_related("snapshot").order_by("site_code")
         if options["site_codes"]:
             districts = districts.filter(site_code__in=options["site_codes"])
         wrong = 0

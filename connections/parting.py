@@ -1,0 +1,38 @@
+"""A district leaves us: what is kept of it here, its ways in, its people and what they sent, goes before its roster."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from connections.announcing.models import Announcement
+from connections.models import Connection
+from connections.onboarding import sending
+from connections.onboarding.models import Call, Person, Upload
+from rosters import syncs
+from rosters.api.models import Client, SentOnce
+from rosters.models import District
+
+
+def purge(district_id: int, now: datetime | None = None) -> bool:
+    """Delete everything of a district whose time is over, if no other worker is at it. True if it was done."""
+    return syncs.purge(district_id, also=_delete, now=now)
+
+
+def _delete(district: District) -> dict[str, int]:
+    """How many of each there were."""
+    uploads = Upload.objects.filter(district=district)
+    for upload in uploads:
+        sending.forget(upload)
+    connections = Connection.objects.filter(district=district)
+    people = Person.objects.filter(district=district)
+    calls = Call.objects.filter(district=district)
+    counts = {"connections": connections.count(), "people of the district": people.count(), "calls": calls.count()}
+    uploads.delete()
+    calls.delete()
+    people.delete()
+    connections.delete()
+    Announcement.objects.filter(district=district).delete()
+    SentOnce.objects.filter(sync__district=district).delete()
+    for client in Client.objects.filter(districts=district):
+        client.districts.remove(district)
+    return counts
