@@ -37,6 +37,13 @@ AGAIN: Final = {
 _ANOTHER: Final = "@/@another@/@"
 
 
+#: Of an org, and no cell of its own: where nearly everybody of one that leaves goes to one that comes, the former's id.
+_MOVED: Final = "moved"
+#: So many of both must be the same, and no fewer than these.
+_NEARLY_ALL: Final = 0.9
+_SOME: Final = 10
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """A way to know a record again: all `cells` are the same, the first is filled, and no other record that leaves or
@@ -56,7 +63,11 @@ def _of_person(words: str, cell: str) -> Way:
 
 #: The ways of each table, the best first. A record that only belongs to a person or a class is known by whose it is.
 WAYS: Final[dict[str, tuple[Way, ...]]] = {
-    "orgs": (Way("same number", ("identifier", "type")), Way("same name", ("name", "type"))),
+    "orgs": (
+        Way("same number", ("identifier", "type")),
+        Way("same name", ("name", "type")),
+        Way("same people", (_MOVED,), sure=False),
+    ),
     "academicSessions": (Way("same title and days", ("title", "type", "startDate", "endDate")),),
     "courses": (
         Way("same code", ("courseCode", "orgSourcedId", "schoolYearSourcedId")),
@@ -112,7 +123,7 @@ def known_again(difference: Difference, *, version: str, only: Collection[str] =
 def _of_table(
     table: str, ways: tuple[Way, ...], difference: Difference, found: Mapping[str, pl.DataFrame]
 ) -> pl.DataFrame:
-    cells = list(dict.fromkeys(cell for way in ways for cell in (*way.cells, *way.alike)))
+    cells = [c for c in dict.fromkeys(cell for way in ways for cell in (*way.cells, *way.alike)) if c != _MOVED]
     called = pl.concat_str(_CALLED[table], separator=" ") if table in _CALLED else pl.lit("")
     wanted = ["sourcedId", *cells, called.alias("called"), pl.col("school").alias("school.of")]
     rows = difference.scan(table)
@@ -121,6 +132,8 @@ def _of_table(
     keys = [_key(table, cell).alias(f"key.{cell}") for cell in cells]
     gone = gone.with_columns(keys)
     come = _as_known(table, come, found).with_columns(keys)
+    if table == "orgs":
+        gone, come = _moved(difference, gone, come)
     pairs = [pl.DataFrame(schema={name: kind for name, kind in AGAIN.items() if name != "table"})]
     for way in ways:
         on = [f"key.{cell}" for cell in way.cells]
@@ -142,6 +155,28 @@ def _of_table(
         gone = gone.filter(~pl.col("sourcedId").is_in(pairs[-1]["kept"].implode()))
         come = come.filter(~pl.col("sourcedId").is_in(pairs[-1]["delivered"].implode()))
     return pl.concat(pairs)
+
+
+def _moved(difference: Difference, gone: pl.DataFrame, come: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Both with the key of `_MOVED`: schools whose people, under their own ids, are found again in another one."""
+    was, now = pl.col("was.primaryOrgSourcedId"), pl.col("primaryOrgSourcedId")
+    ids = (gone["sourcedId"].implode(), come["sourcedId"].implode())
+    if "users" in difference.tables:
+        people = difference.scan("users").with_columns(was.fill_null(now).alias("was.primaryOrgSourcedId"))
+        people = people.filter(was.is_in(ids[0]) | now.is_in(ids[1]))
+        each = people.select("kind", old=was, new=now).collect()
+        left = each.filter(pl.col("kind") != "added").group_by("old").agg(pl.len().alias("left"))
+        came = each.filter(pl.col("kind") != "removed").group_by("new").agg(pl.len().alias("came"))
+        both = each.filter(pl.col("kind") == "updated").group_by("old", "new").agg(pl.len().alias("both"))
+        known = both.join(left, on="old").join(came, on="new").filter(
+            (pl.col("both") >= _SOME) & (pl.col("both") >= _NEARLY_ALL * pl.max_horizontal("left", "came"))
+        )  # fmt: skip
+    else:
+        known = pl.DataFrame(schema={"old": pl.String, "new": pl.String})
+    key = f"key.{_MOVED}"
+    own = pl.when(pl.col("sourcedId").is_in(known["old"].implode())).then("sourcedId").otherwise(pl.lit(""))
+    others = come.join(known.select(new="new", moved="old"), left_on="sourcedId", right_on="new", how="left")
+    return gone.with_columns(own.alias(key)), others.rename({"moved": key}).with_columns(pl.col(key).fill_null(""))
 
 
 def _as_known(table: str, come: pl.DataFrame, found: Mapping[str, pl.DataFrame]) -> pl.DataFrame:

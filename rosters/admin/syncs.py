@@ -342,6 +342,7 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     held_tables = {h.table for h in holds}
     for hold in holds:
         hold.records_at = _records_of(hold, {t.table: t for t in tallies})  # type: ignore[attr-defined]
+        hold.leads_to_who = _leads_to_who(hold)  # type: ignore[attr-defined]
     approvable = all(h.approvable for h in holds)
     waits = sync.status == Sync.Status.AWAITING_REVIEW
     conflicts, conflicts_in_all = syncs.undo_conflicts(sync, CONFLICTS_SHOWN) if sync.undoes else ([], 0)
@@ -366,7 +367,7 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "settings_changed": sync.status in _CHECKED_AGAIN and sync.delivery and syncs.settings_changed(sync),
         "may_add_first": syncs.may_add_first(sync),
         "may_look": syncs.may_look(sync) and approvable,
-        "ids_changed": any(hold.code == "ID_CHURN" for hold in holds),
+        "ids_changed": any(_leads_to_who(hold) for hold in holds if not hold.explained),
         "undo_until": _undo_until(sync),
         "undoing": Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"]).first(),
         "conflicts": conflicts,
@@ -378,6 +379,11 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     if context["changes_in_all"] and sync.plan_digest:
         context.update(changes_context(request, sync))
     return context
+
+
+def _leads_to_who(hold: Hold) -> bool:
+    """Whether its next step is to look who is who."""
+    return hold.code == "ID_CHURN" or bool(hold.numbers.get("again"))
 
 
 def _next_step(sync: Sync, holds: list[Hold], *, approvable: bool, goes_on: Sync | None) -> str:

@@ -10,9 +10,10 @@ import polars as pl
 
 from rosters.diffing import ID, WAS, column_of, scan_of
 from rosters.frames import Frames
-from rosters.holding.situation import ADDED, REMOVED, UPDATED, Accounts, HoldFound, Situation, lines_of, school_names
+from rosters.holding.situation import REMOVED, UPDATED, Accounts, HoldFound, Situation, lines_of, school_names
 from rosters.oneroster.normal import REFERENCES
 from rosters.oneroster.plain import NOUNS, Noun, percent, shortened
+from rosters.recognising import known_again
 
 _SCHOOL: Final = Noun("school", "schools")
 _TERM: Final = Noun("term", "terms")
@@ -42,16 +43,17 @@ def school_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             "SCHOOL_GONE",
             saw,
             "Schools close in summer, seldom during a year.",
-            f"{_SCHOOL.count(renumbered)} of the same name or number would come under another id."
+            f"{_SCHOOL.count(renumbered)} would come again under another id, with the same number, name or people."
             if renumbered
             else "Their people, classes and enrollments would be removed or lose their school.",
-            "Ask the district whether ids in its SIS changed; everything kept under the old ones would be lost."
+            "Ask the district whether ids in its SIS changed: everything kept under the old ones would be lost. If so, "
+            "look who is who and keep them."
             if renumbered
             else "Ask the district whether they closed or were left out of the export.",
             table="orgs",
             dimension="school",
             key=next(iter(gone)),
-            numbers={"schools": len(gone), "people": people},
+            numbers={"schools": len(gone), "people": people, **({"again": renumbered} if renumbered else {})},
             accounts=Accounts({table: _of_schools(table, gone) for table in s.difference.tables}, tuple(gone)),
         )
     ]
@@ -86,13 +88,9 @@ def schools_gone(s: Situation) -> dict[str, int]:
 
 
 def _come_again(s: Situation, schools: list[str]) -> int:
-    """How many orgs that come have the number, or the name, of one of these `schools`."""
-    if "orgs" not in s.difference.tables:
-        return 0
-    known = scan_of(s.base, "orgs").filter(ID.is_in(schools)).select("name", "identifier").collect()
-    coming = s.difference.scan("orgs").filter(ADDED).select("name", "identifier").collect()
-    same = [(pl.col(name) != "") & pl.col(name).is_in(known[name].implode()) for name in ("name", "identifier")]
-    return len(coming.filter(pl.any_horizontal(same)))
+    """How many of these `schools` are among the orgs that come."""
+    again = known_again(s.difference, version=s.oneroster_version, only=("orgs",))
+    return int(again["kept"].is_in(schools).sum())
 
 
 def _emptied(s: Situation, table: str, column: str) -> set[str]:

@@ -244,7 +244,7 @@ def test_a_school_that_comes_again_under_another_id_is_called_so() -> None:
     }
     holds, _ = syncs.judged(situation({**BASE, **moved}), {})
     assert holds[0].code == "SCHOOL_GONE"
-    assert holds[0].meaning == "1 school of the same name or number would come under another id."
+    assert holds[0].meaning == "1 school would come again under another id, with the same number, name or people."
     assert all(hold.explained for hold in holds[1:])
 
 

@@ -251,3 +251,23 @@ def test_no_two_records_become_one_and_references_follow(
             assert seat == name[key], "it belongs to whom it belonged to"
         elif key in name:
             assert seat not in lines.values(), "or to nobody"
+
+
+def test_a_school_under_another_id_number_and_name_is_known_by_its_people() -> None:
+    old = {"sourcedId": "s1", "name": "Hill", "type": "school", "identifier": "1"}
+    new = {"sourcedId": "s9", "name": "Ada Lovelace School", "type": "school", "identifier": "9"}
+
+    def with_people(at: str, many: int, more: int = 0, elsewhere: str = "s2") -> pl.DataFrame:
+        moved = [pupil(f"p{n}", username=f"p{n}", primaryOrgSourcedId=at) for n in range(many)]
+        return frame(
+            "users", *moved, *(pupil(f"q{n}", username=f"q{n}", primaryOrgSourcedId=elsewhere) for n in range(more))
+        )
+
+    def found(before: pl.DataFrame, after: pl.DataFrame) -> dict[str, tuple[str, str, bool]]:
+        return again({"orgs": frame("orgs", old), "users": before}, {"orgs": frame("orgs", new), "users": after})
+
+    assert found(with_people("s1", 20), with_people("s9", 20)) == {"s9": ("s1", "same people", False)}
+    assert found(with_people("s1", 20), with_people("s9", 19)) == {"s9": ("s1", "same people", False)}, "one left"
+    assert found(with_people("s1", 9), with_people("s9", 9)) == {}, "too few to tell"
+    assert found(with_people("s1", 20, 10, "s1"), with_people("s9", 20, 10)) == {}, "a third went elsewhere"
+    assert found(with_people("s1", 20, 10), with_people("s9", 20, 10, "s9")) == {}, "or came from there: a merger"
