@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models import Exists, F, OuterRef, Q
@@ -20,6 +21,8 @@ from django.utils import timezone
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
 
+#: Share and number of a district's people above which their removal may be too large for one to decide.
+RED_LINE = (0.2, 2_000)
 SYNC_LEASE = timedelta(seconds=60)
 #: How long what was verified is taken to hold, and how long a worker may take for it.
 VERIFIED_FOR = timedelta(hours=20)
@@ -93,6 +96,12 @@ class District(models.Model):
     )
     applies_automatically = models.BooleanField(
         default=False, help_text="Apply a sync that no rule holds without asking a person. Held syncs always wait."
+    )
+    needs_two_people = models.BooleanField(
+        "large removals need two people",
+        default=False,
+        help_text="A sync that would remove more than a fifth of the people, or more than 2,000, goes live only when "
+        "two members of our staff have approved the same plan.",
     )
     keeps_ids_by_itself = models.BooleanField(
         "keeps the id of whoever is known again",
@@ -170,6 +179,12 @@ class District(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+    def clean(self) -> None:
+        """A number is taken as long as a district that leaves has it."""
+        taken = District.with_leaving.exclude(leaving_since=None).filter(site_code=self.site_code).exclude(pk=self.pk)
+        if taken.exists():
+            raise ValidationError({"site_code": "A district that leaves us has this site code until it is deleted."})
 
     @property
     def history_kept(self) -> timedelta:
@@ -433,6 +448,11 @@ class Sync(models.Model):
     decided_automatically = models.BooleanField(default=False)
     decided_at = models.DateTimeField(null=True)
     decision_reason = models.TextField(blank=True, default="")
+    first_approved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.PROTECT, related_name="+",
+        help_text="Who approved the plan first, where two must.",
+    )  # fmt: skip
+    first_approved_at = models.DateTimeField(null=True, editable=False)
 
     # the result
     applied_at = models.DateTimeField(null=True)
@@ -465,6 +485,13 @@ class Sync(models.Model):
                 condition=Q(decision="", decided_at=None, decided_by=None, decided_automatically=False)
                 | Q(decision__in=["approved", "declined"], decided_at__isnull=False)
                 & (Q(decided_by__isnull=False) | Q(decided_automatically=True)),
+            ),
+            models.CheckConstraint(
+                name="sync_two_people_are_two",
+                condition=Q(first_approved_by=None)
+                | Q(decided_by=None)
+                | ~Q(decided_by=F("first_approved_by"))
+                | ~Q(decision="approved"),
             ),
             models.CheckConstraint(
                 name="sync_applied_has_result",
@@ -502,6 +529,16 @@ class Sync(models.Model):
     @property
     def is_undo(self) -> bool:
         return self.undoes_id is not None
+
+    @property
+    def needs_two_people(self) -> bool:
+        """Whether the plan is one that its district wants approved by two: it removes more people than `RED_LINE`. What
+        takes back a sync must not wait for a second."""
+        if self.undoes_id or not (self.plan_digest and self.district.needs_two_people):
+            return False
+        people = self.tallies.filter(table="users", dimension="").first()
+        share, count = RED_LINE
+        return people is not None and (people.removed > count or people.removed > share * people.before)
 
     @property
     def ended(self) -> bool:
@@ -596,6 +633,13 @@ class Sync(models.Model):
             attempts=0,
         )
 
+    def mark_first_approved(self, now: datetime, plan_digest: str, by: Staff) -> bool:
+        """The first of two people approved the plan that was shown; it still waits."""
+        mine = Sync.objects.filter(pk=self.pk, status__in=self.WAITING, plan_digest=plan_digest, first_approved_by=None)
+        changed = mine.update(first_approved_by=by, first_approved_at=now)
+        self.refresh_from_db()
+        return bool(changed)
+
     def mark_declined(self, now: datetime, by: Staff, reason: str) -> bool:
         return self._move(
             now,
@@ -625,6 +669,8 @@ class Sync(models.Model):
             decided_automatically=False,
             decided_at=None,
             decision_reason="",
+            first_approved_by=None,
+            first_approved_at=None,
             claim=None,
             claimed_until=None,
             attempts=0,

@@ -111,6 +111,7 @@ PHASE_WORDS: dict[str, str] = {
 ACTION_WORDS: dict[str, str] = {
     "delivery.received": "received a file",
     "sync.approved": "approved the plan",
+    "sync.first_approved": "approved the plan, as the first of two",
     "sync.applied": "the changes went live",
     "sync.declined": "declined the plan",
     "sync.rejected": "the file was refused",

@@ -458,6 +458,7 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
             "products",
             "owner",
             "applies_automatically",
+            "needs_two_people",
             "keeps_ids_by_itself",
             "encoding",
             "hold_limits",

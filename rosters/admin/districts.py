@@ -119,7 +119,10 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     actions = None
     fieldsets = [
         (None, {"fields": ["name", "site_code", "time_zone", "owner", "products"]}),
-        ("When a sync waits for a person", {"fields": ["applies_automatically", "keeps_ids_by_itself", "hold_limits"]}),
+        (
+            "When a sync waits for a person",
+            {"fields": ["applies_automatically", "needs_two_people", "keeps_ids_by_itself", "hold_limits"]},
+        ),
         (
             "Reading this district's files",
             {"classes": ["collapse"], "fields": ["mappings", "rule_overrides", "encoding"]},

@@ -171,7 +171,10 @@ class SyncAdmin(ReadOnly):
         if not self.has_view_permission(request):
             raise PermissionDenied
         return get_object_or_404(
-            Sync.with_dry_runs.select_related("district", "delivery", "undoes", "base", "decided_by", "kept_ids"), pk=pk
+            Sync.with_dry_runs.select_related(
+                "district", "delivery", "undoes", "base", "decided_by", "kept_ids", "first_approved_by"
+            ),
+            pk=pk,
         )
 
     def _back(self, sync: Sync) -> HttpResponse:
@@ -225,7 +228,7 @@ class SyncAdmin(ReadOnly):
     def approve(self, request: HttpRequest, pk: int) -> HttpResponse:
         sync = self._decide(request, pk)
         try:
-            syncs.approve(
+            decided = syncs.approve(
                 sync,
                 by=acting(request),
                 plan_digest=request.POST.get("plan", ""),
@@ -235,6 +238,11 @@ class SyncAdmin(ReadOnly):
             return self._stale(request, sync, stale)
         except syncs.DecisionRefused as refused:
             return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
+        if not decided:
+            messages.success(
+                request, "Approved by you. So many people are removed by two: somebody else must approve it."
+            )
+            return self._back(sync)
         tasks.enqueue_apply(sync)
         messages.success(
             request, "Approved. The changes are being written; until they are all in, the old roster stays live."
@@ -366,6 +374,8 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "new_findings": sync.findings.filter(is_new=True).count(),
         "settings_changed": sync.status in _CHECKED_AGAIN and sync.delivery and syncs.settings_changed(sync),
         "may_add_first": syncs.may_add_first(sync),
+        "needs_two": sync.status in Sync.WAITING and sync.needs_two_people,
+        "first_of_two": sync.first_approved_by_id == request.user.pk,
         "may_look": syncs.may_look(sync) and approvable,
         "ids_changed": any(_leads_to_who(hold) for hold in holds if not hold.explained),
         "undo_until": _undo_until(sync),

@@ -133,9 +133,12 @@ class PlanSerializer(SyncSerializer):
 
     holds = HoldSerializer(many=True, read_only=True)
     tables = serializers.SerializerMethodField(help_text="Table to how many records come, change and go.")
+    needs_two_people = serializers.BooleanField(
+        read_only=True, help_text="It removes so many people that two members of staff must approve it."
+    )
 
     class Meta(SyncSerializer.Meta):
-        fields: Any = (*SyncSerializer.Meta.fields, "holds", "tables")
+        fields: Any = (*SyncSerializer.Meta.fields, "holds", "tables", "needs_two_people", "first_approved_at")
         read_only_fields: Any = fields
 
     @extend_schema_field(
@@ -445,16 +448,18 @@ def note_client(view: PortalView, did: str, sync: Sync | None = None, district: 
 
 
 class Approve(DecisionView):
-    """Approve exactly the plan that was read. It is applied in the background: follow the sync."""
+    """Approve exactly the plan that was read. It is applied in the background: follow the sync. Where two people must
+    approve (`needs_two_people`), it waits on for the second."""
 
     @extend_schema(request=ReasonSerializer, responses={202: PlanSerializer}, parameters=[IF_MATCH])
     def post(self, request: Request, pk: int) -> Response:
         sync, said = self.sync, said_in(ReasonSerializer, request)
         digest, by = self.plan_read(sync), cast("Any", request.user)
-        self.decided(
+        whole = self.decided(
             "sync.approved", sync, lambda: syncs.approve(sync, by=by, plan_digest=digest, reason=said["reason"])
         )
-        tasks.enqueue_apply(sync)
+        if whole:
+            tasks.enqueue_apply(sync)
         return shown(self.sync, status=202, location=True)
 
 

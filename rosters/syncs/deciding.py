@@ -26,9 +26,10 @@ def keyboard() -> Staff:
     return account
 
 
-def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "", now: datetime | None = None) -> None:
+def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "", now: datetime | None = None) -> bool:
     """Approve exactly the plan that was shown. `by` None is the rule that no hold fired, for districts that apply
-    automatically. Raises StalePlan or NotApprovable; then nothing was decided."""
+    automatically. False if it now waits for a second person (`Sync.needs_two_people`). Raises StalePlan or
+    NotApprovable; then nothing was decided."""
     moment = now or timezone.now()
     stale = False
     with transaction.atomic():
@@ -54,6 +55,8 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
         else:
             if Sync.objects.filter(district=district, status__in=["approved", "applying"]).exists():
                 raise DecisionRefused("Another sync of this district is being applied. Wait until it is done.")
+            if sync.needs_two_people and not _is_second(sync, moment, by, reason):
+                return False
             if not sync.mark_approved(moment, plan_digest, by, reason):
                 raise StalePlan("Somebody else decided in this very moment. Nothing was approved by you.")
             audit(
@@ -68,6 +71,24 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
         raise StalePlan(
             "The roster has moved since this plan was made. Nothing was approved; the plan is being made anew."
         )
+    return True
+
+
+def _is_second(sync: Sync, now: datetime, by: Staff | None, reason: str) -> bool:
+    """Whether somebody else has approved this plan before; else `by` is written down as the first. Raises
+    DecisionRefused where one person would be both."""
+    if by is None:
+        raise DecisionRefused("So many people are removed by two members of staff only.")
+    if sync.first_approved_by_id == by.pk:
+        raise DecisionRefused(
+            "You have approved this plan already. So many people are removed by two: ask somebody else."
+        )
+    if sync.first_approved_by_id:
+        return True
+    if not sync.mark_first_approved(now, sync.plan_digest, by):
+        raise StalePlan("Somebody else decided in this very moment. Nothing was approved by you.")
+    audit(now, by, "sync.first_approved", sync, after={"removed": sync.removed, "reason": reason})
+    return False
 
 
 def withdraw(sync: Sync, now: datetime) -> None:

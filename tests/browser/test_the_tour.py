@@ -166,6 +166,17 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
     about = {"verified_at": timezone.now(), "verification_faults": ["users: live has 1 rows, the snapshot 2"]}
     District.objects.filter(pk=on_its_way.district_id).update(**about)
     Sync.objects.filter(pk=first.pk).update(forgotten_at=timezone.now())
+    told = {
+        "records": {"users": 2},
+        "files": 3,
+        "file_bytes": 9,
+        "versions": 1,
+        "syncs": 4,
+        "others": {"connections": 1},
+    }
+    left, leaving = (District.objects.create(name=name, site_code=name) for name in ("Left", "Leaving"))
+    District.objects.filter(pk=left.pk).update(leaving_since=timezone.now(), left_at=timezone.now(), left_with=told)
+    District.objects.filter(pk=leaving.pk).update(leaving_since=timezone.now())
     page.goto(f"{live_server.url}/admin/login/")
     faults = faults_of(page, width, [])
     complaints = log_in(page, live_server, "alice")
@@ -184,6 +195,9 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
         "?product=math", "?whose=mine", "?state=refused", "auth/user/", "auth/user/add/",
         f"auth/user/{alice.pk}/change/", "auth/group/", "auth/group/add/", "password_change/", "django_q/",
         "django_q/schedule/", "django_q/failure/", "django_q/success/", "django_q/ormq/", "rosters/", "mails/",
+        f"rosters/district/{cedar.pk}/leave/", f"rosters/district/{left.pk}/certificate/",
+        "rosters/district/?standing=leaving", f"rosters/district/{left.pk}/change/",
+        f"rosters/district/{leaving.pk}/change/",
         f"rosters/auditevent/{AuditEvent.objects.earliest('pk').pk}/change/",
     )  # fmt: skip
     for number, address in enumerate(addresses):

@@ -165,7 +165,7 @@ def test_when_its_time_is_over_nothing_of_it_is_anywhere(lived: Trip) -> None:
     page = html.unescape(staff.get(reverse("admin:rosters_district_certificate", args=[left.pk])).content.decode())
     assert f"{people} records" in page and "The contract ended." in page and "site code 1001" in page
     about = staff.get(reverse("admin:rosters_district_change", args=[left.pk])).content.decode()
-    assert "certificate of deletion" in about
+    assert "Certificate of deletion" in about
     for sync in Sync.objects.all():
         assert staff.get(reverse("admin:rosters_sync_change", args=[sync.pk])).status_code == 200
     assert staff.get("/admin/").status_code == 200
@@ -255,3 +255,12 @@ def test_the_minute_sees_to_it(lived: Trip, monkeypatch: pytest.MonkeyPatch, dat
     assert ("connections.tasks.purge", {"district_id": lived.district.pk}) in asked
     tasks.purge(district_id=lived.district.pk)
     assert _where_it_stands() == []
+
+
+def test_its_number_is_taken_until_it_is_gone(lived: Trip, manu: Staff) -> None:
+    _leave(lived)
+    manager = Client()
+    manager.force_login(manu)
+    new = {"name": "Elm", "site_code": "1001", "time_zone": "America/Chicago"}
+    answer = manager.post(reverse("admin:rosters_district_add"), new)
+    assert answer.status_code == 200 and "has this site code until it is deleted" in answer.content.decode()

@@ -103,12 +103,10 @@ class Command(BaseCommand):
 
     def _approve_and_apply(self, sync: Sync, meter: Meter, *, by: Staff | None) -> Sync:
         try:
-            syncs.approve(
-                sync,
-                by=by,
-                plan_digest=sync.plan_digest,
-                reason="import_roster --approve",
-            )
+            if not syncs.approve(sync, by=by, plan_digest=sync.plan_digest, reason="import_roster --approve"):
+                self.stderr.write("So many people are removed by two: somebody else must approve it on its page.")
+                sync.refresh_from_db()
+                return sync
         except syncs.DecisionRefused as refused:
             self.stderr.write(str(refused))
             sync.refresh_from_db()
