@@ -76,8 +76,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With --postgres, leave out what never touches a database, how pages look and which doors are open: they had
-    SQLite's turn."""
+    """With --postgres, leave out what never touches a database, how pages look, which doors are open and what else is
+    alike: they had SQLite's turn."""
     if not config.getoption("postgres"):
         return
     kept = [item for item in items if _touches_database(item) and not _is_alike(item)]
@@ -86,7 +86,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def _is_alike(item: pytest.Item) -> bool:
-    return any(item.get_closest_marker(name) for name in ("looks", "doors"))
+    return any(item.get_closest_marker(name) for name in ("looks", "doors", "alike"))
 
 
 def _touches_database(item: pytest.Item) -> bool:

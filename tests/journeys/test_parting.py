@@ -88,6 +88,7 @@ def _where_it_stands() -> list[str]:
     return sorted(set(found))
 
 
+@pytest.mark.doors
 def test_at_once_nothing_comes_in_and_no_tool_reads_it_and_if_it_stays_it_is_as_it_was(lived: Trip) -> None:
     trip, code = lived, lived.district.site_code
     person = Person.objects.get()
@@ -238,6 +239,7 @@ def test_it_is_said_on_a_page_by_who_may_and_not_by_a_slip(lived: Trip, manu: St
     assert District.objects.exists()
 
 
+@pytest.mark.alike
 def test_while_something_goes_live_nobody_can_say_it(lived: Trip) -> None:
     waiting = Sync.objects.get(status="awaiting_review")
     syncs.approve(waiting, by=lived.by, plan_digest=waiting.plan_digest)
@@ -246,6 +248,7 @@ def test_while_something_goes_live_nobody_can_say_it(lived: Trip) -> None:
     assert District.objects.exists()
 
 
+@pytest.mark.alike
 def test_the_minute_sees_to_it(lived: Trip, monkeypatch: pytest.MonkeyPatch, data_dir: Path) -> None:
     _leave(lived)
     District.with_leaving.update(leaving_since=timezone.now() - OVER)
@@ -257,6 +260,7 @@ def test_the_minute_sees_to_it(lived: Trip, monkeypatch: pytest.MonkeyPatch, dat
     assert _where_it_stands() == []
 
 
+@pytest.mark.doors
 def test_its_number_is_taken_until_it_is_gone(lived: Trip, manu: Staff) -> None:
     _leave(lived)
     manager = Client()

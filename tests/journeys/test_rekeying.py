@@ -18,7 +18,7 @@ from tests.journeys.trip import Trip
 from tests.rosters.reading.pulls import named_as_in_rest, records
 from tests.rosters.reading.sets import manifest, packed
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.alike]
 
 rekeyed = making.under_other_ids
 
@@ -232,7 +232,7 @@ def _with(prefix: str, cell: pl.Expr) -> pl.Expr:
     return pl.lit(prefix) + cell
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_whatever_happens_who_stays_keeps_one_record(trip: Trip, tables: making.Tables, seed: int) -> None:
     """Days of changes, new ids for all or for some tables, undos, lists given up and taken again, in any order: who is
     in the file on each day has one live record, the same as long as ids were kept."""
@@ -240,7 +240,7 @@ def test_whatever_happens_who_stays_keeps_one_record(trip: Trip, tables: making.
     trip.go(trip.send(tables))
     day, prefix = tables, ""
     known = dict(User.objects.filter(status="active").values_list("identifier", "sourced_id"))
-    for step in range(7):
+    for step in range(5):
         day, _ = making.next_day(day, change=0.03, seed=100 * seed + step)
         if dice.random() < 0.5:
             prefix = f"{step}-"

@@ -63,6 +63,7 @@ def test_two_approve_the_same_plan_and_then_it_goes_live(large: Sync, trip: Trip
     assert list(told)[1:3] == [("sync.first_approved", "rita"), ("sync.approved", "alice")]
 
 
+@pytest.mark.alike
 def test_what_one_approved_is_not_what_another_approves_when_the_plan_is_another(
     large: Sync, trip: Trip, tables: making.Tables, rita: Staff
 ) -> None:
@@ -75,6 +76,7 @@ def test_what_one_approved_is_not_what_another_approves_when_the_plan_is_another
     assert Sync.objects.get(pk=large.pk).status == "declined", "to decline, one is enough"
 
 
+@pytest.mark.alike
 def test_below_the_line_and_to_take_back_one_is_enough(trip: Trip, tables: making.Tables, rita: Staff) -> None:
     trip.go(trip.send(tables))
     District.objects.update(needs_two_people=True)
@@ -94,6 +96,7 @@ def test_the_database_knows_that_two_are_two(large: Sync, rita: Staff) -> None:
         )
 
 
+@pytest.mark.alike
 def test_one_who_tries_again_and_again_stays_one(large: Sync, rita: Staff, manu: Staff) -> None:
     for _ in range(3):
         with suppress(syncs.DecisionRefused):

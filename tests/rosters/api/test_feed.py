@@ -67,7 +67,7 @@ def known(replica: Replica) -> Replica:
     return {key: {name: value for name, value in row.items() if value} for key, row in replica.items()}
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=st.lists(st.integers(1, 400), min_size=1, max_size=5))
 def test_replayed_in_pages_of_any_size_it_is_the_live_roster(
     trip: Trip, days: list[making.Tables], sizes: list[int]

@@ -139,7 +139,7 @@ def _asked(operation: Any, places: dict[str, Any]) -> int:
     path = operation.path
     headers = {"Authorization": places["authorization"]}
     few = settings(
-        max_examples=4 if path.startswith("/d/") else 12, deadline=None, database=None, phases=[Phase.generate],
+        max_examples=3 if path.startswith("/d/") else 8, deadline=None, database=None, phases=[Phase.generate],
         derandomize=True, suppress_health_check=list(HealthCheck),
     )  # fmt: skip
 
