@@ -25,8 +25,8 @@ from django.utils import timezone
 
 from rosters import serving
 from rosters.applying import LEAST_DAYS, forget_left, left_before
-from rosters.models import AuditEvent, Delivery, District, Finding, KeptIds, Snapshot, Sync
-from rosters.syncs.working import store
+from rosters.models import Delivery, District, Finding, KeptIds, Snapshot, Sync
+from rosters.syncs.working import audit_district, store
 
 #: What came so lately may belong to a delivery whose row is only being written.
 _YOUNG: Final = timedelta(days=1)
@@ -128,13 +128,7 @@ def _say_so(due: _Due) -> Forgotten:
     Finding.objects.filter(sync__in=syncs).exclude(places=[]).update(places=[])
     if done:
         values["forgetting_since"] = district.forgetting_since or due.now
-        AuditEvent.objects.create(
-            at=due.now,
-            action="district.forgot",
-            district=district,
-            subject=f"district {district.pk}",
-            after=done.as_facts(),
-        )
+        audit_district(due.now, None, "district.forgot", district, after=done.as_facts())
     if values:
         District.with_leaving.filter(pk=district.pk).update(**values)
     return done

@@ -13,10 +13,10 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from rosters import applying, serving, verifying
-from rosters.models import VERIFIED_FOR, VERIFYING_FOR, AuditEvent, District, Sync
+from rosters.models import VERIFIED_FOR, VERIFYING_FOR, District, Sync
 from rosters.syncs.deciding import removals_due, removals_next
 from rosters.syncs.preparing import give_way
-from rosters.syncs.working import DecisionRefused, base_frames, store
+from rosters.syncs.working import DecisionRefused, audit_district, base_frames, store
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -83,13 +83,9 @@ def verify(district_id: int, now: datetime | None = None) -> list[str] | None:
         if not district.mark_verified(now or timezone.now(), faults):
             return None
         if faults != before:
-            AuditEvent.objects.create(
-                at=now or timezone.now(),
-                action="roster.differs" if faults else "roster.as_accepted",
-                district=district,
-                subject=f"district {district.pk}",
-                after={"version": district.version, "found": faults},
-            )
+            action = "roster.differs" if faults else "roster.as_accepted"
+            about = {"version": district.version, "found": faults}
+            audit_district(now or timezone.now(), None, action, district, after=about)
     return faults
 
 
@@ -113,8 +109,7 @@ def rebuild(district: District, *, by: Staff, now: datetime | None = None) -> in
             raise StillWrong("; ".join(faults))
         if District.with_leaving.filter(pk=district.pk, version=district.version).update(**unverified) == 0:
             raise DecisionRefused("A sync went live meanwhile. Look again whether anything is wrong.")
-        audit = {"at": moment, "by": by, "action": "roster.rebuilt", "subject": f"district {district.pk}"}
-        AuditEvent.objects.create(**audit, district=district, after={"version": district.version})
+        audit_district(moment, by, "roster.rebuilt", district, after={"version": district.version})
 
     records = applying.rebuild(district, base_frames(district), store(), now=moment, proved=proved)
     verify(district.pk)

@@ -34,7 +34,7 @@ from rosters.models import (
     Sync,
     Tally,
 )
-from rosters.syncs.working import DecisionRefused, audit, hold, store
+from rosters.syncs.working import DecisionRefused, audit, audit_district, hold, store
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -55,7 +55,7 @@ def leave(district: District, *, by: Staff, reason: str, now: datetime | None = 
             if waiting.mark_declined(moment, by, "The district leaves."):
                 audit(moment, by, "sync.declined", waiting, after={"reason": "The district leaves."})
         District.with_leaving.filter(pk=held.pk).update(leaving_since=moment)
-        _write_down(moment, by, "district.leaves", held, after={"reason": reason, "deleted on": _day(moment)})
+        audit_district(moment, by, "district.leaves", held, after={"reason": reason, "deleted on": _day(moment)})
 
 
 def stay(district: District, *, by: Staff, now: datetime | None = None) -> None:
@@ -68,7 +68,7 @@ def stay(district: District, *, by: Staff, now: datetime | None = None) -> None:
         if held.left_with or held.purging_since or held.left_at:
             raise DecisionRefused("It is too late: what the district sent is being deleted, or is deleted already.")
         District.with_leaving.filter(pk=held.pk).update(leaving_since=None)
-        _write_down(moment, by, "district.stays", held, before={"leaving since": held.leaving_since.isoformat()})
+        audit_district(moment, by, "district.stays", held, before={"leaving since": held.leaving_since.isoformat()})
 
 
 def to_purge(now: datetime | None = None) -> list[int]:
@@ -103,7 +103,7 @@ def purge(
         District.with_leaving.filter(pk=district_id).update(
             left_at=moment, purging_since=None, site_code=f"left-{district_id}"
         )
-        _write_down(moment, None, "district.left", held, after=held.left_with)
+        audit_district(moment, None, "district.left", held, after=held.left_with)
     return True
 
 
@@ -174,23 +174,3 @@ def certificate(district: District) -> dict[str, Any]:
 
 def _day(now: datetime) -> str:
     return (now + LEAVES_AFTER).date().isoformat()
-
-
-def _write_down(
-    now: datetime,
-    by: Staff | None,
-    action: str,
-    district: District,
-    *,
-    before: dict[str, Any] | None = None,
-    after: dict[str, Any] | None = None,
-) -> None:
-    AuditEvent.objects.create(
-        at=now,
-        by=by,
-        action=action,
-        district=district,
-        subject=f"district {district.pk}",
-        before=before or {},
-        after=after or {},
-    )

@@ -21,10 +21,10 @@ from django.utils import timezone
 from rosters import holding, recognising
 from rosters.diffing import Difference, column_of, rows_of
 from rosters.frames import Frames
-from rosters.models import AuditEvent, District, KeptIds, Sync
+from rosters.models import District, KeptIds, Sync
 from rosters.oneroster.plain import NOUNS, listed
 from rosters.recognising import KEPT, WAYS
-from rosters.syncs.working import DecisionRefused, StalePlan, audit, base_frames, hold, ids_of, store
+from rosters.syncs.working import DecisionRefused, StalePlan, audit, audit_district, base_frames, hold, ids_of, store
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -144,14 +144,7 @@ def let_ids_go(district: District, *, by: Staff, now: datetime | None = None) ->
         held = hold(district.pk)
         if held.kept_ids is None:
             raise DecisionRefused("No ids are kept for this district.")
-        AuditEvent.objects.create(
-            at=moment,
-            by=by,
-            action="district.ids_let_go",
-            district=held,
-            subject=f"district {held.pk}",
-            before=held.kept_ids.tables,
-        )
+        audit_district(moment, by, "district.ids_let_go", held, before=held.kept_ids.tables)
         District.objects.filter(pk=held.pk).update(kept_ids=None)
 
 
@@ -163,17 +156,8 @@ def _remember(
     tables = {table: counts[table] for table in WAYS if table in counts}
     digest = store().keep_ids(district.pk, ids)
     made = KeptIds.objects.create(district=district, digest=digest, tables=tables, made_at=now, made_by=by)
-    AuditEvent.objects.create(
-        at=now,
-        by=by,
-        action="district.ids_kept",
-        district=district,
-        sync=sync,
-        subject=f"district {district.pk}",
-        plan_digest=sync.plan_digest if sync else "",
-        before=district.kept_ids.tables if district.kept_ids else {},
-        after=tables,
-    )
+    before = district.kept_ids.tables if district.kept_ids else {}
+    audit_district(now, by, "district.ids_kept", district, sync=sync, before=before, after=tables)
     District.objects.filter(pk=district.pk).update(kept_ids=made)
     return made
 

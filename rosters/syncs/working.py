@@ -232,3 +232,27 @@ def audit(
         before=before or {},
         after=after or {},
     )
+
+
+def audit_district(
+    now: datetime,
+    by: Staff | None,
+    action: str,
+    district: District,
+    *,
+    sync: Sync | None = None,
+    before: dict[str, Any] | None = None,
+    after: dict[str, Any] | None = None,
+) -> None:
+    """The same of a district; `sync`: where it was decided."""
+    AuditEvent.objects.create(
+        at=now,
+        by=by,
+        action=action,
+        district=district,
+        sync=sync,
+        subject=f"district {district.pk}",
+        plan_digest=sync.plan_digest if sync else "",
+        before=before or {},
+        after=after or {},
+    )
