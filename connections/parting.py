@@ -33,6 +33,5 @@ def _delete(district: District) -> dict[str, int]:
     connections.delete()
     Announcement.objects.filter(district=district).delete()
     SentOnce.objects.filter(sync__district=district).delete()
-    for client in Client.objects.filter(districts=district):
-        client.districts.remove(district)
+    Client.districts.through.objects.filter(district=district).delete()  # the manager of districts does not see it
     return counts

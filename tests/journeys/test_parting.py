@@ -20,6 +20,7 @@ from connections.models import Attempt, Connection
 from connections.onboarding.entering import invite
 from connections.onboarding.models import Person
 from rosters import making, syncs
+from rosters.api.models import Client as ApiClient
 from rosters.models import LIVE, AuditEvent, Delivery, District, Snapshot, Sync, Tally, User
 from tests.journeys.test_rekeying import keep
 from tests.journeys.trip import Trip, verified
@@ -160,6 +161,7 @@ def test_when_its_time_is_over_nothing_of_it_is_anywhere(lived: Trip) -> None:
     assert syncs.to_purge(now + 2 * OVER) == []
     assert verified()[0] == 0
     assert asked.get("/api/v1/districts").json()["results"] == []
+    assert not ApiClient.districts.through.objects.exists()
 
     staff = Client()
     staff.force_login(trip.by)
