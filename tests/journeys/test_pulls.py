@@ -17,7 +17,7 @@ from tests.rosters.reading.pulls import named_as_in_rest, pulled, records
 if TYPE_CHECKING:
     from tests.journeys.trip import Trip
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.alike]
 
 
 def district(version: str) -> making.Tables:

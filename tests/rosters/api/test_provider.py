@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from rosters.api.models import Client
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.alike]
 
 FACTS = json.loads((Path(__file__).parents[2] / "spec" / "rest.json").read_text())
 BASES = {"1.1": "/d/1001/ims/oneroster/v1p1", "1.2": "/d/1001/ims/oneroster/rostering/v1p2"}
