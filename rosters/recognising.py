@@ -222,8 +222,14 @@ def joined(known: pl.DataFrame, new: pl.DataFrame) -> pl.DataFrame:
     sent = known.select("table", pl.col("kept").alias("delivered"), pl.col("delivered").alias("sent"))
     fresh = new.select(*KEPT).join(sent, on=["table", "delivered"], how="left", maintain_order="left")
     fresh = fresh.with_columns(pl.coalesce("sent", "delivered").alias("delivered")).select(*KEPT)
+    return laid_over(known, fresh)
+
+
+def laid_over(known: pl.DataFrame, fresh: pl.DataFrame) -> pl.DataFrame:
+    """The list `known` with the pairs `fresh` in it, which are about ids as the district sends them. What was said of
+    either id of a pair before gives way."""
     old = known.join(fresh, on=["table", "kept"], how="anti").join(fresh, on=["table", "delivered"], how="anti")
-    whole = pl.concat([old.select(*KEPT), fresh.filter(pl.col("delivered") != pl.col("kept"))])
+    whole = pl.concat([old.select(*KEPT), fresh.filter(pl.col("delivered") != pl.col("kept")).select(*KEPT)])
     return whole.sort("table", "delivered")
 
 

@@ -128,12 +128,8 @@ def keep_listed(district: District, table: str, pairs: pl.DataFrame, *, by: Staf
                 f"None of the old ids in the list is one of our {NOUNS[table].many}. Is it the list of another file, "
                 "or are the columns the other way round?"
             )
-        # An id of the list is what the district sends, whatever it was read as before.
-        known = ids_of(held)
-        known = known.filter(~((pl.col("table") == table) & pl.col("delivered").is_in(live["new"].implode())))
-        known = known.filter(~((pl.col("table") == table) & pl.col("kept").is_in(live["old"].implode())))
         fresh = live.select(pl.lit(table).alias("table"), pl.col("new").alias("delivered"), pl.col("old").alias("kept"))
-        _remember(held, pl.concat([known, fresh.select(*KEPT)]), by, moment)
+        _remember(held, recognising.laid_over(ids_of(held), fresh), by, moment)
     return strange
 
 

@@ -168,9 +168,9 @@ def ids_of(of: District | Sync) -> pl.DataFrame:
 
 
 def scan_ids(of: District | Sync) -> pl.LazyFrame:
-    """The same, of which no more is read than what is selected."""
+    """The same, of which no more is read than what is selected. A list whose file is gone is an error, never none."""
     district_id = of.pk if isinstance(of, District) else of.district_id
-    if of.kept_ids is None or of.kept_ids.forgotten_at:
+    if of.kept_ids is None:
         return pl.LazyFrame(schema=KEPT)
     return store().kept_ids(district_id, of.kept_ids.digest)
 
@@ -221,17 +221,8 @@ def audit(
     before: dict[str, Any] | None = None,
     after: dict[str, Any] | None = None,
 ) -> None:
-    AuditEvent.objects.create(
-        at=now,
-        by=by,
-        action=action,
-        district_id=sync.district_id,
-        sync=sync,
-        subject=f"sync {sync.pk}",
-        plan_digest=sync.plan_digest,
-        before=before or {},
-        after=after or {},
-    )
+    """Write down what happened to a sync."""
+    _write_down(now, by, action, f"sync {sync.pk}", sync.district_id, sync, before, after)
 
 
 def audit_district(
@@ -245,13 +236,26 @@ def audit_district(
     after: dict[str, Any] | None = None,
 ) -> None:
     """The same of a district; `sync`: where it was decided."""
+    _write_down(now, by, action, f"district {district.pk}", district.pk, sync, before, after)
+
+
+def _write_down(
+    now: datetime,
+    by: Staff | None,
+    action: str,
+    subject: str,
+    district_id: int,
+    sync: Sync | None,
+    before: dict[str, Any] | None,
+    after: dict[str, Any] | None,
+) -> None:
     AuditEvent.objects.create(
         at=now,
         by=by,
         action=action,
-        district=district,
+        district_id=district_id,
         sync=sync,
-        subject=f"district {district.pk}",
+        subject=subject,
         plan_digest=sync.plan_digest if sync else "",
         before=before or {},
         after=after or {},
