@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import django
 import pytest
 from django.conf import settings
+from hypothesis import settings as tried
 
 from tests.databases import NoServerError, Server, postgres_server
 
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_django import Settings
 
 CI = os.environ.get("CI", "").lower() in ("1", "true")
-CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM_FLAGS = (
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -37,6 +38,10 @@ DATA_DIR = Path(tempfile.mkdtemp(prefix="roster-portal-tests-"))
 for name in ("PORTAL_PRODUCTION", "SECRET_KEY", "PORTAL_ENCRYPTION_KEY", "ALLOWED_HOSTS", "DEBUG", "PORT", "CACHE_URL"):
     os.environ.pop(name, None)
 os.environ.update(DJANGO_SETTINGS_MODULE="portal.settings", PORTAL_DATA_DIR=str(DATA_DIR))
+
+# A test that fails because the machine is slow says nothing.
+tried.register_profile("whatever the machine", deadline=None)
+tried.load_profile("whatever the machine")
 
 _server: Server | None = None
 
