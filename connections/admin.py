@@ -30,6 +30,7 @@ from connections.schedules import Schedule, calendar, runs, sentence
 from connections.vendors import VENDORS
 from connections.words import ATTEMPT_WORDS, connection_words, setup_step
 from rosters.admin.districts import OfProduct
+from rosters.admin.scope_form import ScopeForm, in_words
 from rosters.models import AuditEvent, District
 from rosters.staff import acting
 from rosters.templatetags.roster_pages import ago
@@ -214,6 +215,8 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "allowances": connection.allowances.select_related("entered_by", "confirmed_by").order_by("-entered_at"),
             "allowance_form": AllowanceForm(initial={"expires_on": timezone.localdate() + timedelta(days=180)}),
             "pause_form": PauseForm(),
+            "about": in_words(connection.district, connection.speaks_for),
+            "about_form": ScopeForm.of(connection.district, connection.speaks_for),
             "may_run": request.user.has_perm(RUN),
             "may_change": self.has_change_permission(request, connection),
             "me": request.user.pk,
@@ -229,6 +232,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             at("test", require_POST(self.test)),
             at("pull", require_POST(self.pull)),
             at("pause", require_POST(self.pause)),
+            at("about", require_POST(self.about)),
             at("start", require_POST(self.start)),
             at("trust", require_POST(self.trust)),
             at("key-pair", require_POST(self.key_pair)),
@@ -296,6 +300,22 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             else:
                 messages.info(request, "It is not in service, so there is nothing to pause.")
         return _page(connection)
+
+    def about(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Which schools and terms it speaks for."""
+        connection = self._of(request, pk)
+        form = ScopeForm(request.POST, district=connection.district)
+        if not form.is_valid():
+            messages.error(request, "One of those is not live any more: choose again. Nothing was changed.")
+        elif (said := form.scope()).as_json() == connection.speaks_for:
+            messages.info(request, "That is as it was.")
+        else:
+            before = {"speaks_for": connection.speaks_for}
+            with transaction.atomic():
+                connection.speak_for(timezone.now(), said)
+                _audit(request, connection, "connection.speaks_for", {"speaks_for": said.as_json()}, before=before)
+            messages.success(request, "Saved. What it brings next is read so, though it may be the same file.")
+        return _page(connection, "#about")
 
     def start(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Into service, or on after a pause."""

@@ -34,7 +34,7 @@ class ConnectionSerializer(serializers.ModelSerializer[Connection]):
         model = Connection
         fields = (
             "uid", "site_code", "kind", "vendor", "state", "state_since", "pause_reason", "paused_until", "version",
-            "next_due_at", "failures", "last_success_at", "late_since",
+            "next_due_at", "failures", "last_success_at", "late_since", "speaks_for",
         )  # fmt: skip
         read_only_fields = fields
 

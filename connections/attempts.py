@@ -32,6 +32,7 @@ from connections.schedules import is_late, missed
 from rosters import syncs
 from rosters.leases import renewed
 from rosters.models import AuditEvent, Sync
+from rosters.scope import Scope
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -182,6 +183,7 @@ def _receive(attempt: Attempt, fetched: fetching.Fetched, now: datetime) -> Sync
             origin=fetched.origin,
             name=fetched.name[:255],
             additions_only=attempt.additions_only,
+            speaks_for=Scope.from_json(connection.speaks_for),
             now=now,
         )
         if not attempt.mark_delivered(now, sync, fetched.words, fetched.path.stat().st_size):

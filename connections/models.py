@@ -22,6 +22,7 @@ from django.utils import timezone
 from connections.addresses import Network, never
 from connections.schedules import Schedule, first_due, next_due
 from rosters.models import District, Sync
+from rosters.scope import Scope
 from rosters.sealing import is_current, seal, unseal
 
 if TYPE_CHECKING:
@@ -110,6 +111,10 @@ class Connection(models.Model):
     pause_reason = models.CharField(max_length=300, blank=True, default="", editable=False)
     paused_until = models.DateField(null=True, blank=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    speaks_for = models.JSONField(
+        default=dict, blank=True, editable=False,
+        help_text="The `schools` and `terms` it brings, by their sourcedIds; {}: all of the district.",
+    )  # fmt: skip
 
     # -- SFTP
 
@@ -309,6 +314,12 @@ class Connection(models.Model):
         Connection.objects.filter(pk=self.pk).update(last_taken={}, last_full_at=None)
         self.call_off(now, "The connection was changed before this ended.")
         self.refresh_from_db()
+
+    def speak_for(self, now: datetime, scope: Scope) -> None:
+        """From now on what it brings is about these schools and terms only. What it brought before, it may have brought
+        for others: so the next run brings it again, whole."""
+        Connection.objects.filter(pk=self.pk).update(speaks_for=scope.as_json())
+        self.forget_what_was_taken(now)
 
     def set_schedule(self, now: datetime, timetable: Schedule) -> None:
         """What is due already stays due, and is started within the minute; what comes after it is by this schedule."""

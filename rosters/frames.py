@@ -134,7 +134,8 @@ class DeliveredTable:
     `unread` names the rows that could not be read: ``line`` (UInt32) and ``sourcedId`` (String, null where
     even the id is unknown). `part_of`: the table whose records came with all of their rows here inside them ("users"
     of REST's roles), so that a row which does not come with its user is gone, even from a delta; "" for none.
-    `set_aside`: how many rows were read and are in neither, for their id is kept for another record.
+    `set_aside`: how many rows were read and are in neither, for their id is kept for another record. `not_taken`: how
+    many are in neither because they are about schools or terms that this delivery does not speak for.
     """
 
     name: str
@@ -144,6 +145,7 @@ class DeliveredTable:
     unread: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema={LINE: pl.UInt32, "sourcedId": pl.String}))
     part_of: str = ""
     set_aside: int = 0
+    not_taken: int = 0
 
 
 @dataclass(slots=True)
@@ -151,6 +153,8 @@ class Delivered:
     """A delivery as it was read. Not `readable`: a fatal finding says why, and `tables` counts for nothing.
 
     `unusable`: tables whose file came, but gives no table, with a word on why ("holds no rows"); a finding says more.
+    `stays`: of each accepted table the ids that stay although they do not come, because this delivery does not speak
+    for them (`rosters.scope`); `untouched` is how many records of the tables that came lie outside what it speaks for.
     """
 
     readable: bool
@@ -159,6 +163,8 @@ class Delivered:
     properties: dict[str, str]
     findings: Findings
     unusable: Mapping[str, str] = field(default_factory=dict)
+    stays: Mapping[str, pl.Series] = field(default_factory=dict)
+    untouched: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +208,11 @@ class CheckedTable:
 
 @dataclass(slots=True)
 class Checked:
-    """A delivery after the check. `rejections`: (code, sentence) of everything that refuses it whole."""
+    """A delivery after the check. `rejections`: (code, sentence) of everything that refuses it whole; `stays` as in
+    `Delivered`."""
 
     version: str
     tables: dict[str, CheckedTable]
     findings: Findings
     rejections: tuple[tuple[str, str], ...] = ()
+    stays: Mapping[str, pl.Series] = field(default_factory=dict)

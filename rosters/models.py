@@ -405,6 +405,12 @@ class Sync(models.Model):
     # what came
     dry_run = models.BooleanField(default=False, help_text="It says what would change, and can never be applied.")
     additions_only = models.BooleanField(default=False, help_text="It adds and changes, and removes nothing.")
+    speaks_for = models.JSONField(
+        default=dict, blank=True, help_text="`Scope.as_json`: the schools and terms it is about; {}: all of them."
+    )
+    untouched = models.PositiveBigIntegerField(
+        default=0, help_text="Live records of other schools and terms, of the tables that came: they stay as they are."
+    )
     removals_wait = models.BooleanField(
         default=False, help_text="What it would have removed is decided after it, in a sync of its own."
     )
@@ -438,6 +444,9 @@ class Sync(models.Model):
     added = models.PositiveBigIntegerField(default=0)
     updated = models.PositiveBigIntegerField(default=0)
     removed = models.PositiveBigIntegerField(default=0)
+    consequences = models.JSONField(
+        default=dict, help_text="What it would mean to those who stay: `explaining.consequences` to how many."
+    )
     people_affected = models.PositiveIntegerField(
         default=0, help_text="Users that the difference adds, changes, removes."
     )

@@ -38,7 +38,7 @@ def taken_as_read(delivered: Delivered) -> Checked:
     ids = pl.DataFrame(schema={"sourcedId": pl.String})
     cells = pl.DataFrame(schema={"sourcedId": pl.String, "column": pl.String})
     tables = {n: CheckedTable(n, t.mode, t.frame, ids, cells, 0) for n, t in delivered.tables.items()}
-    return Checked(delivered.version, tables, delivered.findings)
+    return Checked(delivered.version, tables, delivered.findings, stays=delivered.stays)
 
 
 def normalise(checked: Checked) -> dict[str, pl.DataFrame]:
@@ -151,11 +151,15 @@ def target(checked: Checked, base: Frames, *, additions_only: bool = False) -> d
       roles. While a row of a user could not be read, that user's accepted rows stay: it may be any of them.
     * While a row of a bulk table is nameless, nothing is removed from it except by a row that says so itself.
     * What such kept rows refer to is kept as well.
+    * What a delivery does not speak for (`Checked.stays`) stays where it does not come, and so does the home of a
+      person whose primary org is elsewhere.
     * With `additions_only` every accepted record stays: what is not delivered, or said to be gone, stays as accepted.
       So does a role of 1.1 at an org that its user has no more.
     """
     roster, kept = {}, {}
     normal = normalise(checked)
+    if "users" in normal and "roles" in checked.stays:
+        _keep_homes(normal, base, checked.stays["roles"], derived="roles" not in checked.tables)
     for name in TABLES:
         if name in normal:
             before, source = scan_of(base, name), _source(checked, name, base)
@@ -190,6 +194,7 @@ class _Source:
     dropped: pl.DataFrame
     whole: pl.Series
     half_read: pl.Series
+    stays: pl.Series
 
 
 def _source(checked: Checked, name: str, base: Frames) -> _Source:
@@ -213,6 +218,7 @@ def _source(checked: Checked, name: str, base: Frames) -> _Source:
         dropped=dropped,
         whole=_usable_ids(checked.tables[table.part_of]) if table.part_of else ids.clear(),
         half_read=table.half_read if not derived else ids.clear(),
+        stays=checked.stays.get(name, ids.clear()),
     )
 
 
@@ -239,6 +245,24 @@ def _with_accepted_ids(before: pl.LazyFrame, rows: pl.DataFrame, source: _Source
     named = rows.join(accepted, on="sourcedId", how="left", maintain_order="left")
     named = named.with_columns(renamed, pl.coalesce("more", METADATA).alias(METADATA)).select(rows.columns)
     return named, replace(source, dropped=dropped.select(source.dropped.columns))
+
+
+def _keep_homes(normal: dict[str, pl.DataFrame], base: Frames, stays: pl.Series, *, derived: bool) -> None:
+    """Whose primary org is one where a role of theirs `stays` keeps it; 1.1's roles elsewhere are not the primary."""
+    staying = scan_of(base, "roles").filter(ID.is_in(stays.implode()))
+    at_home = scan_of(base, "users").join(
+        staying, left_on=["sourcedId", "primaryOrgSourcedId"], right_on=["userSourcedId", "orgSourcedId"], how="semi"
+    )
+    kept = at_home.filter(ID.is_in(normal["users"]["sourcedId"].implode())).select("sourcedId", "primaryOrgSourcedId")
+    elsewhere = kept.collect()
+    if not len(elsewhere):
+        return
+    normal["users"] = normal["users"].update(elsewhere, on="sourcedId")
+    if derived:
+        homes = elsewhere.select(userSourcedId="sourcedId", home="primaryOrgSourcedId")
+        roles = normal["roles"].join(homes, on="userSourcedId", how="left", maintain_order="left")
+        away = pl.when(pl.col("home") != pl.col("orgSourcedId")).then(pl.lit("secondary")).otherwise("roleType")
+        normal["roles"] = roles.with_columns(away.alias("roleType")).drop("home")
 
 
 def _usable_ids(table: CheckedTable) -> pl.Series:
@@ -270,7 +294,7 @@ def _laid_over(
     if additions_only:
         staying = before.filter(~ID.is_in(rows["sourcedId"].implode())).collect()
         return pl.concat([rows, staying]), rows.clear()  # what any of them refers to stays as well
-    if not (source.is_delta or source.nameless or len(source.unread)):
+    if not (source.is_delta or source.nameless or len(source.unread) or len(source.stays)):
         return rows, healed
     unread = owner.is_in(source.unread.implode())
     if len(source.half_read):
@@ -278,7 +302,10 @@ def _laid_over(
     spoken_of = owner.is_in(source.read.implode())
     if len(source.whole) and not source.nameless:
         spoken_of |= pl.col("userSourcedId").is_in(source.whole.implode()) & ~unread
-    staying = before.filter(~spoken_of if source.is_delta or source.nameless else unread).collect()
+    stays = ~spoken_of if source.is_delta or source.nameless else unread
+    if len(source.stays):
+        stays |= ID.is_in(source.stays.implode()) & ~ID.is_in(rows["sourcedId"].implode())
+    staying = before.filter(stays).collect()
     kept = staying.filter(unread) if source.is_delta else staying
     return pl.concat([rows, staying]), pl.concat([kept, healed])
 

@@ -18,9 +18,9 @@ from typing import Final
 
 import polars as pl
 
-from rosters.diffing import Difference
+from rosters.diffing import Difference, scan_of
 from rosters.findings import Findings, places
-from rosters.frames import LINE, Delivered, DeliveredTable
+from rosters.frames import LINE, Delivered, DeliveredTable, Frames
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.normal import LISTED_REFERENCES, NORMAL, REFERENCES
 from rosters.oneroster.spec import Column
@@ -97,6 +97,21 @@ _CALLED: Final[dict[str, tuple[str, ...]]] = {
 
 
 # --------------------------------------------------------------------------------------------------------- known again
+
+
+def newest_years(base: Frames, difference: Difference) -> tuple[int, int]:
+    """The latest ``schoolYear`` of any session before a difference and after it; 0 where none says a year."""
+    year = pl.col("schoolYear").filter(pl.col("schoolYear").str.contains("^[0-9]{4}$")).cast(pl.Int32).max()
+
+    def newest(rows: pl.LazyFrame) -> int:
+        return int(rows.select(year).collect().item() or 0)
+
+    lived = scan_of(base, "academicSessions")
+    if "academicSessions" not in difference.tables:
+        return newest(lived), newest(lived)
+    rows = difference.scan("academicSessions")
+    stays = lived.join(rows.filter(pl.col("kind") != "added"), on="sourcedId", how="anti")
+    return newest(lived), max(newest(stays), newest(rows.filter(pl.col("kind") != "removed")))
 
 
 def known_again(difference: Difference, *, version: str, only: Collection[str] = WAYS.keys()) -> pl.DataFrame:

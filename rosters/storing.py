@@ -10,6 +10,7 @@ never changed. Originals and snapshots are found by their digest, within their d
     syncs/<district>/<sync>/places/places.parquet
     syncs/<district>/<sync>/conflicts/conflicts.parquet    of an undo
     syncs/<district>/<sync>/again/<plan digest>.parquet    who was known again under another id
+    syncs/<district>/<sync>/left/<plan digest>.parquet     who stays, and would be left without a class or a teacher
     ids/<district>/<digest>.parquet    a list of ids that are kept
 
 Beside them lies what `rosters.serving` makes of them, and can make again.
@@ -450,15 +451,27 @@ class Store:
 
     def write_known_again(self, district_id: int, sync_id: int, plan_digest: str, pairs: pl.DataFrame) -> None:
         """Keep what was known again in this plan of a sync (`rosters.recognising.AGAIN`), beside its difference."""
-        _sink_parquet(pairs.lazy(), self._known_again_path(district_id, sync_id, plan_digest), keep_empty=True)
+        path = self._of_plan("again", district_id, sync_id, plan_digest)
+        _sink_parquet(pairs.lazy(), path, keep_empty=True)
 
     def known_again(self, district_id: int, sync_id: int, plan_digest: str) -> pl.LazyFrame | None:
         """The same; None where nobody asked yet."""
-        path = self._known_again_path(district_id, sync_id, plan_digest)
+        path = self._of_plan("again", district_id, sync_id, plan_digest)
         return pl.scan_parquet(path) if path.exists() else None
 
-    def _known_again_path(self, district_id: int, sync_id: int, plan_digest: str) -> Path:
-        return self.sync_folder(district_id, sync_id) / "again" / f"{plan_digest}.parquet"
+    # -- who would be left without
+
+    def write_left(self, district_id: int, sync_id: int, plan_digest: str, left: pl.DataFrame) -> None:
+        """Keep what this plan of a sync would mean to those who stay (`rosters.explaining.consequences.LEFT`)."""
+        _sink_parquet(left.lazy(), self._of_plan("left", district_id, sync_id, plan_digest), keep_empty=True)
+
+    def left(self, district_id: int, sync_id: int, plan_digest: str) -> pl.LazyFrame | None:
+        """The same; None where nothing was found, or it is not kept any more."""
+        path = self._of_plan("left", district_id, sync_id, plan_digest)
+        return pl.scan_parquet(path) if path.exists() else None
+
+    def _of_plan(self, what: str, district_id: int, sync_id: int, plan_digest: str) -> Path:
+        return self.sync_folder(district_id, sync_id) / what / f"{plan_digest}.parquet"
 
     # -- findings
 

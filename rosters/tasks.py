@@ -5,6 +5,7 @@ The dotted paths of these functions stand in the queue's rows: they are never re
 
 from __future__ import annotations
 
+from django.utils import timezone
 from django_q.tasks import async_task
 
 from rosters import serving, syncs
@@ -43,6 +44,8 @@ def apply(*, sync_id: int) -> None:
         enqueue_apply(sync)
     elif sync is not None and sync.result is not None:
         _go_on(sync)
+        for sync_id in syncs.withdraw_outdated(timezone.now(), district_id=sync.district_id):
+            async_task("rosters.tasks.prepare", sync_id=sync_id)
         # made ready now, so that the first who asks does not wait
         serving.roster(syncs.store(), sync.district, serving.edition_of(sync.district, sync.result.version))
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Any
 
+import polars as pl
 from django.http import HttpRequest
 from django.urls import reverse
 
@@ -38,6 +39,17 @@ _TIES = {
 }
 #: (table, sourcedId) to name.
 Names = Mapping[tuple[str, str], str]
+
+
+def one_page(request: HttpRequest, rows: pl.LazyFrame) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """One page of `rows`, and what the links to the others need."""
+    number = request.GET.get("page", "1")
+    total = int(rows.select(pl.len()).collect().item())
+    pages = max(-(-total // PAGE_SIZE), 1)
+    page = min(max(int(number), 1), pages) if number.isdecimal() and len(number) < 9 else 1
+    shown = rows.slice((page - 1) * PAGE_SIZE, PAGE_SIZE).collect().to_dicts()
+    first = (page - 1) * PAGE_SIZE + 1 if total else 0
+    return shown, {"total": total, "page": page, "pages": pages, "first": first, "last": first + len(shown) - 1}
 
 
 def changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:

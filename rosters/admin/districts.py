@@ -28,6 +28,7 @@ from rosters.admin.district_form import (
     proposed,
     setting_for,
 )
+from rosters.admin.scope_form import ScopeForm
 from rosters.models import AuditEvent, Delivery, District, Finding, Org, Snapshot, Sync, Tally
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import DECIDE, UPLOAD, acting, goes_to, may_see
@@ -261,6 +262,8 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         extra = self._overview(district) if district and self.has_view_permission(request, district) else {}
         here = bool(district and district.leaving_since is None)
         extra["may_upload"] = here and request.user.has_perm(UPLOAD)
+        if extra["may_upload"] and district and district.version:
+            extra["about"] = ScopeForm(district=district)
         extra["may_export"] = request.user.has_perm(DECIDE)
         extra["may_part"] = bool(district) and parting.may_part(request)
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
@@ -306,6 +309,12 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 "the roster is as it was.",
             )
             return back
+        about = ScopeForm(request.POST, district=district)
+        if not about.is_valid():
+            messages.error(
+                request, "One of those schools or terms is not live any more. Nothing was stored: choose again."
+            )
+            return back
         try:
             sync = syncs.receive(
                 district,
@@ -313,6 +322,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 origin=Delivery.Origin.STAFF,
                 name=(sent.name or "upload.zip")[:255],
                 by=acting(request),
+                speaks_for=about.scope(),
             )
         except (syncs.NoRoom, syncs.DecisionRefused) as refused:
             messages.error(request, str(refused))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
+import polars as pl
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -18,13 +20,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
-from rosters.admin import who_is_who
+from rosters.admin import left_without, who_is_who
 from rosters.admin.audit import ReadOnly
 from rosters.admin.changes import changes_context
 from rosters.admin.district_form import setting_for
 from rosters.admin.districts import OfProduct
+from rosters.admin.scope_form import ScopeForm, in_words
 from rosters.diffing import DIMENSIONS
-from rosters.models import Finding, Hold, Sync, Tally
+from rosters.models import Finding, Hold, Org, Sync, Tally
 from rosters.oneroster.normal import TABLES
 from rosters.staff import DECIDE, acting, may_see
 from rosters.words import ANOTHER_STEP, DECLINE_STEP, HELD_STEP, NOTHING_STEP, SYNC_WORDS
@@ -159,7 +162,9 @@ class SyncAdmin(ReadOnly):
             own("decline/", require_POST(self.decline), "decline"),
             own("undo/", require_POST(self.undo), "undo"),
             own("retry/", require_POST(self.retry), "retry"),
+            own("only-about/", require_POST(self.only_about), "only_about"),
             own("additions-first/", require_POST(self.additions_first), "additions_first"),
+            own("left/", require_GET(self.left), "left"),
             own("who-is-who/", require_GET(self.who_is_who), "who_is_who"),
             own("keep-ids/", require_POST(self.keep_ids), "keep_ids"),
             own("original/", require_GET(self.original), "original"),
@@ -291,6 +296,25 @@ class SyncAdmin(ReadOnly):
         }
         return TemplateResponse(request, "admin/rosters/sync/who_is_who.html", context)
 
+    def left(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Who stays, and would be left without a class or a teacher."""
+        sync = self._sync(request, pk)
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Left without",
+            **left_without.of_sync(request, sync),
+        }
+        return TemplateResponse(request, "admin/rosters/sync/left.html", context)
+
+    def only_about(self, request: HttpRequest, pk: int) -> HttpResponse:
+        sync = self._decide(request, pk)
+        form = ScopeForm(request.POST, district=sync.district)
+        if not form.is_valid():
+            notice = "One of those schools or terms is not live any more: choose again."
+            return self._page(request, sync, status=409, notice=notice)
+        said = "The same file is read as one about these alone. Of all else nothing changes."
+        return self._anew(request, pk, partial(syncs.only_about, scope=form.scope()), said)
+
     def keep_ids(self, request: HttpRequest, pk: int) -> HttpResponse:
         sync = self._decide(request, pk)
         try:
@@ -342,6 +366,16 @@ class SyncAdmin(ReadOnly):
 # page shows
 
 
+def _looks_to_be_about(sync: Sync) -> dict[str, list[str]]:
+    """The schools that would stay, where some would go: that may be what the file is about."""
+    if sync.speaks_for or not sync.tallies.filter(table="orgs", dimension="", removed__gt=0).exists():
+        return dict(sync.speaks_for)
+    gone = syncs.store().difference(sync.district_id, sync.pk).scan("orgs")
+    going = gone.filter(pl.col("kind") == "removed").select("sourcedId").collect().to_series().to_list()
+    live = Org.objects.of(sync.district).active().filter(type="school").exclude(sourced_id__in=going)
+    return {"schools": list(live.values_list("sourced_id", flat=True))}
+
+
 def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     tallies = list(sync.tallies.filter(dimension="")) if sync.plan_digest else []
     order = {table: index for index, table in enumerate(TABLES)}
@@ -380,6 +414,9 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "ids_changed": any(_leads_to_who(hold) for hold in holds if not hold.explained),
         "undo_until": _undo_until(sync),
         "undoing": Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"]).first(),
+        "consequences": left_without.numbers(sync),
+        "about": in_words(sync.district, sync.speaks_for),
+        "about_form": ScopeForm.of(sync.district, _looks_to_be_about(sync)) if syncs.may_be_only_about(sync) else None,
         "conflicts": conflicts,
         "conflicts_in_all": conflicts_in_all,
         "later": _applied_later(sync.undoes if sync.undoes and not sync.applied_at else sync),

@@ -13,12 +13,12 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 
 from rosters import recognising, syncs, tasks
+from rosters.admin.changes import one_page
 from rosters.models import LIVE, District, Record, Sync
 from rosters.oneroster.plain import NOUNS
 from rosters.recognising import WAYS
 from rosters.staff import DECIDE, acting, goes_to
 
-PAGE_SIZE: Final = 50
 #: So many lists are looked through when somebody searches all districts for an id.
 _MOST_ASKED: Final = 25
 #: Tables of which a district can make a list of old and new ids; of the others nobody keeps anything by their id.
@@ -61,7 +61,7 @@ def _pairs_of_sync(request: HttpRequest, sync: Sync, again: pl.LazyFrame, number
     place = int(asked) if asked.isdecimal() and len(asked) < 4 and int(asked) < len(numbers) else worth_a_look
     group = numbers[place]
     alike = (pl.col("table") == group.table) & (pl.col("known_by") == group.known_by)
-    rows, pages = _page(request, again.filter(alike & (pl.col("sure") == group.sure)))
+    rows, pages = one_page(request, again.filter(alike & (pl.col("sure") == group.sure)))
     schools = {row["school"] for row in rows} - {""}
     names = dict(sync.tallies.filter(dimension="school", key__in=schools).values_list("key", "label"))
     return {
@@ -119,7 +119,7 @@ def page_of_district(request: HttpRequest, district: District, context: dict[str
         ids = syncs.scan_ids(district).filter(pl.col("table") == chosen)
         if context["search"]:
             ids = ids.filter(pl.any_horizontal(pl.col("delivered", "kept") == context["search"]))
-        rows, pages = _page(request, ids)
+        rows, pages = one_page(request, ids)
         live = LIVE[chosen]._base_manager.filter(district=district, sourced_id__in=[row["kept"] for row in rows])
         found = {record.sourced_id: record for record in live}
         context |= {"pairs": [{**row, "record": found.get(row["kept"])} for row in rows], **pages}
@@ -166,17 +166,6 @@ def _change(request: HttpRequest, district: District) -> HttpResponse:
             "left out.",
         )
     return back
-
-
-def _page(request: HttpRequest, rows: pl.LazyFrame) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    """One page of `rows`, and what the links to the others need."""
-    number = request.GET.get("page", "1")
-    total = int(rows.select(pl.len()).collect().item())
-    pages = max(-(-total // PAGE_SIZE), 1)
-    page = min(max(int(number), 1), pages) if number.isdecimal() and len(number) < 9 else 1
-    shown = rows.slice((page - 1) * PAGE_SIZE, PAGE_SIZE).collect().to_dicts()
-    first = (page - 1) * PAGE_SIZE + 1 if total else 0
-    return shown, {"total": total, "page": page, "pages": pages, "first": first, "last": first + len(shown) - 1}
 
 
 def sent_as(record: Record, table: str) -> str:

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable
 from typing import Any, ClassVar, Final, cast
 
+import polars as pl
 from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.db.models import QuerySet
@@ -22,14 +23,17 @@ from rosters import syncs, tasks
 from rosters.api.manners import PortalView, Problem, grant_of
 from rosters.api.models import SentOnce
 from rosters.api.scopes import CORE, DELIVERIES_CREATE, DEMOGRAPHICS, ROSTER, SYNCS_DECIDE, SYNCS_READ, V1P1, V1P2
+from rosters.explaining.consequences import CONSEQUENCES
 from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Sync
 from rosters.oneroster.normal import NORMAL, TABLES
+from rosters.scope import Scope
 from rosters.staff import DECIDE, UPLOAD
 from rosters.words import SYNC_WORDS
 
 #: Whose records a client sees only with the standard's scope for them, and staff only with the permission.
 _GUARDED: Final = "demographics"
 _KINDS: Final = ("added", "updated", "removed")
+_LEFT: Final = tuple(CONSEQUENCES)
 
 
 class Pages(CursorPagination):
@@ -107,16 +111,20 @@ class SyncSerializer(serializers.ModelSerializer[Sync]):
         help_text="The version that it made live.",
     )
     seconds = serializers.SerializerMethodField(help_text="Phase to seconds.")
+    speaks_for = serializers.DictField(
+        child=serializers.ListField(child=serializers.CharField()),
+        read_only=True,
+        help_text="The `schools` and `terms` it is about, by their sourcedIds; empty: all of them.",
+    )
 
     class Meta:
         model = Sync
         fields = (
-            "id", "site_code", "delivery", "undoes", "dry_run", "additions_only", "removals_wait", "status",
-            "status_since", "received_at", "next_step", "phase", "progress", "seconds", "oneroster_version", "errors",
-            "warnings", "quarantined", "base_version", "plan_digest", "verdict", "added", "updated", "removed",
-            "people_affected", "decision", "decided_at", "decided_automatically", "decision_reason", "applied_at",
-            "result_version", "forgotten_at",
-            "error_code", "error",
+            "id", "site_code", "delivery", "undoes", "dry_run", "additions_only", "speaks_for", "untouched",
+            "removals_wait", "status", "status_since", "received_at", "next_step", "phase", "progress", "seconds",
+            "oneroster_version", "errors", "warnings", "quarantined", "base_version", "plan_digest", "verdict",
+            "added", "updated", "removed", "people_affected", "decision", "decided_at", "decided_automatically",
+            "decision_reason", "applied_at", "result_version", "forgotten_at", "error_code", "error",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -133,12 +141,19 @@ class PlanSerializer(SyncSerializer):
 
     holds = HoldSerializer(many=True, read_only=True)
     tables = serializers.SerializerMethodField(help_text="Table to how many records come, change and go.")
+    consequences = serializers.DictField(
+        child=serializers.IntegerField(),
+        read_only=True,
+        help_text="What it would mean to those who stay: kind (see `/left`) to how many.",
+    )
     needs_two_people = serializers.BooleanField(
         read_only=True, help_text="It removes so many people that two members of staff must approve it."
     )
 
     class Meta(SyncSerializer.Meta):
-        fields: Any = (*SyncSerializer.Meta.fields, "holds", "tables", "needs_two_people", "first_approved_at")
+        fields: Any = (
+            *SyncSerializer.Meta.fields, "holds", "tables", "consequences", "needs_two_people", "first_approved_at",
+        )  # fmt: skip
         read_only_fields: Any = fields
 
     @extend_schema_field(
@@ -358,6 +373,42 @@ class Changes(SyncView):
         return Response({"total": page.total, "tables": tables, "results": rows})
 
 
+class LeftSerializer(serializers.Serializer[Any]):
+    kind = serializers.ChoiceField(choices=_LEFT)
+    sourcedId = serializers.CharField()  # noqa: N815  # OneRoster's word
+    school = serializers.CharField(allow_blank=True, help_text="Its school's sourcedId.")
+
+
+class LeftPageSerializer(serializers.Serializer[Any]):
+    total = serializers.IntegerField(help_text="Records that fit the filter.")
+    results = LeftSerializer(many=True)
+
+
+class Left(SyncView):
+    """Who and what stays, and would lose the last seat of its kind: students and teachers without a class, classes
+    without a teacher (`untaught`) or without students (`empty`)."""
+
+    @extend_schema(
+        parameters=[
+            OpenApiParameter("kind", str, enum=_LEFT),
+            OpenApiParameter("offset", int),
+            OpenApiParameter("limit", int, description="100 unless said, up to 1000."),
+        ],
+        responses=LeftPageSerializer,
+    )
+    def get(self, request: Request, pk: int) -> Response:
+        sync, kind = self.sync, of_choice(request, "kind", _LEFT)
+        offset, limit = number_of(request, "offset", 0, 10**9), number_of(request, "limit", 100, 1000, least=1)
+        if sync.forgotten_at:
+            raise not_kept(sync.district, "Who would have been left without a class")
+        left = syncs.store().left(sync.district_id, sync.pk, sync.plan_digest)
+        if left is None:
+            return Response({"total": 0, "results": []})
+        left = left.filter(pl.col("kind") == kind) if kind else left
+        total = int(left.select(pl.len()).collect().item())
+        return Response({"total": total, "results": left.slice(offset, limit).collect().to_dicts()})
+
+
 class Findings(PortalList, SyncView):
     """What was found in the delivery of a sync, in groups, what others follow from first."""
 
@@ -509,6 +560,33 @@ class AdditionsFirst(_Anew):
     did, make = "sync.additions_first", staticmethod(syncs.additions_first)
 
 
+def _ids(what: str) -> serializers.ListField:
+    return serializers.ListField(
+        child=serializers.CharField(max_length=255), default=list, max_length=10_000,
+        help_text=f"The file is only about these {what}, by their sourcedIds, with all that lies beneath them; of "
+        "others nothing changes. Repeat the field to name several; without it the file is about all of them.",
+    )  # fmt: skip
+
+
+class OnlyAboutSerializer(serializers.Serializer[Any]):
+    schools = _ids("schools")
+    terms = _ids("terms")
+
+
+class OnlyAbout(DecisionView):
+    """Take the file of a sync that waits for what it is, about some schools or terms only: a new sync of the same
+    delivery takes its place, and changes nothing of others."""
+
+    @extend_schema(request=OnlyAboutSerializer, responses={202: PlanSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        said = said_in(OnlyAboutSerializer, request)
+        scope = Scope(tuple(said["schools"]), tuple(said["terms"]))
+        sync, by = self.sync, cast("Any", request.user)
+        made = self.decided("sync.only_about", sync, lambda: syncs.only_about(sync, scope, by=by))
+        tasks.enqueue_prepare(made)
+        return shown(made, status=202, location=True)
+
+
 def said_in(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
     given = kind(data=request.data)
     given.is_valid(raise_exception=True)
@@ -522,6 +600,8 @@ class SendSerializer(serializers.Serializer[Any]):
     file = serializers.FileField(help_text="A zip of OneRoster CSV files, or one CSV file.")
     dry_run = serializers.BooleanField(default=False, help_text="Only say what it would change; it is never applied.")
     additions_only = serializers.BooleanField(default=False, help_text="Add and change, but remove nothing.")
+    only_schools = _ids("schools")
+    only_terms = _ids("terms")
 
 
 class Deliveries(PortalList):
@@ -585,6 +665,7 @@ class Deliveries(PortalList):
             by=cast("Any", self.request.user),
             additions_only=said["additions_only"],
             dry_run=said["dry_run"],
+            speaks_for=Scope(tuple(said["only_schools"]), tuple(said["only_terms"])),
         )
 
     def _again(self, district: District, before: SentOnce, file: Any) -> Response:
@@ -679,10 +760,12 @@ addresses: list[URLPattern] = [
     path("syncs", Syncs.as_view(), name="syncs"),
     path("syncs/<int:pk>", OneSync.as_view(), name="sync"),
     path("syncs/<int:pk>/changes", Changes.as_view(), name="sync-changes"),
+    path("syncs/<int:pk>/left", Left.as_view(), name="sync-left"),
     path("syncs/<int:pk>/findings", Findings.as_view(), name="sync-findings"),
     path("syncs/<int:pk>/approve", Approve.as_view(), name="approve"),
     path("syncs/<int:pk>/decline", Decline.as_view(), name="decline"),
     path("syncs/<int:pk>/undo", Undo.as_view(), name="undo"),
     path("syncs/<int:pk>/retry", Retry.as_view(), name="retry"),
+    path("syncs/<int:pk>/only-about", OnlyAbout.as_view(), name="only-about"),
     path("syncs/<int:pk>/additions-first", AdditionsFirst.as_view(), name="additions-first"),
 ]

@@ -13,9 +13,10 @@ from typing import Final
 
 import polars as pl
 
-from rosters.diffing import DIMENSIONS, KINDS, Difference, rows_of, scan_of
+from rosters.diffing import DIMENSIONS, KINDS, Difference, rows_of
 from rosters.frames import Frames
-from rosters.oneroster.plain import NOUNS
+from rosters.oneroster.plain import NOUNS, school_year
+from rosters.recognising import newest_years
 
 #: Tables of people themselves.
 _PEOPLE: Final = ("users", "userProfiles", "roles", "demographics")
@@ -72,17 +73,15 @@ def new_school_year(base: Frames, difference: Difference, lines: pl.DataFrame) -
     counts = difference.counts()
     if not {"academicSessions", "classes"} <= set(counts):
         return None
-    year = pl.col("schoolYear").filter(pl.col("schoolYear").str.contains("^[0-9]{4}$")).max()
-    came = difference.scan("academicSessions").filter(pl.col("kind") == "added").select(year).collect().item()
-    lived = scan_of(base, "academicSessions").select(year).collect().item()
+    lived, came = newest_years(base, difference)
     classes, people = rows_of(base, "classes"), rows_of(base, "users")
     ended, left = counts["classes"]["removed"], counts.get("users", {}).get("removed", 0)
-    if came is None or lived is None or came <= lived or 2 * ended < classes or 2 * left > people:
+    if not lived or came <= lived or 2 * ended < classes or 2 * left > people:
         return None
     graduating = _grade_that_leaves(lines, left)
     who = f"; those who leave were in grade {graduating}" if graduating else ""
     return NewYear(
-        f"this looks like the turn of the school year to {int(came) - 1}–{came[2:]}: {ended:,} of "
+        f"this looks like the turn of the school year to {school_year(came)}: {ended:,} of "
         f"{NOUNS['classes'].count(classes)} end and {counts['classes']['added']:,} begin, {people - left:,} of "
         f"{NOUNS['users'].count(people)} stay{who}.",
         graduating,

@@ -10,7 +10,7 @@ import polars as pl
 from rosters.diffing import DIMENSIONS, Difference
 from rosters.holding.file import empty, file_gone, first_delivery, headers_changed, stale, tail_missing, wrong_district
 from rosters.holding.people import doubled, grown, id_churn, other_people
-from rosters.holding.schools import membership_turnover, school_gone, term_gone
+from rosters.holding.schools import left_behind, membership_turnover, old_year, school_gone, term_gone
 from rosters.holding.shares import group_removed_share, group_updated_share, removed_count, removed_share, updated_share
 from rosters.holding.situation import (
     CORE,
@@ -59,7 +59,7 @@ def judge(situation: Situation, limits: Mapping[str, float]) -> list[HoldFound]:
 _OF_GROUPS: Final[tuple[Rule, ...]] = tuple(group_removed_share(dimension) for dimension in DIMENSIONS)
 #: Gravest first: that is the order in which a person reads them.
 _ABOUT_THE_FILE: Final[tuple[Rule, ...]] = (empty, stale, file_gone)
-_ABOUT_NEWCOMERS: Final[tuple[Rule, ...]] = (doubled, grown)
+_ABOUT_NEWCOMERS: Final[tuple[Rule, ...]] = (old_year, doubled, grown)
 _ABOUT_THE_CHANGE: Final[tuple[Rule, ...]] = (
     school_gone,
     tail_missing,
@@ -68,6 +68,7 @@ _ABOUT_THE_CHANGE: Final[tuple[Rule, ...]] = (
     removed_count,
     removed_share,
     *_OF_GROUPS,
+    left_behind,
     membership_turnover,
     term_gone,
     updated_share,

@@ -12,8 +12,8 @@ from rosters.diffing import ID, WAS, column_of, scan_of
 from rosters.frames import Frames
 from rosters.holding.situation import REMOVED, UPDATED, Accounts, HoldFound, Situation, lines_of, school_names
 from rosters.oneroster.normal import REFERENCES
-from rosters.oneroster.plain import NOUNS, Noun, percent, shortened
-from rosters.recognising import known_again
+from rosters.oneroster.plain import NOUNS, Noun, percent, school_year, shortened
+from rosters.recognising import known_again, newest_years
 
 _SCHOOL: Final = Noun("school", "schools")
 _TERM: Final = Noun("term", "terms")
@@ -127,6 +127,53 @@ def term_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             "If the term is over, approve; if not, ask the district for a complete academicSessions.csv.",
             table="academicSessions",
             numbers={"terms": len(gone)},
+        )
+    ]
+
+
+def old_year(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """OLD_YEAR: the newest school year that is live has no session left; the file is of the year before."""
+    lived, after = newest_years(s.base, s.difference)
+    if not after or after >= lived:
+        return []
+    return [
+        HoldFound(
+            "OLD_YEAR",
+            f"The file is of the school year {school_year(after)}; the roster that is live is of {school_year(lived)}.",
+            "A school year that has begun stays until the next one.",
+            "Everybody would be back in last year's classes.",
+            "Ask the district for this year's export. It may have sent an old file, or its SIS stands on last year.",
+            table="academicSessions",
+            numbers={"live": lived, "file": after},
+            accounts=Accounts({table: pl.lit(True) for table in s.difference.tables}),
+        )
+    ]
+
+
+def left_behind(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """ROLLOVER_PARTIAL: the school year turns, and schools keep the classes of last year."""
+    lived, after = newest_years(s.base, s.difference)
+    if not lived or after <= lived:
+        return []
+    schools = [line for line in lines_of(s, "classes", "school") if line.before >= _SOME_CLASSES]
+    turned = [line for line in schools if 2 * line.removed >= line.before and line.added]
+    behind = [line for line in schools if not line.removed and not line.added]
+    if not turned or not behind:
+        return []
+    names, them = shortened([line.label for line in behind]), "it" if len(behind) == 1 else "them"
+    classes = sum(line.before for line in behind)
+    return [
+        HoldFound(
+            "ROLLOVER_PARTIAL",
+            f"The school year turns to {school_year(after)} in {_SCHOOL.count(len(turned))}, but not in "
+            f"{len(behind):,}: {names}. All {NOUNS['classes'].count(classes)} of {them} stay as they were.",
+            "A school year turns in all schools at once.",
+            "Students there would find last year's classes.",
+            "Ask the district whether the new year's classes of these schools are ready. If they come later, approve.",
+            table="classes",
+            dimension="school",
+            key=behind[0].key,
+            numbers={"schools": len(behind), "turned": len(turned), "classes": classes},
         )
     ]
 

@@ -39,6 +39,11 @@ def percent(share: float) -> str:
     return f"{round(share * 100, 1):g} %"
 
 
+def school_year(year: int) -> str:
+    """A ``schoolYear``, which OneRoster names by the year in which it ends, as people write it: 2027 is "2026–27"."""
+    return f"{year - 1}–{year % 100:02}"
+
+
 def listed(words: Sequence[str]) -> str:
     """ "a, b and c"."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)

@@ -3,6 +3,7 @@
 ``OR-CSV`` rules come from the standard, from what receivers do, and from our own caution; ``PR`` rules from the
 requirements of a product (`rosters.oneroster.products`), which may also change the severity of any other rule;
 ``OR-ID`` rules are our own, about ids that are kept although the SIS has others now (`rosters.recognising`),
+``OR-SCOPE`` rules too, about deliveries that speak for some schools or terms only (`rosters.scope`),
 ``OR-REST`` rules too, about pages pulled from a server (`rosters.reading.pages`).
 Codes are public: districts quote them, so they are never renumbered. A finding puts its particulars after the title.
 docs/rules.md lists the same in one table.
@@ -1186,6 +1187,21 @@ KEPT_IDS = (
     ),
 )  # fmt: skip
 
+SCOPE = (
+    Rule(
+        "OR-SCOPE-001", "info",
+        "A row is about a school or term that this delivery does not speak for; it was not used.",
+        "Nothing to do if these schools and terms are sent in another way. Otherwise send the file as one about all "
+        "of the district.",
+    ),
+    Rule(
+        "OR-SCOPE-002", "fatal",
+        "No row is about the schools and terms that this delivery speaks for.",
+        "Look whether it is the right file, and whether it was sent for the right schools.",
+        effect="package",
+    ),
+)  # fmt: skip
+
 PRODUCT = (
     Rule(
         "PR-001", "error",
@@ -1329,6 +1345,7 @@ RULES: Mapping[str, Rule] = {
         PRACTICE,
         COMPARISON,
         KEPT_IDS,
+        SCOPE,
         PRODUCT,
         PULLS,
     )
@@ -1340,4 +1357,4 @@ RULES: Mapping[str, Rule] = {
 STANDS_ON = frozenset(
     f"OR-CSV-{n}"
     for n in ("015", "089", "100", "160", "166", "167", "168", "172", "173", "174", "175", "179", "181", "185")
-) | {"OR-ID-001", "OR-REST-001", "OR-REST-002", "OR-REST-003", "OR-REST-005"}
+) | {"OR-ID-001", "OR-SCOPE-002", "OR-REST-001", "OR-REST-002", "OR-REST-003", "OR-REST-005"}

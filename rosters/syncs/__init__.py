@@ -14,9 +14,12 @@ from rosters.syncs.deciding import (
     decline,
     keyboard,
     may_add_first,
+    may_be_only_about,
+    only_about,
     removals_next,
     retry,
     settings_changed,
+    withdraw_outdated,
 )
 from rosters.syncs.forgetting import Forgotten, districts_with_something_to_forget, forget, least_days, to_forget
 from rosters.syncs.going_live import apply
@@ -79,7 +82,9 @@ __all__ = [
     "little_room",
     "look",
     "may_add_first",
+    "may_be_only_about",
     "may_look",
+    "only_about",
     "overwriting",
     "prepare",
     "purge",
@@ -101,4 +106,5 @@ __all__ = [
     "undo",
     "undo_conflicts",
     "verify",
+    "withdraw_outdated",
 ]

@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from rosters.models import AuditEvent, District, Sync
-from rosters.syncs.working import READ_OTHERWISE, DecisionRefused, NotApprovable, StalePlan, audit, hold
+from rosters.scope import Scope
+from rosters.syncs.working import (
+    READ_OTHERWISE,
+    DecisionRefused,
+    NotApprovable,
+    StalePlan,
+    audit,
+    hold,
+    speak_for_the_same,
+)
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -99,13 +108,25 @@ def withdraw(sync: Sync, now: datetime) -> None:
             audit(now, None, "sync.stale", sync, before={"plan": plan})
 
 
+def withdraw_outdated(now: datetime, *, district_id: int | None = None) -> list[int]:
+    """Withdraw the plans that wait and were made for a roster that is not live any more, of one district or of all: the
+    ids of the syncs to prepare."""
+    waiting = Sync.objects.filter(status__in=Sync.WAITING, district__leaving_since=None)
+    old = waiting.exclude(base_version=F("district__version")).order_by("received_at", "pk")
+    if district_id is not None:
+        old = old.filter(district=district_id)
+    for sync in (outdated := list(old)):
+        withdraw(sync, now)
+    return [sync.pk for sync in outdated]
+
+
 def _newer_was_applied(sync: Sync) -> bool:
-    return (
-        sync.undoes_id is None
-        and Sync.objects.filter(
-            district=sync.district_id, status="applied", undoes=None, received_at__gt=sync.received_at
-        ).exists()
+    if sync.undoes_id is not None:
+        return False
+    newer = Sync.objects.filter(
+        district=sync.district_id, status="applied", undoes=None, received_at__gt=sync.received_at
     )
+    return speak_for_the_same(sync, newer.values_list("speaks_for", flat=True))
 
 
 def decline(sync: Sync, *, by: Staff, reason: str, now: datetime | None = None) -> None:
@@ -128,7 +149,7 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
     if sync.delivery.forgotten_at:
         raise DecisionRefused("The file is not kept any more. Ask the district to send it again.")
     newer = Sync.objects.filter(district=sync.district_id, delivery__received_at__gt=sync.delivery.received_at)
-    if newer.exists():
+    if speak_for_the_same(sync, newer.values_list("speaks_for", flat=True)):
         raise DecisionRefused("A newer delivery has come since; look at that one.")
     with transaction.atomic():
         hold(sync.district_id)
@@ -145,6 +166,7 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
             status_since=moment,
             additions_only=sync.additions_only,
             removals_wait=sync.removals_wait,
+            speaks_for=sync.speaks_for,
         )
         audit(moment, by, "sync.retried", again, before={"sync": sync.pk})
     return again
@@ -177,6 +199,32 @@ def may_add_first(sync: Sync) -> bool:
     return sync.status in Sync.WAITING and of_a_delivery and sync.removed > 0 and sync.added + sync.updated > 0
 
 
+def only_about(sync: Sync, scope: Scope, *, by: Staff, now: datetime | None = None) -> Sync:
+    """Take the file of a sync that waits for what it is: about these schools and terms only. A new sync of the same
+    delivery takes its place, and changes nothing of others."""
+    moment = now or timezone.now()
+    with transaction.atomic():
+        hold(sync.district_id)
+        sync.refresh_from_db()
+        if not may_be_only_about(sync):
+            raise DecisionRefused("Only a file that waits for a decision can be taken as one about some schools.")
+        if not scope or scope.as_json() == sync.speaks_for:
+            raise DecisionRefused("Say which schools or terms it is about. Nothing was changed.")
+        if not sync.mark_superseded(moment):
+            raise DecisionRefused("Somebody else decided in this very moment. Nothing was done by you.")
+        made = _of_the_same(sync, moment, additions_only=sync.additions_only, removals_wait=sync.removals_wait)
+        made.speaks_for = scope.as_json()
+        made.save(update_fields=["speaks_for"])
+        audit(moment, by, "sync.only_about", made, before={"sync": sync.pk}, after={"speaks_for": scope.as_json()})
+    return made
+
+
+def may_be_only_about(sync: Sync) -> bool:
+    """Whether it may be taken as about some schools: of another district's file nobody says that."""
+    of_a_file = sync.delivery_id is not None and sync.status in Sync.WAITING and sync.base_version > 0
+    return of_a_file and not sync.holds.filter(code="WRONG_DISTRICT").exists()
+
+
 def removals_next(sync: Sync, *, now: datetime | None = None) -> Sync | None:
     """The sync that decides about what an applied one left in place (`Sync.removals_wait`); None if there is nothing to
     decide, if it is there already, or if a newer delivery came meanwhile."""
@@ -202,8 +250,9 @@ def removals_due() -> QuerySet[Sync]:
 def _of_the_same(sync: Sync, now: datetime, **values: bool) -> Sync:
     """A new sync of the delivery of `sync`, received when that was."""
     return Sync.objects.create(
-        district=sync.district, delivery=sync.delivery, received_at=sync.received_at, status_since=now, **values
-    )
+        district=sync.district, delivery=sync.delivery, received_at=sync.received_at, status_since=now,
+        speaks_for=sync.speaks_for, **values,
+    )  # fmt: skip
 
 
 #: What of a district's settings a check and its judgement depend on.

@@ -13,6 +13,7 @@ from django.db import transaction
 from rosters import applying, explaining, holding
 from rosters.diffing import Difference, column_of, differences, plan_digest, tally
 from rosters.explaining import causes
+from rosters.explaining.consequences import consequences
 from rosters.findings import Findings
 from rosters.frames import Frames
 from rosters.models import District, Finding, Hold, Org, Sync, Tally
@@ -73,16 +74,20 @@ def finish_preparing(
         situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, left_out)
         situation = replace(situation, unusable=unusable)
         holds, year = judged(situation, district.hold_limits)
+        left = consequences(base, target, difference)
     counts = difference.counts()
     with work.phase("storing"):
         plan, people = plan_digest(district.version, difference), explaining.people_affected(difference)
         if any(h.code == "WRONG_DISTRICT" for h in holds):
             # Another district's names are kept nowhere that somebody of this one may look.
             lines, findings = lines.filter(pl.col("dimension") == ""), findings.without_places()
+            left = left.clear()
             store().draft_difference(district.pk, sync.pk, ())
         stored = store().show_difference(district.pk, sync.pk)
         if any(h.code == "ID_CHURN" for h in holds) and left_out.empty:
             store().write_known_again(district.pk, sync.pk, plan, situation.known_again)
+        if len(left):
+            store().write_left(district.pk, sync.pk, plan, left)
         verdict = _verdict(sync, counts, holds, holding.nothing_lives(base), year)
         totals = {kind: sum(c[kind] for c in counts.values()) for kind in ("added", "updated", "removed")}
         values = {
@@ -94,6 +99,7 @@ def finish_preparing(
             "plan_digest": plan,
             "plan_files": stored.seals(),
             "people_affected": people,
+            "consequences": dict(left["kind"].value_counts().iter_rows()),
         }
     with transaction.atomic():
         with work.phase("storing"):

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from rosters import applying, serving, verifying
 from rosters.models import VERIFIED_FOR, VERIFYING_FOR, District, Sync
-from rosters.syncs.deciding import removals_due, removals_next
+from rosters.syncs.deciding import removals_due, removals_next, withdraw_outdated
 from rosters.syncs.preparing import give_way
 from rosters.syncs.working import DecisionRefused, audit_district, base_frames, store
 
@@ -53,6 +53,7 @@ def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
             prepare_again.append(sync.pk)
         else:
             apply_again.append(sync.pk)
+    prepare_again += withdraw_outdated(moment)  # a worker may have died after it made another one live
     for sync in removals_due():  # a worker may have died between the two
         if after := removals_next(sync, now=moment):
             prepare_again.append(after.pk)

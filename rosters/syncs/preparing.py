@@ -15,6 +15,7 @@ from rosters import explaining, holding, normalising, reading, recognising, vali
 from rosters.diffing import compare, differences, rows_of
 from rosters.frames import Checked, CheckOptions, Delivered, Frames, Progress, silent
 from rosters.models import District, Sync
+from rosters.scope import Scope, within
 from rosters.syncs.judging import compared, finish_preparing, write_findings
 from rosters.syncs.receiving import supersede_older
 from rosters.syncs.rekeying import keep_few
@@ -49,10 +50,13 @@ def prepare(
 
 def give_way(district_id: int, now: datetime) -> None:
     """A newer delivery that came while this one was prepared could not supersede it then; so it is done now."""
-    latest = Sync.objects.filter(district=district_id, undoes=None).order_by("-received_at", "-pk").first()
-    if latest is not None:
+    syncs = Sync.objects.filter(district=district_id, undoes=None).order_by("received_at", "pk")
+    if (oldest := syncs.filter(status__in=Sync.WAITING).first()) is None:
+        return
+    latest = {str(sync.speaks_for): sync for sync in syncs.filter(received_at__gte=oldest.received_at)}
+    for newer in latest.values():
         with transaction.atomic():
-            supersede_older(latest, now)
+            supersede_older(newer, now)
 
 
 def _prepare_delivery(work: Work) -> None:
@@ -70,13 +74,13 @@ def _prepare_delivery(work: Work) -> None:
             **base_facts(district),
         )
         return
-    base = base_frames(district)
+    base, scope = base_frames(district), Scope.from_json(sync.speaks_for)
     kept = ids_of(district)
     with work.phase("reading"):
         path = store().original(district.pk, sync.delivery.sha256)
-        delivered = _read(district, named(path, sync.delivery.name), kept, progress=work.tell)
+        delivered = within(_read(district, named(path, sync.delivery.name), kept, progress=work.tell), base, scope)
     with work.phase("comparing"):
-        same = _same_content(delivered, base, district)
+        same = not scope and _same_content(delivered, base, district)
     if same:
         _finish_unchanged(work, delivered)
         return
@@ -114,6 +118,7 @@ def _prepare_delivery(work: Work) -> None:
         whole = normalising.target(checked, base) if sync.additions_only else target
         left_out = compare(target, whole)
         left_alone, unusable = explaining.left_alone(delivered, base), delivered.unusable
+        untouched = delivered.untouched
         findings = checked.findings
         del checked, delivered, whole
         difference = compared(sync, base, target)
@@ -130,6 +135,7 @@ def _prepare_delivery(work: Work) -> None:
         {
             **facts,
             "last_modified": last_modified,
+            "untouched": untouched,
             "left_out": sum(kinds["removed"] for kinds in left_out.counts().values()),
         },
         delivered_ids,
@@ -190,7 +196,7 @@ def _finish_unchanged(work: Work, delivered: Delivered) -> None:
 
 def _same_as_live(sync: Sync) -> Sync | None:
     """The sync that made the roster what it is, if its bytes are the same and this one would take out no more."""
-    made = made_live(sync.district, by_additions=sync.additions_only)
+    made = made_live(sync.district, by_additions=sync.additions_only, speaks_for=sync.speaks_for)
     same = made and made.delivery and sync.delivery and made.delivery.sha256 == sync.delivery.sha256
     return made if same else None
 
@@ -250,4 +256,4 @@ def _delivery_facts(delivered: Delivered, checked: Checked) -> dict[str, Any]:
 
 def _file_rows(delivered: Delivered) -> dict[str, int]:
     tables = delivered.tables.items()
-    return {name: len(table.frame) + len(table.unread) + table.set_aside for name, table in tables}
+    return {name: len(t.frame) + len(t.unread) + t.set_aside + t.not_taken for name, t in tables}

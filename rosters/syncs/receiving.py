@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from django.db import transaction
 from django.utils import timezone
 
 from rosters.models import Delivery, District, Sync
-from rosters.syncs.working import Leaves, audit, store
+from rosters.scope import EVERYTHING, Scope
+from rosters.syncs.working import Leaves, audit, speak_for_the_same, store
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -37,10 +38,12 @@ def receive(
     now: datetime | None = None,
     additions_only: bool = False,
     dry_run: bool = False,
+    speaks_for: Scope = EVERYTHING,
 ) -> Sync:
     """Keep the bytes, then say so: the delivery is safe on disk before this returns. Older syncs of the district that
     still wait are superseded; the caller enqueues the preparation. With `additions_only` it will remove nothing, with
-    `dry_run` it only says what it would do, and supersedes nothing. Raises Leaves where the district leaves."""
+    `dry_run` it only says what it would do, and supersedes nothing; of schools and terms that it does not `speaks_for`
+    it changes nothing. Raises Leaves where the district leaves."""
     moment = now or timezone.now()
     if not District.objects.filter(pk=district.pk).exists():
         raise Leaves
@@ -61,8 +64,11 @@ def receive(
             status_since=moment,
             additions_only=additions_only,
             dry_run=dry_run,
+            speaks_for=speaks_for.as_json(),
         )
-        received = {"sha256": sha256, "size": size, "origin": origin, "additions_only": additions_only}
+        received: dict[str, Any] = {"sha256": sha256, "size": size, "origin": origin, "additions_only": additions_only}
+        if speaks_for:
+            received["speaks_for"] = speaks_for.as_json()
         audit(moment, by, "delivery.received", sync, after={**received, "dry_run": dry_run})
         if not dry_run:
             supersede_older(sync, moment)
@@ -70,10 +76,11 @@ def receive(
 
 
 def supersede_older(sync: Sync, now: datetime) -> None:
-    """A newer delivery takes the place of those that still wait; what is being written is left alone."""
+    """A newer delivery takes the place of those that still wait; what is being written is left alone, and so is what
+    is about other schools."""
     older = Sync.objects.filter(district=sync.district_id, received_at__lte=sync.received_at, undoes=None).exclude(
         pk=sync.pk
     )
     for waiting in older.filter(status__in=["received", "ready", "awaiting_review"]):
-        if waiting.mark_superseded(now):
+        if speak_for_the_same(sync, [waiting.speaks_for]) and waiting.mark_superseded(now):
             audit(now, None, "sync.superseded", waiting, after={"by": sync.pk})

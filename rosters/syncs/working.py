@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -16,8 +18,9 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from rosters.leases import renewed
-from rosters.models import AuditEvent, District, Sync
+from rosters.models import AuditEvent, District, Org, Sync
 from rosters.recognising import KEPT
+from rosters.scope import Scope
 from rosters.storing import NAMES, Store, StoredFrames
 
 if TYPE_CHECKING:
@@ -175,22 +178,44 @@ def scan_ids(of: District | Sync) -> pl.LazyFrame:
     return store().kept_ids(district_id, of.kept_ids.digest)
 
 
+def speak_for_the_same(sync: Sync, others: Iterable[Mapping[str, Any]]) -> bool:
+    """Whether `sync` and one of these `Sync.speaks_for` of its district are about one school, in the live roster as it
+    is now."""
+    mine = _with_beneath(sync.district_id, sync.speaks_for)
+    return any(not mine.apart_from(_with_beneath(sync.district_id, said)) for said in others)
+
+
+def _with_beneath(district_id: int, said: Mapping[str, Any]) -> Scope:
+    scope = Scope.from_json(said)
+    found = new = set(scope.schools)
+    while new:
+        children = Org.objects.filter(district=district_id, parent__sourced_id__in=new)
+        new = set(children.values_list("sourced_id", flat=True)) - found
+        found = found | new
+    return replace(scope, schools=tuple(found))
+
+
+#: As a sync says that it is about all of a district.
+_EVERYTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 #: What is on the record of a district when what it sends may be read otherwise than before.
 READ_OTHERWISE: Final = ("district.changed", "district.ids_kept", "district.ids_let_go")
 
 
-def made_live(district: District, *, by_additions: bool = False) -> Sync | None:
+def made_live(
+    district: District, *, by_additions: bool = False, speaks_for: Mapping[str, Any] = _EVERYTHING
+) -> Sync | None:
     """The latest delivery whose content is what is live, if it was read whole and no setting has changed since; then
     what was found in it still holds.
 
     One that only added is live together with what it left out, so its content is not what is live: it counts only
-    `by_additions`, for who would only add it again.
+    `by_additions`, for who would only add it again. One that spoke for some schools counts for who speaks for the same.
     """
     if district.snapshot is None:
         return None
     made = (
         Sync.objects.filter(district=district, status="applied", undoes=None, quarantined=0)
         .filter(target_digest=district.snapshot.digest, additions_only__in=[False, by_additions])
+        .filter(speaks_for=dict(speaks_for))
         .select_related("delivery")
         .order_by("-applied_at")
         .first()

@@ -44,7 +44,8 @@ def check(
     profiles.check(ctx)
     progress("checking", 1.0, rows)
     tables = {name: _checked(ctx, name) for name in ctx.frames}
-    return Checked(delivered.version, tables, findings, tuple(incomplete) + tuple(_too_many(ctx, tables)))
+    rejections = tuple(incomplete) + tuple(_too_many(ctx, tables))
+    return Checked(delivered.version, tables, findings, rejections, delivered.stays)
 
 
 def _check_alone(ctx: Context, name: str) -> None:

@@ -178,13 +178,17 @@ class Context:
 
     def standing_ids(self, table: str) -> pl.Series:
         """Accepted ids that stay, though no delivered row bears them: those of an absent table, of a delta, of rows
-        that could not be read. A complete table without a record says that it is gone."""
+        that could not be read, of records that the delivery does not speak for. A complete table without a record says
+        that it is gone."""
         accepted = self.base_ids(table)
         if table not in self.frames or self.mode(table) == "delta" or self.nameless(table) or not len(accepted):
             return accepted
         if self.frames[table].is_empty():
             return accepted  # a header without rows says nothing
-        return accepted.filter(accepted.is_in(self.delivered.tables[table].unread["sourcedId"].implode()))
+        stay = self.delivered.tables[table].unread["sourcedId"].drop_nulls()
+        if table in self.delivered.stays:
+            stay = pl.concat([stay, self.delivered.stays[table]])
+        return accepted.filter(accepted.is_in(stay.implode()))
 
     def row_of(self, table: str, column: str) -> pl.Series:
         """For each row, the number of the row that its (single) reference points to in the target's frame; null if

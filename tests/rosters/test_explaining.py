@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -13,7 +14,7 @@ from rosters.explaining import difference_in_words, people_affected, rejection, 
 from rosters.explaining.causes import NewYear, new_school_year
 from rosters.oneroster.normal import NORMAL
 from rosters.oneroster.plain import listed, percent, shortened
-from tests.rosters.test_holding import BASE, situation
+from tests.rosters.test_holding import BASE, in_year, situation
 
 
 def table(name: str, *records: dict[str, str]) -> pl.DataFrame:
@@ -193,7 +194,7 @@ def without_school(school: str, *, ill: int = 0) -> dict[str, pl.DataFrame]:
     }
 
 
-def told(target: dict[str, pl.DataFrame], **facts: Any) -> tuple[list[str], list[str]]:
+def told(target: Mapping[str, pl.DataFrame], **facts: Any) -> tuple[list[str], list[str]]:
     """Codes and tables of the holds that stand by themselves, and of those that follow."""
     holds, year = syncs.judged(situation(target, **facts), {})
     assert year is None
@@ -224,6 +225,12 @@ def test_what_new_ids_of_people_explain() -> None:
     assert "UPDATED_SHARE enrollments" in told({**BASE, "users": users, "enrollments": moved.head(400)})[1]
     other = {**BASE, "users": users, "enrollments": seats, "classes": BASE["classes"].gather_every(2)}
     assert "REMOVED_SHARE classes" in told(other)[0], "ids of people explain no class"
+
+
+def test_what_a_file_of_last_year_explains() -> None:
+    causes, following = told(in_year("2026"), base=in_year("2027"))
+    assert causes == ["OLD_YEAR academicSessions"]
+    assert {"REMOVED_SHARE classes", "REMOVED_SHARE enrollments"} <= set(following)
 
 
 SCHOOL_IN = {"users": "primaryOrgSourcedId", "classes": "schoolSourcedId", "enrollments": "schoolSourcedId"}

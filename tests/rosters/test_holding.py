@@ -195,6 +195,48 @@ def test_term_gone() -> None:
     assert "TERM_GONE" not in held(without("academicSessions", ID == "t2"))
 
 
+def in_year(year: str, schools: tuple[str, ...] = ("s0", "s1", "s2", "s3"), base: Frames = BASE) -> Frames:
+    """`base` in the school year `year`: its session, and in these schools its own classes and seats."""
+    there = pl.col("schoolSourcedId").is_in(schools)
+
+    def of_year(column: str) -> pl.Expr:
+        return pl.when(there).then(pl.concat_str(pl.lit(year), column)).otherwise(column).alias(column)
+
+    sessions = [{"sourcedId": f"y{year}", "title": year, "type": "schoolYear", "schoolYear": year}]
+    before = base["academicSessions"].filter(pl.col("schoolYear") != "").to_dicts() if len(schools) < SCHOOLS else []
+    return {
+        **base,
+        "academicSessions": table("academicSessions", [*before, *sessions]),
+        "classes": base["classes"].with_columns(of_year("sourcedId")),
+        "enrollments": base["enrollments"].with_columns(of_year("sourcedId"), of_year("classSourcedId")),
+    }
+
+
+def test_old_year() -> None:
+    this, last = in_year("2027"), in_year("2026")
+    hold = held(last, base=this)["OLD_YEAR"]
+    assert "of the school year 2025–26; the roster that is live is of 2026–27" in hold.saw and hold.approvable
+    assert hold.numbers == {"live": 2027, "file": 2026}
+    assert "OLD_YEAR" not in held(this, base=last)
+    assert "OLD_YEAR" not in held(last, base=this, is_undo=True), "who takes a year back knows it"
+    again = {**this, "academicSessions": this["academicSessions"].with_columns(schoolYear=pl.lit("2026"))}
+    assert "OLD_YEAR" in held(again, base=this), "the same session, with another year"
+    silent = {**this, "academicSessions": this["academicSessions"].with_columns(schoolYear=pl.lit(""))}
+    assert "OLD_YEAR" not in held(silent, base=this), "no year is no old one"
+
+
+def test_rollover_partial() -> None:
+    last = in_year("2026")
+    part = in_year("2027", ("s0", "s1", "s3"), last)
+    hold = held(part, base=last)["ROLLOVER_PARTIAL"]
+    assert "turns to 2026–27 in 3 schools, but not in 1: School s2. All 10 classes of it stay as they were." in hold.saw
+    assert (hold.dimension, hold.key) == ("school", "s2")
+    assert "ROLLOVER_PARTIAL" not in held(in_year("2027", base=last), base=last), "all of them turned"
+    assert "ROLLOVER_PARTIAL" not in held(in_year("2027", (), last), base=last), "none did: a year is made ready"
+    mended = {**part, "academicSessions": last["academicSessions"]}
+    assert "ROLLOVER_PARTIAL" not in held(mended, base=last), "other classes in the same year"
+
+
 def test_file_gone() -> None:
     now = {name: mode for name, mode in MODES.items() if name != "demographics"}
     assert "no demographics.csv" in held(BASE, modes=now)["FILE_GONE"].saw

@@ -546,6 +546,7 @@ def test_every_rule_is_looked_for_or_listed_as_left_out() -> None:
         *ROOT.glob("rosters/reading/*.py"),
         *ROOT.glob("rosters/validating/*.py"),
         ROOT / "rosters/recognising.py",
+        ROOT / "rosters/scope.py",
     ]
     code = "".join(path.read_text() for path in rooms)
     missing = {rule for rule in RULES if f'"{rule}"' not in code}

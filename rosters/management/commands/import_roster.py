@@ -18,6 +18,7 @@ from rosters import explaining, syncs
 from rosters.management import unreadable
 from rosters.models import AuditEvent, Delivery, District, Sync
 from rosters.progress import Meter
+from rosters.scope import Scope
 
 EXIT = {
     "applied": 0,
@@ -48,6 +49,15 @@ class Command(BaseCommand):
             action="store_true",
             help="Add and change, but remove nothing: what the file leaves out stays as it is.",
         )
+        for what, more in (("school", "orgs"), ("term", "academic sessions")):
+            parser.add_argument(
+                f"--only-{what}",
+                action="append",
+                default=[],
+                metavar="ID",
+                help=f"The file is only about the {what} with this sourcedId, and what lies beneath it; all else stays "
+                f"as it is. May be given more than once, and may name other {more}.",
+            )
         parser.add_argument("--json", action="store_true", help="Print one JSON object to standard output.")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -73,6 +83,7 @@ class Command(BaseCommand):
                 origin=Delivery.Origin.COMMAND,
                 name=source.name,
                 additions_only=options["additions_only"],
+                speaks_for=Scope(tuple(options["only_school"]), tuple(options["only_term"])),
             )
         done = syncs.prepare(sync.pk, progress=meter)
         sync = done or Sync.objects.get(pk=sync.pk)
@@ -141,6 +152,8 @@ class Command(BaseCommand):
         findings = {"errors": sync.errors, "warnings": sync.warnings}
         if as_json:
             more: dict[str, Any] = {"left_out": sync.left_out} if sync.additions_only else {}
+            if sync.speaks_for:
+                more |= {"speaks_for": sync.speaks_for, "untouched": sync.untouched}
             if EXIT.get(sync.status, 2) in (1, 2):
                 more["error"] = sync.verdict or sync.error
             self._tell_json(
@@ -154,6 +167,8 @@ class Command(BaseCommand):
             )
         if sync.additions_only:
             self.stdout.write(f"  only adds: {sync.left_out:,} live records that this file leaves out stay")
+        if sync.speaks_for:
+            self.stdout.write(f"  about some schools or terms: {sync.untouched:,} live records of others stay")
         for hold in holds:
             self.stdout.write(f"  held: {hold['saw']} {hold['next_step']}")
         self.stdout.write(

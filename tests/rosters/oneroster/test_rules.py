@@ -17,16 +17,18 @@ PRODUCT_RULES = {
     "PR-020": "error",
 }  # fmt: skip
 KEPT_ID_RULES = {"OR-ID-001": "error"}
+SCOPE_RULES = {"OR-SCOPE-001": "info", "OR-SCOPE-002": "fatal"}
 PULL_RULES = {
     "OR-REST-001": "fatal", "OR-REST-002": "fatal", "OR-REST-003": "fatal", "OR-REST-004": "warning",
     "OR-REST-005": "error", "OR-REST-006": "warning", "OR-REST-007": "warning", "OR-REST-008": "warning",
     "OR-REST-009": "info", "OR-REST-010": "info", "OR-REST-011": "info", "OR-REST-012": "info",
 }  # fmt: skip
+OWN = KEPT_ID_RULES | SCOPE_RULES | PRODUCT_RULES | PULL_RULES
 
 
 def test_every_rule_of_the_catalogue_is_there_in_its_order_and_our_own_rules_follow() -> None:
     assert len(CATALOGUE) == 202
-    assert list(RULES) == [*CATALOGUE, *KEPT_ID_RULES, *PRODUCT_RULES, *PULL_RULES]
+    assert list(RULES) == [*CATALOGUE, *OWN]
 
 
 @pytest.mark.parametrize("code", CATALOGUE)
@@ -35,9 +37,9 @@ def test_a_rule_has_the_severity_and_the_versions_of_the_catalogue(code: str) ->
     assert list(RULES[code].versions) == CATALOGUE[code]["versions"]
 
 
-@pytest.mark.parametrize("code", KEPT_ID_RULES | PRODUCT_RULES | PULL_RULES)
+@pytest.mark.parametrize("code", OWN)
 def test_a_rule_of_our_own_has_its_severity(code: str) -> None:
-    assert RULES[code].severity == (KEPT_ID_RULES | PRODUCT_RULES | PULL_RULES)[code]
+    assert RULES[code].severity == OWN[code]
 
 
 @pytest.mark.parametrize("code", RULES)
