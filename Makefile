@@ -33,7 +33,7 @@ $(INSTALLED): requirements/dev.txt
 	fi; \
 	echo "Building .venv with $$($$found --version); this takes a minute or two ..."; \
 	$$found -m venv --clear .venv && \
-	$(BIN)/python -m pip install --quiet --require-hashes --only-binary :all: -r requirements/dev.txt
+	$(BIN)/python -m pip install --quiet --no-compile --require-hashes --only-binary :all: -r requirements/dev.txt
 	@touch $@
 
 run: setup

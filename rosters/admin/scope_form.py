@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from django import forms
@@ -28,9 +29,13 @@ class ScopeForm(forms.Form):
     def __init__(self, *args: Any, district: District, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         orgs = Org.objects.of(district).active().filter(type__in=["school", "local"]).order_by("name", "sourced_id")
-        terms = AcademicSession.objects.of(district).active().order_by("-start_date", "title", "sourced_id")
-        self.fields["only_schools"].choices = _choices(orgs.values_list("sourced_id", "name"))  # type: ignore[attr-defined]
-        self.fields["only_terms"].choices = _choices(terms.values_list("sourced_id", "title"))  # type: ignore[attr-defined]
+        terms = AcademicSession.objects.of(district).active().order_by("start_date", "-end_date", "title", "sourced_id")
+        days = [
+            (key, f"{title or key}, {first} to {last}")
+            for key, title, first, last in terms.values_list("sourced_id", "title", "start_date", "end_date")
+        ]
+        self.fields["only_schools"].choices = _told_apart(orgs.values_list("sourced_id", "name"))  # type: ignore[attr-defined]
+        self.fields["only_terms"].choices = _told_apart(days)  # type: ignore[attr-defined]
         for name in ("only_schools", "only_terms"):
             self.fields[name].error_messages["invalid_choice"] = "This is not live any more: choose again."
 
@@ -57,8 +62,11 @@ class ScopeForm(forms.Form):
         )
 
 
-def _choices(rows: Any) -> list[tuple[str, str]]:
-    return [(key, f"{name} ({key})" if name else key) for key, name in rows]
+def _told_apart(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Choices by name; where two have the same, or none, by their ids too."""
+    rows = list(rows)
+    often = Counter(name for _, name in rows)
+    return [(key, name if name and often[name] == 1 else f"{name} ({key})".strip()) for key, name in rows]
 
 
 def in_words(district: District, speaks_for: Mapping[str, list[str]]) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from rosters.models import Delivery, District, Sync
@@ -78,9 +79,8 @@ def receive(
 def supersede_older(sync: Sync, now: datetime) -> None:
     """A newer delivery takes the place of those that still wait; what is being written is left alone, and so is what
     is about other schools."""
-    older = Sync.objects.filter(district=sync.district_id, received_at__lte=sync.received_at, undoes=None).exclude(
-        pk=sync.pk
-    )
+    before = Q(received_at__lt=sync.received_at) | Q(received_at=sync.received_at, pk__lt=sync.pk)
+    older = Sync.objects.filter(before, district=sync.district_id, undoes=None)
     for waiting in older.filter(status__in=["received", "ready", "awaiting_review"]):
         if speak_for_the_same(sync, [waiting.speaks_for]) and waiting.mark_superseded(now):
             audit(now, None, "sync.superseded", waiting, after={"by": sync.pk})

@@ -111,8 +111,8 @@ def test_every_page_fits_and_has_no_accessibility_fault(
     faults: list[tuple[str, str, str]] = []
     for address in (
         "", "rosters/district/", f"rosters/district/{cedar.pk}/change/", "rosters/district/add/", "rosters/sync/",
-        f"rosters/sync/{sync.pk}/change/", f"rosters/user/?district={cedar.pk}", f"rosters/user/{person.pk}/change/",
-        f"rosters/org/{school.pk}/change/", "rosters/auditevent/",
+        f"rosters/sync/{sync.pk}/change/", f"rosters/sync/{sync.pk}/left/", f"rosters/user/?district={cedar.pk}",
+        f"rosters/user/{person.pk}/change/", f"rosters/org/{school.pk}/change/", "rosters/auditevent/",
     ):  # fmt: skip
         page.goto(f"{live_server.url}/admin/{address}")
         faults += faults_of(page, width, complaints)

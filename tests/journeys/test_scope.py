@@ -266,6 +266,15 @@ def test_a_file_that_waits_is_taken_for_what_it_is(
     with pytest.raises(syncs.DecisionRefused):
         syncs.only_about(made, Scope((other,)), by=alice)
 
+    sent = of_school(tables, mine)
+    sent["classes"] = sent["classes"].with_columns(title=pl.concat_str("title", pl.lit(" (new)")))
+    changed = send(trip, pack(trip, sent, "changed.zip"))
+    made = syncs.only_about(changed, Scope((mine,)), by=alice)
+    assert (syncs.prepare(made.pk) or made).status == "awaiting_review", "what it was before does not take its place"
+    made.refresh_from_db()
+    assert made.updated == len(sent["classes"]) and not made.removed
+    trip.go(made)
+
     again = send(trip, pack(trip, of_school(tables, other), "other.zip"))
     browser = tool(trip.district, staff=rita)
     at = f"/api/v1/syncs/{again.pk}/only-about"
