@@ -22,7 +22,7 @@ from connections.exceptions import FetchError
 from connections.launching import fit_name
 from connections.models import Connection
 from connections.steps import Step
-from rosters import reading, validating
+from rosters import reading, syncs, validating
 from rosters.explaining import counted
 from rosters.frames import CheckOptions, Delivered
 from rosters.models import Delivery, District, Sync
@@ -269,15 +269,20 @@ def _pull(connection: Connection, folder: Path, tell: Teller) -> Fetched:
     )
 
 
+#: So many syncs are looked through for one that is about the same schools.
+_LOOKED_BACK: Final = 50
+
+
 def _since(connection: Connection, now: datetime) -> datetime | None:
     """From when on changes are asked for; None: everything is. Changes are worth something only upon what came before
     them: so everything is asked for too where the last pull did not become live (it waits, was refused, or gave way),
-    or something else did since: an upload, an undo."""
+    or something else did since: an upload, an undo. What is about other schools does not count."""
     last = connection.last_taken.get("started")
     full = connection.last_full_at
     if not connection.deltas or not last or full is None or now - full >= FULL_EVERY or not connection.district.version:
         return None
-    latest = Sync.objects.filter(district=connection.district_id).order_by("-received_at", "-pk").first()
+    recent = Sync.objects.filter(district=connection.district_id).order_by("-received_at", "-pk")[:_LOOKED_BACK]
+    latest = next((sync for sync in recent if syncs.speak_for_the_same(sync, [connection.speaks_for])), None)
     live = latest is not None and latest.status in (Sync.Status.APPLIED, Sync.Status.UNCHANGED)
     if not live or not connection.attempts.filter(sync=latest).exists():
         return None

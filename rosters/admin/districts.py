@@ -8,8 +8,8 @@ from typing import Any, BinaryIO, cast
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Max, Min, OuterRef, Q, QuerySet, Subquery, TextField
-from django.db.models.functions import Cast
+from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models.functions import Cast, Coalesce
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -98,13 +98,32 @@ def receiving(districts: QuerySet[District], product: str) -> QuerySet[District]
 
 
 def latest_syncs(districts: QuerySet[District]) -> Any:
-    """The ids of each district's latest sync that no newer delivery replaced, as a subquery."""
-    return districts.order_by().annotate(latest=_latest_id()).values("latest")
+    """The ids of the syncs by which districts stand, as a subquery: what needs somebody, else of each district its
+    latest that no newer delivery replaced."""
+    needing = _needing_somebody().filter(district__in=districts.order_by().values("pk"))
+    others = districts.order_by().exclude(pk__in=needing.values("district"))
+    return others.annotate(latest=_latest_id()).values("latest").union(needing.values("pk"))
+
+
+def _needing_somebody() -> QuerySet[Sync]:
+    """Syncs that wait for a decision, and refused or failed ones of some schools only: what came of other schools since
+    mends nothing of these, and may not hide it."""
+    newer = Sync.objects.filter(
+        district=OuterRef("district"), speaks_for=OuterRef("speaks_for"), received_at__gt=OuterRef("received_at")
+    )
+    stuck = Q(status__in=Sync.STUCK) & ~Q(speaks_for={}) & ~Exists(newer.exclude(status=Sync.Status.SUPERSEDED))
+    return Sync.objects.filter(Q(status__in=Sync.WAITING) | stuck).order_by()
 
 
 def _latest_id() -> Subquery:
     syncs = Sync.objects.filter(district=OuterRef("pk")).exclude(status=Sync.Status.SUPERSEDED)
     return Subquery(syncs.order_by("-received_at", "-id").values("pk")[:1])
+
+
+def _stands_by() -> Coalesce:
+    """The id of the sync that says how a district is."""
+    needing = _needing_somebody().filter(district=OuterRef("pk")).order_by("-received_at", "-id")
+    return Coalesce(Subquery(needing.values("pk")[:1]), _latest_id())
 
 
 @admin.register(District)
@@ -166,7 +185,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return HttpResponseRedirect(reverse("admin:rosters_sync_change", args=[finding.sync_id]))
 
     def get_queryset(self, request: HttpRequest) -> Any:
-        return District.with_leaving.annotate(latest_sync=_latest_id()).order_by("name")
+        return District.with_leaving.annotate(latest_sync=_stands_by()).order_by("name")
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
         response = super().changelist_view(request, extra_context)
@@ -272,7 +291,8 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         recent = list(
             district.syncs.select_related("delivery", "undoes").order_by("-received_at", "-id")[: SYNCS_SHOWN + 1]
         )
-        latest = next((s for s in recent if s.status != Sync.Status.SUPERSEDED), None)
+        at = District.with_leaving.filter(pk=district.pk).values_list(_stands_by(), flat=True).first()
+        latest = Sync.objects.select_related("delivery").filter(pk=at).first() if at else None
         judged = Sync.objects.filter(district=district).judged().order_by("-received_at", "-pk").first()
         return {
             "district": district,

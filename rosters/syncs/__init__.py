@@ -43,7 +43,17 @@ from rosters.syncs.rekeying import (
 )
 from rosters.syncs.replaying import Replay, replay
 from rosters.syncs.undoing import Conflict, undo, undo_conflicts
-from rosters.syncs.working import ClaimLost, DecisionRefused, Leaves, NotApprovable, StalePlan, ids_of, scan_ids, store
+from rosters.syncs.working import (
+    ClaimLost,
+    DecisionRefused,
+    Leaves,
+    NotApprovable,
+    StalePlan,
+    ids_of,
+    scan_ids,
+    speak_for_the_same,
+    store,
+)
 
 __all__ = [
     "LARGEST_LIST",
@@ -97,6 +107,7 @@ __all__ = [
     "retry",
     "scan_ids",
     "settings_changed",
+    "speak_for_the_same",
     "stay",
     "store",
     "tidy",

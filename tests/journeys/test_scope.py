@@ -16,7 +16,8 @@ from django.utils import timezone
 
 from connections.models import Connection
 from rosters import making, syncs
-from rosters.models import LIVE, AuditEvent, Class, Enrollment, Org, Sync, User
+from rosters.admin.districts import latest_syncs
+from rosters.models import LIVE, AuditEvent, Class, District, Enrollment, Org, Sync, User
 from rosters.scope import Scope
 from tests.journeys.trip import Trip
 from tests.tools import tool
@@ -296,3 +297,33 @@ def test_a_tool_sends_a_file_about_a_school(trip: Trip, tables: making.Tables, r
     )  # fmt: skip
     assert told.status_code == 202
     assert told.json()["speaks_for"] == {"schools": [mine], "terms": ["t-1", "t-2"]}
+
+
+def test_what_waits_or_failed_of_one_school_is_not_hidden_by_what_came_of_another(
+    trip: Trip, tables: making.Tables, client: Client, alice: Staff
+) -> None:
+    trip.go(trip.send(tables))
+    mine, other, third = schools(tables)
+    halved = of_school(tables, mine)
+    halved["enrollments"] = halved["enrollments"].head(len(halved["enrollments"]) // 2)
+    waiting = send(trip, pack(trip, halved, "halved.zip"), mine)
+    refused = send(trip, pack(trip, of_school(tables, mine), "wrong.zip"), third)
+    fine = send(trip, pack(trip, of_school(tables, other), "other.zip"), other)
+    assert (waiting.status, refused.status, fine.status) == ("awaiting_review", "rejected", "unchanged")
+
+    def stands() -> set[int]:
+        return set(Sync.objects.filter(pk__in=latest_syncs(District.objects.all())).values_list("pk", flat=True))
+
+    assert stands() == {waiting.pk, refused.pk}
+    client.force_login(alice)
+    assert f"/admin/rosters/sync/{waiting.pk}/change/" in client.get("/admin/").content.decode()
+    listed = client.get("/admin/rosters/district/", {"standing": "review"}).content.decode()
+    assert trip.district.name in listed
+    assert trip.district.name not in client.get("/admin/rosters/district/", {"standing": "good"}).content.decode()
+    page = client.get(f"/admin/rosters/district/{trip.district.pk}/change/").content.decode()
+    assert "No row is about the schools and terms" in page, "the newest of what needs somebody says how it is"
+
+    send(trip, pack(trip, of_school(tables, third), "third.zip"), third)
+    assert stands() == {waiting.pk}
+    syncs.decline(waiting, by=trip.by, reason="Half of the file is missing.")
+    assert stands() == {Sync.objects.latest("pk").pk}
