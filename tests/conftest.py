@@ -40,7 +40,7 @@ for name in ("PORTAL_PRODUCTION", "SECRET_KEY", "PORTAL_ENCRYPTION_KEY", "ALLOWE
 os.environ.update(DJANGO_SETTINGS_MODULE="portal.settings", PORTAL_DATA_DIR=str(DATA_DIR))
 
 # A test that fails because the machine is slow says nothing.
-tried.register_profile("whatever the machine", deadline=None)
+tried.register_profile("whatever the machine", deadline=None, max_examples=50)
 tried.load_profile("whatever the machine")
 
 _server: Server | None = None
