@@ -18,13 +18,11 @@ import polars as pl
 from rosters.diffing import ID, column_of, frame_of, scan_of
 from rosters.frames import Checked, CheckedTable, Delivered, Frames
 from rosters.oneroster import VERSIONS
-from rosters.oneroster.normal import LISTED_REFERENCES, METADATA, NORMAL, REFERENCES, TABLES
+from rosters.oneroster.normal import GONE, LISTED_REFERENCES, METADATA, NORMAL, REFERENCES, TABLES
 
 _ORGS: Final = "orgSourcedIds"
 _PREFIX: Final = "metadata."
 
-#: Words of ``status`` that take a record out of the roster; "inactive" is 1.0's and still sent.
-_GONE: Final = ("tobedeleted", "inactive")
 
 #: What tells one role of a person from another.
 _SAME_ROLE: Final = ["userSourcedId", "orgSourcedId", "role"]
@@ -212,7 +210,7 @@ def _source(checked: Checked, name: str, base: Frames) -> _Source:
         owner="userSourcedId" if derived else "sourcedId",
         is_delta=table.mode == "delta",
         read=ids.filter(~ids.is_in(unread.implode())),
-        gone=table.frame.filter(pl.col("status").is_in(_GONE))["sourcedId"],
+        gone=table.frame.filter(pl.col("status").is_in(GONE))["sourcedId"],
         unread=unread,
         nameless=table.nameless > 0,
         dropped=dropped,

@@ -21,10 +21,8 @@ from rosters.diffing import ID, scan_of
 from rosters.findings import Findings, places
 from rosters.frames import LINE, Delivered, DeliveredTable, Frames
 from rosters.oneroster import VERSIONS
-from rosters.oneroster.normal import NORMAL
+from rosters.oneroster.normal import GONE, NORMAL
 
-#: Words of ``status`` by which a row takes its record out of the roster.
-_GONE: Final = ("tobedeleted", "inactive")
 #: A place: inside, outside, or null for neither.
 _PLACE: Final = {"sourcedId": pl.String, "inside": pl.Boolean}
 _OF_A_USER: Final = {"userProfiles": "userSourcedId", "demographics": "sourcedId"}
@@ -78,6 +76,7 @@ def within(delivered: Delivered, base: Frames, scope: Scope) -> Delivered:
         tables["users"] = _without_roles_elsewhere(tables["users"], land)
     lying = [name for name in ("classes", "users", "roles", "enrollments") if name in tables]
     if any(len(refused[name]) for name in lying) and not any(len(tables[name].frame) for name in lying):
+        findings = findings.without_places()  # perhaps another district's rows
         findings.add("OR-SCOPE-002", effect="package")
     stays = {name: land.staying(name, refused) for name in NORMAL if name in base}
     untouched = sum(int((~land.accepted(name)["inside"]).sum()) for name in stays if name in tables)
@@ -196,7 +195,7 @@ def _outside(table: DeliveredTable, land: _Land, refused: Mapping[str, pl.Series
     else:
         outside = ~land.places_of(name, frame)["inside"].fill_null(True) | ~before.fill_null(True)
     known = frame["sourcedId"].is_in(land.accepted(name)["sourcedId"].implode())
-    goes = frame["status"].is_in(list(_GONE)) & known
+    goes = frame["status"].is_in(list(GONE)) & known
     return (outside & ~goes) | (goes & ~before.fill_null(False))
 
 

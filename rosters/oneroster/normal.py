@@ -16,6 +16,9 @@ from __future__ import annotations
 
 METADATA = "metadata"
 
+#: Words of a delivered ``status`` that take a record out of the roster; "inactive" is 1.0's and still sent.
+GONE: tuple[str, ...] = ("tobedeleted", "inactive")
+
 #: Columns of each table, in order. The first is always the key, ``sourcedId``. The order of the tables is the order of
 #: references: every table refers only to itself and to tables above it.
 NORMAL: dict[str, tuple[str, ...]] = {

@@ -28,6 +28,7 @@ from rosters.findings import Effect, Findings, places
 from rosters.frames import LINE, Delivered, DeliveredTable, Progress, silent, type_mode
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.former import OLD_NAMES
+from rosters.oneroster.normal import GONE
 from rosters.oneroster.spec import Table, Version
 from rosters.reading import headers, manifest, pages
 from rosters.reading.archive import Damaged, Member, looks_like, named, opened
@@ -361,7 +362,7 @@ class _Package:
         """
         status = frame["status"]
         filled = (status != "") | (frame["dateLastModified"] != "")
-        removes = status.is_in(["tobedeleted", "inactive"]).any()
+        removes = status.is_in(list(GONE)).any()
         where = places(frame[LINE].filter(filled), status.filter(filled).str.slice(0, _SHOWN))
         if declared == "delta":
             if not filled.any():

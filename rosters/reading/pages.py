@@ -42,6 +42,7 @@ import polars as pl
 from rosters.findings import Effect, Findings, places
 from rosters.frames import LINE, Delivered, DeliveredTable, Progress, type_mode
 from rosters.oneroster import VERSIONS
+from rosters.oneroster.normal import GONE
 from rosters.oneroster.spec import PAIR, Column, Table
 from rosters.reading.archive import PAGE, Damaged, Member, named
 from rosters.reading.limits import Limits
@@ -50,7 +51,6 @@ FILE: Final = "pull.json"
 FORMAT: Final = "oneroster-rest-pull/1"
 
 _SHOWN: Final = 60
-_GONE: Final = ("tobedeleted", "inactive")
 _METADATA: Final = "metadata"
 _LONGEST_ID: Final = 255
 _PARTS: Final = ("roles", "userProfiles")
@@ -546,7 +546,7 @@ class _Pages:
     def _living(self, name: str, main: pl.DataFrame) -> pl.DataFrame:
         """A complete collection without the records that left, its status and dates empty where there is nothing to
         say of them."""
-        gone = main.filter(pl.col("status").str.to_lowercase().is_in(_GONE))
+        gone = main.filter(pl.col("status").str.to_lowercase().is_in(GONE))
         if len(gone):
             where = places(gone[LINE], gone["sourcedId"].str.slice(0, _SHOWN))
             self.findings.add("OR-REST-010", f"{name}.csv", "status", places=where)

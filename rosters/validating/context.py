@@ -15,7 +15,7 @@ import polars as pl
 from rosters.findings import Effect, Findings, Severity, places
 from rosters.frames import LINE, CheckOptions, Delivered, Frames, positions, scan
 from rosters.oneroster import VERSIONS
-from rosters.oneroster.normal import NORMAL
+from rosters.oneroster.normal import GONE, NORMAL
 from rosters.oneroster.rules import RULES
 from rosters.oneroster.spec import Column, Table, Version
 
@@ -34,7 +34,7 @@ _SECRET = ("password",)
 
 def going() -> pl.Expr:
     """Rows of a delta that only say that their record is gone."""
-    return pl.col("status").is_in(["tobedeleted", "inactive"])
+    return pl.col("status").is_in(list(GONE))
 
 
 def indices(mask: pl.Series) -> pl.Series:

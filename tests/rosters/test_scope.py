@@ -290,6 +290,7 @@ def test_who_comes_without_roles_is_where_they_were() -> None:
 def test_a_file_of_which_nothing_is_for_these_schools_is_refused() -> None:
     read = within(delivery(of_hill()), live(), Scope(("B",)))
     assert codes(read)["OR-SCOPE-002"] == 1 and read.findings.fatal
+    assert not any(len(finding.places) for finding in read.findings), "they may be another district's"
     assert check(read, base=live(), options=TODAY).rejections
 
 
