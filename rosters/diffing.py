@@ -19,7 +19,7 @@ from typing import Final
 import polars as pl
 import polars_hash
 
-from rosters.frames import Frames, held, scan, side_by_side
+from rosters.frames import Frames, held, rows_of, scan, side_by_side
 from rosters.oneroster.normal import NORMAL, TABLES
 
 KINDS: Final = ("added", "updated", "removed")
@@ -61,10 +61,6 @@ def column_of(roster: Frames, table: str, column: str) -> pl.Series:
     return scan_of(roster, table).select(column).collect().to_series()
 
 
-def rows_of(roster: Frames, table: str) -> int:
-    return int(scan_of(roster, table).select(pl.len()).collect().item())
-
-
 @dataclass(frozen=True)
 class Difference:
     """What turns one roster into another. `tables` has only tables with changes; their columns are `columns(table)`:
@@ -86,6 +82,7 @@ class Difference:
         """A table of `tables`, of which no more is read than what is selected."""
         return scan(self.tables, table)
 
+    @cached_property
     def counts(self) -> dict[str, dict[str, int]]:
         """{table: {"added": n, "updated": n, "removed": n}} of the tables with changes."""
         return {table: counts_of(self.scan(table).select("kind").collect()) for table in self.tables}
@@ -315,7 +312,7 @@ def tally(base: Frames, difference: Difference) -> pl.DataFrame:
     """
     people = _People(base)
     names = school_names(base, difference)
-    counts = difference.counts()
+    counts = difference.counts
 
     def counted(asked: tuple[str, str]) -> pl.DataFrame | None:
         table, dimension = asked
@@ -429,7 +426,7 @@ def roster_digest(tables: Mapping[str, tuple[str, int]]) -> str:
 
 def plan_digest(base_version: int, difference: Difference) -> str:
     """What an approval is bound to: the version that the plan starts from, and every row that leaves or comes."""
-    lines, found = [f"version {base_version}\n"], difference.counts()
+    lines, found = [f"version {base_version}\n"], difference.counts
     for table in TABLES:
         if counts := found.get(table):
             come, gone = difference.sums[table]

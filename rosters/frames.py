@@ -40,6 +40,9 @@ class OnDisk(Mapping[str, pl.DataFrame]):
     def held(self, table: str) -> pl.DataFrame | None:
         return None
 
+    def rows(self, table: str) -> int:
+        return int(self.scan(table).select(pl.len()).collect().item())
+
     def __contains__(self, table: object) -> bool:
         """Asked of the names: a mapping's own way would read the table."""
         return table in list(self)
@@ -48,6 +51,13 @@ class OnDisk(Mapping[str, pl.DataFrame]):
 def scan(tables: Frames, table: str) -> pl.LazyFrame:
     """A table, wherever it lies, to select from."""
     return tables.scan(table) if isinstance(tables, OnDisk) else tables[table].lazy()
+
+
+def rows_of(tables: Frames, table: str) -> int:
+    """How many rows a table has, wherever it lies; none where there is no such table."""
+    if table not in tables:
+        return 0
+    return tables.rows(table) if isinstance(tables, OnDisk) else len(tables[table])
 
 
 def held(tables: Frames, table: str) -> pl.DataFrame | None:

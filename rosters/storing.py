@@ -67,6 +67,7 @@ class StoredFrames(OnDisk):
     def __init__(self, paths: Mapping[str, Path]) -> None:
         self._paths = paths
         self._frames: dict[str, pl.DataFrame] = {}
+        self._rows: dict[str, int] = {}
 
     def __getitem__(self, table: str) -> pl.DataFrame:
         if table not in self._frames:
@@ -78,6 +79,11 @@ class StoredFrames(OnDisk):
 
     def held(self, table: str) -> pl.DataFrame | None:
         return self._frames.get(table)
+
+    def rows(self, table: str) -> int:
+        if table not in self._rows:
+            self._rows[table] = super().rows(table)
+        return self._rows[table]
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._paths)

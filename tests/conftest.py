@@ -11,6 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,12 @@ from tests.databases import NoServerError, Server, postgres_server
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
     from playwright.sync_api import Browser, Page
-    from pytest_django import Settings
+    from pytest_django import DjangoDbBlocker, Settings
+
+    from tests.journeys.trip import Trip
+
+    Stands = Callable[[Path], Trip]
+    Standing = Callable[[Callable[[Trip], object]], AbstractContextManager[Stands]]
 
 CI = os.environ.get("CI", "").lower() in ("1", "true")
 CHROMIUM = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -53,6 +59,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     if not hasattr(config, "workerinput"):  # a worker of pytest-xdist finds the database chosen by its parent
         choose_database(config)
+    if not config.getoption("postgres"):
+        # Each worker of pytest-xdist has a core, and small frames are asked for sooner by the thread that wants them.
+        # On PostgreSQL polars has as many threads as it takes by itself.
+        os.environ.setdefault("POLARS_MAX_THREADS", "1")
     django.setup()
     # A password is made slow to guess on purpose: half a second for each of the staff of each test.
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
@@ -140,20 +150,68 @@ def data_dir(tmp_path: Path, settings: Settings) -> Path:
     return tmp_path
 
 
-@pytest.fixture
-def make_staff(db: None) -> Callable[[str, str], Staff]:
-    """Make a member of staff in one of the groups viewer, reviewer, manager; "" makes a superuser."""
+@pytest.fixture(scope="module")
+def standing(
+    django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
+) -> Standing:
+    """``with standing(build) as stands``: a district with what `build` does with its trip is made once and stands for
+    all tests until the end of the block, usually a fixture of the module. A test calls ``stands(data_dir)`` for a trip
+    of its own: it works in a transaction, as every test does, and in a copy of the files.
+
+    Meanwhile all tests of that module see the district, also those that do not ask for it."""
+    from django.db import transaction
+    from django.test import override_settings
+
+    from tests.journeys.trip import Trip
+
+    @contextmanager
+    def undone_at_the_end() -> Iterator[None]:
+        everything = transaction.atomic()
+        everything.__enter__()
+        try:
+            yield
+        finally:
+            with django_db_blocker.unblock():
+                transaction.set_rollback(True)
+                everything.__exit__(None, None, None)
+
+    @contextmanager
+    def stand(build: Callable[[Trip], object]) -> Iterator[Callable[[Path], Trip]]:
+        folder = tmp_path_factory.mktemp("standing")
+        with ExitStack() as until_the_end:
+            with django_db_blocker.unblock(), override_settings(PORTAL_DATA_DIR=folder):
+                until_the_end.enter_context(undone_at_the_end())
+                (folder / "sent").mkdir()
+                trip = Trip(folder / "sent", member_of_staff("alice", ""))
+                build(trip)
+
+            def own(data_dir: Path) -> Trip:
+                shutil.copytree(folder, data_dir, dirs_exist_ok=True)
+                return trip.again(data_dir / "sent")
+
+            yield own
+
+    return stand
+
+
+def member_of_staff(name: str, group: str) -> Staff:
+    """A member of staff in one of the groups viewer, reviewer, manager; "" for a superuser."""
     from django.contrib.auth.models import Group, User
 
-    def make(name: str, group: str) -> Staff:
-        person = User.objects.create_user(
-            name, f"{name}@portal.test", f"{name}-password", is_staff=True, is_superuser=not group
-        )
-        if group:
-            person.groups.add(Group.objects.get_or_create(name=group)[0])
-        return person
+    if found := User.objects.filter(username=name).first():
+        return found
+    person = User.objects.create_user(
+        name, f"{name}@portal.test", f"{name}-password", is_staff=True, is_superuser=not group
+    )
+    if group:
+        person.groups.add(Group.objects.get_or_create(name=group)[0])
+    return person
 
-    return make
+
+@pytest.fixture
+def make_staff(db: None) -> Callable[[str, str], Staff]:
+    """`member_of_staff`."""
+    return member_of_staff
 
 
 @pytest.fixture

@@ -113,7 +113,7 @@ def facts_after(tables: Mapping[str, Mapping[str, Any]], difference: Difference)
     """{table: {"digest", "rows"}} of the roster that `difference` makes of one with these `tables`."""
     digests = digests_after({table: str(facts["digest"]) for table, facts in tables.items()}, difference)
     after = {table: dict(facts) for table, facts in tables.items()}
-    for table, counts in difference.counts().items():
+    for table, counts in difference.counts.items():
         rows = int(tables.get(table, {}).get("rows", 0)) + counts["added"] - counts["removed"]
         after[table] = {"digest": digests[table], "rows": rows}
     return {table: facts for table, facts in after.items() if facts["rows"]}

@@ -13,8 +13,8 @@ from typing import Final
 
 import polars as pl
 
-from rosters.diffing import DIMENSIONS, KINDS, Difference, rows_of
-from rosters.frames import Frames
+from rosters.diffing import DIMENSIONS, KINDS, Difference
+from rosters.frames import Frames, rows_of
 from rosters.oneroster.plain import NOUNS, school_year
 from rosters.recognising import newest_years
 
@@ -70,7 +70,7 @@ class NewYear:
 def new_school_year(base: Frames, difference: Difference, lines: pl.DataFrame) -> NewYear | None:
     """The turn of the school year, if that is what `difference` and its tally look like: a session of a later year
     comes, at least half of the classes end, and at least half of the people stay."""
-    counts = difference.counts()
+    counts = difference.counts
     if not {"academicSessions", "classes"} <= set(counts):
         return None
     lived, came = newest_years(base, difference)

@@ -7,7 +7,8 @@ from typing import Final
 
 import polars as pl
 
-from rosters.diffing import ID, column_of, rows_of, scan_of
+from rosters.diffing import ID, column_of, scan_of
+from rosters.frames import rows_of
 from rosters.holding.situation import (
     ADDED,
     CORE,

@@ -7,7 +7,8 @@ from typing import Final
 
 import polars as pl
 
-from rosters.diffing import ID, WAS, rows_of, scan_of
+from rosters.diffing import ID, WAS, scan_of
+from rosters.frames import rows_of
 from rosters.holding.situation import ADDED, REMOVED, UPDATED, Accounts, HoldFound, Situation, lines_of
 from rosters.oneroster.normal import REFERENCES
 from rosters.oneroster.plain import NOUNS, percent

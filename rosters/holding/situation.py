@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from rosters.diffing import Difference, rows_of, scan_of
-from rosters.frames import Frames
+from rosters.diffing import Difference, scan_of
+from rosters.frames import Frames, rows_of
 from rosters.oneroster.plain import NOUNS, percent
 from rosters.recognising import known_again
 
@@ -109,6 +109,15 @@ class Situation:
     def known_again(self) -> pl.DataFrame:
         """Which of the records that leave are among those that come (`rosters.recognising.AGAIN`)."""
         return known_again(self.difference, version=self.oneroster_version)
+
+    @cached_property
+    def lines(self) -> dict[tuple[str, str], list[Line]]:
+        """The tally's lines by table and dimension, in its order."""
+        found: dict[tuple[str, str], list[Line]] = {}
+        for row in self.tally.select(Line._fields).iter_rows():
+            line = Line(*row)
+            found.setdefault((line.table, line.dimension), []).append(line)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,10 +218,7 @@ class Line(NamedTuple):
 
 def lines_of(s: Situation, table: str, dimension: str = "") -> Iterator[Line]:
     """The lines of the tally for a table; of a dimension, those that have a key."""
-    wanted = (pl.col("table") == table) & (pl.col("dimension") == dimension)
-    for row in s.tally.filter(wanted).select(Line._fields).iter_rows():
-        if not dimension or row[2]:
-            yield Line(*row)
+    return (line for line in s.lines.get((table, dimension), ()) if line.key or not dimension)
 
 
 def school_names(s: Situation, schools: list[str]) -> list[str]:

@@ -75,7 +75,7 @@ def finish_preparing(
         situation = replace(situation, unusable=unusable)
         holds, year = judged(situation, district.hold_limits)
         left = consequences(base, target, difference)
-    counts = difference.counts()
+    counts = difference.counts
     with work.phase("storing"):
         plan, people = plan_digest(district.version, difference), explaining.people_affected(difference)
         if any(h.code == "WRONG_DISTRICT" for h in holds):

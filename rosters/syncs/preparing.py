@@ -12,8 +12,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from rosters import explaining, holding, normalising, reading, recognising, validating
-from rosters.diffing import compare, differences, rows_of
-from rosters.frames import Checked, CheckOptions, Delivered, Frames, Progress, silent
+from rosters.diffing import compare, differences
+from rosters.frames import Checked, CheckOptions, Delivered, Frames, Progress, rows_of, silent
 from rosters.models import District, Sync
 from rosters.scope import Scope, within
 from rosters.syncs.judging import compared, finish_preparing, write_findings
@@ -136,7 +136,7 @@ def _prepare_delivery(work: Work) -> None:
             **facts,
             "last_modified": last_modified,
             "untouched": untouched,
-            "left_out": sum(kinds["removed"] for kinds in left_out.counts().values()),
+            "left_out": sum(kinds["removed"] for kinds in left_out.counts.values()),
         },
         delivered_ids,
         left_out,

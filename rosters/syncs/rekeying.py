@@ -19,8 +19,8 @@ from django.db import transaction
 from django.utils import timezone
 
 from rosters import holding, recognising
-from rosters.diffing import Difference, column_of, rows_of
-from rosters.frames import Frames
+from rosters.diffing import Difference, column_of
+from rosters.frames import Frames, rows_of
 from rosters.models import District, KeptIds, Sync
 from rosters.oneroster.plain import NOUNS, listed
 from rosters.recognising import KEPT, WAYS

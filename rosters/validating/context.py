@@ -9,6 +9,7 @@ Semantics compare row numbers (`Context.row_of`), so each id is looked up once.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import polars as pl
 
@@ -31,6 +32,9 @@ _GOES = "The record goes all the same: the row says so."
 #: Never shown, not even as the value of a finding.
 _SECRET = ("password",)
 
+#: Up to so many rows, to ask polars costs more than what it does: one question about all is faster than several.
+SHORT: Final = 5_000
+
 
 def going() -> pl.Expr:
     """Rows of a delta that only say that their record is gone."""
@@ -43,9 +47,9 @@ def indices(mask: pl.Series) -> pl.Series:
 
 
 def words(cells: pl.Series) -> pl.Series:
-    """The different cells of a column, each once. Most columns say the same for many rows on end: of these only the
-    first is looked up."""
-    return cells.filter(cells.ne_missing(cells.shift())).unique()
+    """The different cells of a column, each once. Most columns of a long table say the same for many rows on end: of
+    these only the first is looked up."""
+    return (cells.filter(cells.ne_missing(cells.shift())) if len(cells) > SHORT else cells).unique()
 
 
 @dataclass(slots=True)

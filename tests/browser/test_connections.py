@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 
 from connections import attempts
@@ -17,7 +16,7 @@ from connections.models import Allowance, Attempt, Checkup, Connection
 from rosters import making
 from rosters.models import District, Sync
 from rosters.tasks import enqueue_prepare
-from tests.browser.test_the_tour import faults_of, log_in, tab_to
+from tests.browser.looking import Fault, faults_in_both, log_in, tab_to
 from tests.connections import sis, sshd
 from tests.queue import work_off
 
@@ -31,9 +30,6 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 EVERY_DAY = {"days": [0, 1, 2, 3, 4, 5, 6], "times": ["02:00"], "zone": "America/Chicago"}
 PAGES = "admin/connections/connection"
-_COLOURS_HAVE_SETTLED = (
-    "Promise.allSettled(document.getAnimations().filter((a) => a instanceof CSSTransition).map((a) => a.finished))"
-)
 
 
 @pytest.fixture
@@ -326,24 +322,11 @@ def in_every_state(cedar: District, manu: Staff, alice: Staff) -> dict[str, Conn
 
 
 @pytest.mark.looks
-@pytest.mark.parametrize("width", [1280, 390])
 def test_every_page_of_connections_fits_and_has_no_accessibility_fault(
-    live_server: LiveServer, in_every_state: dict[str, Connection], cedar: District, width: int, page: Page
+    live_server: LiveServer, in_every_state: dict[str, Connection], cedar: District, page: Page
 ) -> None:
-    page.set_viewport_size({"width": width, "height": 900})
     complaints = log_in(page, live_server, "alice")
-    faults: list[tuple[str, str, str]] = []
-
-    def look() -> None:
-        """By day, and once more by night, where only the colours are others."""
-        page.emulate_media(color_scheme="light")
-        page.evaluate(_COLOURS_HAVE_SETTLED)
-        faults.extend(faults_of(page, width, complaints))
-        page.emulate_media(color_scheme="dark")
-        page.evaluate(_COLOURS_HAVE_SETTLED)
-        found = Axe().run(page, options={"runOnly": ["color-contrast"]}).response["violations"]
-        faults.extend((page.url, "by night", node["html"][:160]) for v in found for node in v["nodes"])
-        complaints.clear()
+    faults: list[Fault] = []
 
     adding = f"{PAGES}/add/?district={cedar.pk}"
     active = in_every_state["active"]
@@ -353,15 +336,15 @@ def test_every_page_of_connections_fits_and_has_no_accessibility_fault(
         "admin/", f"admin/rosters/district/{active.district_id}/change/",
     ):  # fmt: skip
         page.goto(f"{live_server.url}/{address}")
-        look()
+        faults += faults_in_both(page, complaints)
     page.goto(f"{live_server.url}/{PAGES}/{active.pk}/schedule/")
     page.wait_for_selector("#runs tbody tr")
-    look()
+    faults += faults_in_both(page, complaints)
     page.fill("#id_blackouts", "summer")
     page.wait_for_selector("#runs >> text=write 2027-06-15")
     press(page, "Save")
     page.wait_for_selector("form .errorlist")
     assert all("422" in complaint for complaint in complaints), complaints  # the browser tells of our refusal
     complaints.clear()
-    look()
+    faults += faults_in_both(page, complaints)
     assert not faults, faults

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.browser.looking import faults_in_both, tab_to
 from tests.browser.test_templates import come_in, link
-from tests.browser.test_the_tour import faults_of, tab_to
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Page
     from pytest_django.live_server_helper import LiveServer
 
 __all__ = ["link"]
@@ -44,22 +44,12 @@ def test_a_call_is_booked_and_moved_with_the_keyboard_alone(page: Page, link: st
 
 
 @pytest.mark.looks
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_they_fit_and_have_no_accessibility_fault(
-    browser: Browser, page: Page, link: str, live_server: LiveServer, hours: None, width: int, scheme: str
-) -> None:
+def test_they_fit_and_have_no_accessibility_fault(page: Page, link: str, live_server: LiveServer, hours: None) -> None:
     come_in(page, link)
-    context = browser.new_context(
-        viewport={"width": width, "height": 900},
-        color_scheme="dark" if scheme == "dark" else "light",
-        storage_state=page.context.storage_state(),
-    )
-    seen = context.new_page()
     complaints: list[str] = []
-    seen.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
     found = []
     for path in ("", "enter/", "call/", "connection/", "connection/new/sftp/", "connection/new/rest/"):
-        seen.goto(f"{live_server.url}/district/{path}")
-        found += faults_of(seen, width, complaints)
-    context.close()
+        page.goto(f"{live_server.url}/district/{path}")
+        found += faults_in_both(page, complaints)
     assert found == []

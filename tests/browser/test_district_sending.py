@@ -13,7 +13,7 @@ from connections.onboarding.entering import invite
 from connections.onboarding.models import Upload
 from rosters import making, syncs
 from rosters.models import Delivery, District, Sync
-from tests.browser.test_the_tour import faults_of, tab_to
+from tests.browser.looking import Fault, faults_in_both, tab_to
 from tests.queue import work_off
 
 if TYPE_CHECKING:
@@ -123,26 +123,23 @@ def test_what_cannot_be_sent_is_said_at_once(page: Page, live_server: LiveServer
 
 
 @pytest.mark.looks
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_every_page_of_sending_fits_and_has_no_accessibility_fault(
-    page: Page, live_server: LiveServer, link: str, tmp_path: Path, width: int, scheme: str
+    page: Page, live_server: LiveServer, link: str, tmp_path: Path
 ) -> None:
     tables = making.make_roster(users=60, seed=4, today=timezone.localdate(), name="Cedar Grove")
     making.write_zip(tmp_path / "good.zip", tables)
-    page.set_viewport_size({"width": width, "height": 900})
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     complaints = come_in(page, live_server, link)
-    faults: list[tuple[str, str, str]] = []
+    faults: list[Fault] = []
     for content in ((tmp_path / "good.zip").read_bytes(), b"PK\x03\x04 and nothing else"):
         page.goto(f"{live_server.url}/district/send/")
-        faults += faults_of(page, width, complaints)
+        faults += faults_in_both(page, complaints)
         page.set_input_files("#files", payload("monday.zip", content))
         page.click("button.primary")
         page.wait_for_url("**/district/sent/*/")
-        faults += faults_of(page, width, complaints)
+        faults += faults_in_both(page, complaints)
         work_off()
         page.wait_for_selector("#receipt:not([hx-trigger='every 2s'])")
-        faults += faults_of(page, width, complaints)
+        faults += faults_in_both(page, complaints)
     page.goto(f"{live_server.url}/district/sent/")
-    faults += faults_of(page, width, complaints)
+    faults += faults_in_both(page, complaints)
     assert not faults, faults

@@ -18,7 +18,7 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeout
 
 from rosters import making
 from rosters.models import District, Sync
-from tests.browser.test_the_tour import faults_of, log_in, tab_to
+from tests.browser.looking import faults_of, log_in, tab_to
 from tests.queue import work_off
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from rosters.models import District
-from tests.browser.test_the_tour import faults_of, tab_to
+from tests.browser.looking import faults_in_both, tab_to
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -67,27 +67,16 @@ def test_the_pages_need_no_script(browser: Browser, page: Page, link: str, live_
 
 
 @pytest.mark.looks
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
-def test_the_pages_fit_and_have_no_accessibility_fault(
-    browser: Browser, page: Page, link: str, live_server: LiveServer, width: int, scheme: str
-) -> None:
+def test_the_pages_fit_and_have_no_accessibility_fault(page: Page, link: str, live_server: LiveServer) -> None:
     come_in(page, link)
-    state = page.context.storage_state()
-    context = browser.new_context(
-        viewport={"width": width, "height": 900},
-        color_scheme="dark" if scheme == "dark" else "light",
-        storage_state=state,
-    )
-    shown = context.new_page()
     complaints: list[str] = []
-    shown.on("console", lambda message: complaints.append(message.text))
+    page.on("console", lambda message: complaints.append(message.text))
     faults = []
     for address in ("", "?q=grade", "?q=zebra", "users/", "users/?version=1.2", "roles/", "manifest/#file.users"):
-        shown.goto(f"{live_server.url}/district/templates/{address}")
-        assert shown.locator("h1").count() == 1
-        faults += faults_of(shown, width, complaints)
+        page.goto(f"{live_server.url}/district/templates/{address}")
+        assert page.locator("h1").count() == 1
+        faults += faults_in_both(page, complaints)
     assert faults == []
-    context.close()
 
 
 @pytest.mark.looks

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from rosters import making, syncs
 from rosters.models import LIVE, AuditEvent, District, Org, Sync, User
+from tests.browser.looking import OTHER_WAYS, Fault, faults_in_both, log_in, tab_to
 from tests.queue import work_off
 
 if TYPE_CHECKING:
@@ -33,18 +34,6 @@ def cedar(data_dir: Path, tmp_path: Path, alice: Staff) -> District:
     syncs.apply(sync.pk)
     district.refresh_from_db()
     return district
-
-
-def log_in(page: Page, live_server: LiveServer, name: str) -> list[str]:
-    """Log in as `name`; returns the list into which the browser's complaints are written from here on."""
-    complaints: list[str] = []
-    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.goto(f"{live_server.url}/admin/")
-    page.fill("#id_username", name)
-    page.fill("#id_password", f"{name}-password")
-    page.click("input[type=submit]")
-    return complaints
 
 
 def test_a_zip_arrives_is_held_approved_and_taken_back(
@@ -97,55 +86,28 @@ def test_declining_asks_for_a_reason_and_keeps_the_roster(
 
 
 @pytest.mark.looks
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_every_page_fits_and_has_no_accessibility_fault(
-    live_server: LiveServer, cedar: District, tmp_path: Path, width: int, scheme: str, page: Page, alice: Staff
+    live_server: LiveServer, cedar: District, tmp_path: Path, page: Page, alice: Staff
 ) -> None:
     sync = syncs.receive(cedar, tmp_path / "day2.zip", origin="staff", name="day2.zip", by=alice)
     syncs.prepare(sync.pk)
-    page.set_viewport_size({"width": width, "height": 900})
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     complaints = log_in(page, live_server, "alice")
     person = User.objects.filter(role="student").earliest("pk")
     school = Org.objects.filter(type="school").earliest("pk")
-    faults: list[tuple[str, str, str]] = []
+    faults: list[Fault] = []
     for address in (
         "", "rosters/district/", f"rosters/district/{cedar.pk}/change/", "rosters/district/add/", "rosters/sync/",
         f"rosters/sync/{sync.pk}/change/", f"rosters/sync/{sync.pk}/left/", f"rosters/user/?district={cedar.pk}",
         f"rosters/user/{person.pk}/change/", f"rosters/org/{school.pk}/change/", "rosters/auditevent/",
     ):  # fmt: skip
         page.goto(f"{live_server.url}/admin/{address}")
-        faults += faults_of(page, width, complaints)
+        faults += faults_in_both(page, complaints)
     assert not faults, faults
 
 
-#: What stands right need not be told of. Targets of 24 pixels (WCAG 2.2, 2.5.8) are not asked for by default.
-_ASKED = {"resultTypes": ["violations"], "rules": {"target-size": {"enabled": True}}}
-
-
-def must_fit(page: Page, width: int, complaints: list[str]) -> None:
-    """A page is no wider than `width`, also where it is unfolded, and the browser has nothing to complain of."""
-    page.evaluate("document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
-    assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{page.url} is wider than {width}"
-    # Nothing is removed or made beside a choice among what there is.
-    assert not page.locator(".related-widget-wrapper-link:visible").count(), page.url
-    assert not complaints, (page.url, complaints)
-
-
-def faults_of(page: Page, width: int, complaints: list[str]) -> list[tuple[str, str, str]]:
-    """(address, rule, where) of what axe finds serious on a page, which must fit."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    must_fit(page, width, complaints)  # before axe, which breaks our content policy itself
-    found = Axe().run(page, options=_ASKED).response["violations"]
-    complaints.clear()
-    return [(page.url, v["id"], v["nodes"][0]["html"][:160]) for v in found if v["impact"] in ("critical", "serious")]
-
-
 @pytest.mark.looks
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "dark"), (390, "light")])
 def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
-    live_server: LiveServer, cedar: District, tmp_path: Path, width: int, scheme: str, page: Page, alice: Staff
+    live_server: LiveServer, cedar: District, tmp_path: Path, page: Page, alice: Staff
 ) -> None:
     first = Sync.objects.get(status="applied")
     held = syncs.prepare(syncs.receive(cedar, tmp_path / "day2.zip", origin="staff", name="day2.zip", by=alice).pk)
@@ -161,8 +123,6 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
         District.objects.create(name="Mesa Valley", site_code="1003"),
         tmp_path / "day2.zip", origin="staff", name="day2.zip", by=alice,
     )  # fmt: skip
-    page.set_viewport_size({"width": width, "height": 900})
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     about = {"verified_at": timezone.now(), "verification_faults": ["users: live has 1 rows, the snapshot 2"]}
     District.objects.filter(pk=on_its_way.district_id).update(**about)
     Sync.objects.filter(pk=first.pk).update(forgotten_at=timezone.now())
@@ -178,7 +138,7 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
     District.objects.filter(pk=left.pk).update(leaving_since=timezone.now(), left_at=timezone.now(), left_with=told)
     District.objects.filter(pk=leaving.pk).update(leaving_since=timezone.now())
     page.goto(f"{live_server.url}/admin/login/")
-    faults = faults_of(page, width, [])
+    faults = faults_in_both(page, [], OTHER_WAYS)
     complaints = log_in(page, live_server, "alice")
     records = [f"rosters/{m._meta.model_name}/{m.objects.earliest('pk').pk}/change/" for m in LIVE.values()
                if m.objects.exists()]  # fmt: skip
@@ -202,31 +162,26 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
     )  # fmt: skip
     for number, address in enumerate(addresses):
         page.goto(f"{live_server.url}/admin/{address}")
-        # All must fit; axe, which takes most of the time, looks at each in one of the two ways.
-        must_fit(page, width, complaints)
-        faults += faults_of(page, width, complaints) if number % 2 == (width == 390) else []
+        faults += faults_in_both(page, complaints, OTHER_WAYS, turn=number)
     page.goto(f"{live_server.url}/nowhere")
     complaints.clear()  # the browser says itself that there is no such page
-    faults += faults_of(page, width, complaints)
+    faults += faults_in_both(page, complaints)
     assert not faults, faults
 
 
 @pytest.mark.looks
-@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
 def test_under_new_ids_everybody_is_known_again_and_nobody_leaves(
-    live_server: LiveServer, cedar: District, tmp_path: Path, width: int, scheme: str, page: Page, rita: Staff
+    live_server: LiveServer, cedar: District, tmp_path: Path, page: Page, rita: Staff
 ) -> None:
     tables = making.make_roster(users=220, seed=4, today=timezone.localdate(), name="Cedar Grove")
     making.write_zip(tmp_path / "moved.zip", making.under_other_ids(tables))
     sync = syncs.receive(cedar, tmp_path / "moved.zip", origin="staff", name="moved.zip", by=rita)
     syncs.prepare(sync.pk)
-    page.set_viewport_size({"width": width, "height": 900})
-    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
     complaints = log_in(page, live_server, "rita")
     page.goto(f"{live_server.url}/admin/rosters/sync/{sync.pk}/change/")
     assert page.is_visible("text=more unusual things follow from that; nothing else is unusual.")
     page.click("a.button:has-text('Look who is who')")
-    faults = faults_of(page, width, complaints)
+    faults = faults_in_both(page, complaints)
     page.reload()
     assert page.is_visible("text=220 people")
     page.click("text=They are the same: keep the")
@@ -235,7 +190,7 @@ def test_under_new_ids_everybody_is_known_again_and_nobody_leaves(
     page.wait_for_selector("text=Nothing changed")
     assert not User.objects.filter(status="tobedeleted").exists()
     page.click("text=the ids that are kept")
-    faults += faults_of(page, width, complaints)
+    faults += faults_in_both(page, complaints)
     page.reload()
     page.fill("input[name=q]", making.under_other_ids(tables)["users"]["sourcedId"][7])
     page.click("button:has-text('Show')")
@@ -248,22 +203,8 @@ def test_under_new_ids_everybody_is_known_again_and_nobody_leaves(
     page.click("text=Give up the list")
     assert page.is_visible("text=Every record of this district is known by the id that its SIS gives it.")
     assert not complaints, complaints
-    faults += faults_of(page, width, complaints)
+    faults += faults_in_both(page, complaints)
     assert not faults, faults
-
-
-def tab_to(page: Page, name: str) -> None:
-    """Press Tab until the button or field of this name has the focus, which must show."""
-    for _ in range(400):
-        page.keyboard.press("Tab")
-        has = page.evaluate(
-            "(() => { const at = document.activeElement; const shows = getComputedStyle(at).outlineStyle !== 'none';"
-            "return [at.tagName + ' ' + (at.name || at.textContent.trim()), shows]; })()"
-        )
-        if str(has[0]).startswith(name):
-            assert has[1], f"{name} has the focus, but nothing shows it"
-            return
-    pytest.fail(f"{name} cannot be reached with Tab")
 
 
 @pytest.mark.looks

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from django.utils import timezone
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -17,14 +16,14 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def tables() -> making.Tables:
-    from rosters import making
+    from tests.journeys.trip import first_day  # models wait for Django, which starts after the first conftest
 
-    return making.make_roster(users=90, seed=8, today=timezone.localdate(), name="Cedar Grove")
+    return first_day()
 
 
 @pytest.fixture
 def trip(data_dir: Path, tmp_path: Path, alice: Staff) -> Trip:
-    from tests.journeys.trip import Trip  # models wait for Django, which starts after the first conftest
+    from tests.journeys.trip import Trip
 
     folder = tmp_path / "sent"
     folder.mkdir()

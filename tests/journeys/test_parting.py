@@ -23,11 +23,15 @@ from rosters import making, syncs
 from rosters.api.models import Client as ApiClient
 from rosters.models import LIVE, AuditEvent, Delivery, District, Snapshot, Sync, Tally, User
 from tests.journeys.test_rekeying import keep
-from tests.journeys.trip import Trip, verified
+from tests.journeys.trip import Trip, first_day, verified
 from tests.tools import tool
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.contrib.auth.models import User as Staff
+
+    from tests.conftest import Standing, Stands
 
 pytestmark = pytest.mark.django_db
 
@@ -50,10 +54,8 @@ def _marked(tables: making.Tables) -> making.Tables:
     }
 
 
-@pytest.fixture
-def lived(trip: Trip, tables: making.Tables) -> Trip:
-    """A district with a life: files, a sync that was undone, one that is held, kept ids, a connection and people."""
-    marked = _marked(tables)
+def _live(trip: Trip) -> None:
+    marked = _marked(first_day())
     trip.go(trip.send(marked))
     done = trip.go(trip.send(making.next_day(marked, change=0.1, seed=3)[0]))
     trip.go(trip.undo(done))
@@ -68,7 +70,18 @@ def lived(trip: Trip, tables: making.Tables) -> Trip:
         schedule={"days": [0, 1, 2, 3, 4, 5, 6], "times": ["02:00"], "zone": "America/Chicago"},
     )  # fmt: skip
     Person.objects.create(district=trip.district, name=f"Dana {CANARY}", email=f"dana@{CANARY.lower()}.example.org")
-    return trip
+
+
+@pytest.fixture(scope="module")
+def cedar(standing: Standing) -> Iterator[Stands]:
+    with standing(_live) as stands:
+        yield stands
+
+
+@pytest.fixture
+def lived(cedar: Stands, data_dir: Path) -> Trip:
+    """A district with a life: files, a sync that was undone, one that is held, kept ids, a connection and people."""
+    return cedar(data_dir)
 
 
 def _leave(trip: Trip) -> None:

@@ -15,10 +15,13 @@ from django_q.models import OrmQ
 
 from rosters import making, syncs, tasks
 from rosters.models import VERIFIED_FOR, VERIFYING_FOR, AuditEvent, Demographics, District, Enrollment, Snapshot, User
-from tests.journeys.trip import Trip, indexed, verified
+from tests.journeys.trip import Trip, first_day, indexed, verified
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from tests.conftest import Standing, Stands
 
 pytestmark = pytest.mark.django_db
 
@@ -26,11 +29,19 @@ NOW = timezone.now()
 DAY = timedelta(days=1)
 
 
+@pytest.fixture(scope="module")
+def cedar(standing: Standing) -> Iterator[Stands]:
+    def build(trip: Trip) -> None:
+        trip.go(trip.send(first_day()))
+        trip.go(trip.send(making.next_day(first_day(), change=0.1, seed=3)[0]))
+
+    with standing(build) as stands:
+        yield stands
+
+
 @pytest.fixture
-def live(trip: Trip, tables: making.Tables) -> Trip:
-    trip.go(trip.send(tables))
-    trip.go(trip.send(making.next_day(tables, change=0.1, seed=3)[0]))
-    return trip
+def live(cedar: Stands, data_dir: Path) -> Trip:
+    return cedar(data_dir)
 
 
 def _one(model: type[User | Enrollment]) -> int:

@@ -14,20 +14,39 @@ from django.urls import reverse
 from rosters import making, syncs
 from rosters.models import AuditEvent, District, Sync, User
 from tests.journeys.test_rekeying import keep
-from tests.journeys.trip import Trip
+from tests.journeys.trip import Trip, first_day
 from tests.tools import tool
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.contrib.auth.models import User as Staff
+
+    from tests.conftest import Standing, Stands
 
 pytestmark = [pytest.mark.django_db, pytest.mark.doors]
 
 
+@pytest.fixture(scope="module")
+def cedar(standing: Standing) -> Iterator[Stands]:
+    def build(trip: Trip) -> None:
+        trip.go(trip.send(first_day()))
+        trip.send(making.under_other_ids(first_day()))
+
+    with standing(build) as stands:
+        yield stands
+
+
 @pytest.fixture
-def moved(trip: Trip, tables: making.Tables) -> Sync:
+def trip(cedar: Stands, data_dir: Path) -> Trip:
+    """A district whose first roster is live."""
+    return cedar(data_dir)
+
+
+@pytest.fixture
+def moved(trip: Trip) -> Sync:
     """A sync of the same district under other ids, which waits."""
-    trip.go(trip.send(tables))
-    return trip.send(making.under_other_ids(tables))
+    return Sync.objects.latest("pk")
 
 
 @pytest.fixture
@@ -79,7 +98,6 @@ def test_the_pairs_are_paged_and_grouped(staff: Client, moved: Sync) -> None:
 
 
 def test_where_nobody_is_known_again_the_page_says_so(staff: Client, trip: Trip, tables: making.Tables) -> None:
-    trip.go(trip.send(tables))
     after, _ = making.next_day(tables, change=0.2, seed=4)
     sync = trip.send(after)
     assert syncs.may_look(sync)

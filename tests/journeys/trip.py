@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from django.utils import timezone
 
 from rosters import making, syncs
 from rosters.models import LIVE, District, Sync
@@ -17,12 +19,23 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
 
 
+def first_day() -> making.Tables:
+    """A small roster, always the same on the same day."""
+    return making.make_roster(users=90, seed=8, today=timezone.localdate(), name="Cedar Grove")
+
+
 class Trip:
     """A district and the hand that sends, approves and verifies."""
 
     def __init__(self, folder: Path, by: Staff, name: str = "Cedar Grove", site_code: str = "1001") -> None:
         self.folder, self.by = folder, by
         self.district = District.objects.create(name=name, site_code=site_code)
+
+    def again(self, folder: Path) -> Trip:
+        """The same district as it is in the database now, with another folder of what is sent."""
+        found = copy(self)
+        found.folder, found.district = folder, District.objects.get(pk=self.district.pk)
+        return found
 
     def send(self, tables: making.Tables, version: str = "1.1") -> Sync:
         path = self.folder / "sent.zip"

@@ -20,27 +20,42 @@ from rosters import making, syncs
 from rosters.admin.changes import names_of
 from rosters.models import AuditEvent, District, Sync, User
 from rosters.templatetags.roster_pages import bars
+from tests.journeys.trip import Trip
 from tests.queue import work_off
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.contrib.auth.models import User as Staff
+
+    from tests.conftest import Standing, Stands
 
 pytestmark = pytest.mark.django_db
 
 
-@pytest.fixture
-def tables() -> making.Tables:
+def _tables() -> making.Tables:
     return making.make_roster(users=80, seed=6, today=timezone.localdate(), name="Cedar Grove")
 
 
 @pytest.fixture
-def cedar(data_dir: Path, tmp_path: Path, alice: Staff, tables: making.Tables) -> District:
+def tables() -> making.Tables:
+    return _tables()
+
+
+@pytest.fixture(scope="module")
+def _cedar(standing: Standing) -> Iterator[Stands]:
+    def build(trip: Trip) -> None:
+        trip.go(trip.send(_tables()))
+        trip.send(making.without_school(_tables(), 0))
+
+    with standing(build) as stands:
+        yield stands
+
+
+@pytest.fixture
+def cedar(_cedar: Stands, data_dir: Path) -> District:
     """A district whose first roster is live, and a second delivery that waits because a school is missing."""
-    district = District.objects.create(name="Cedar Grove", site_code="1001")
-    _apply(_sent(district, tmp_path, tables), alice)
-    _sent(district, tmp_path, making.without_school(tables, 0))
-    district.refresh_from_db()
-    return district
+    return _cedar(data_dir).district
 
 
 def _sent(district: District, folder: Path, tables: making.Tables) -> Sync:

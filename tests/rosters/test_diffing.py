@@ -114,7 +114,7 @@ def test_a_roster_does_not_differ_from_itself_in_any_order(roster: dict[str, Row
 def test_tallies_add_up(base: dict[str, Rows], target: dict[str, Rows]) -> None:
     difference = compare(frames(base), frames(target))
     lines = tally(frames(base), difference).to_dicts()
-    for table, counts in difference.counts().items():
+    for table, counts in difference.counts.items():
         of_table = [line for line in lines if line["table"] == table]
         whole = next(line for line in of_table if not line["dimension"])
         assert whole["before"] == len(base[table])
@@ -209,7 +209,7 @@ def test_a_roster_in_pieces_differs_as_one_in_one_piece_does(monkeypatch: pytest
 
 
 def test_nothing_to_nothing_is_empty() -> None:
-    assert compare({}, {}).empty and Difference().counts() == {}
+    assert compare({}, {}).empty and Difference().counts == {}
     assert tally({}, Difference()).is_empty()
     assert digest_after("0" * 64, compare({}, {"orgs": table("orgs", {"sourcedId": "a"})}).tables["orgs"]) == (
         diffing.table_digest(table("orgs", {"sourcedId": "a"}))

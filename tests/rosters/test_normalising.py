@@ -197,7 +197,7 @@ def test_a_delta_changes_only_what_it_names() -> None:
         pupil("2", status="inactive"), pupil("9", "s2", status="active"),
     ]  # fmt: skip
     new = target(checked("1.1", delivered("1.1", "users", rows, mode="delta", quarantined=["3"], nameless=1)), base)
-    counts = compare(base, new).counts()
+    counts = compare(base, new).counts
     assert counts["users"] == {"added": 1, "updated": 1, "removed": 2}
     assert {"1", "2"}.isdisjoint(records(new, "users")) and records(new, "users")["0"]["email"] == "new"
     assert set(records(new, "roles")) == {f"{n}@s{n % 2 + 1}" for n in (3, 4, 5, 6, 7)} | {"0@s1", "9@s2"}
@@ -264,7 +264,7 @@ def test_a_delivery_that_only_adds_removes_nothing_and_adds_and_changes_the_same
     sends = checked("1.1", delivered("1.1", "orgs", []), users)
     new, whole = target(sends, base, additions_only=True), target(sends, base)
 
-    counts = compare(base, new).counts()
+    counts = compare(base, new).counts
     assert all(kinds["removed"] == 0 for kinds in counts.values())
     assert counts["users"]["added"] == 1
     for table in ("orgs", "users", "roles"):

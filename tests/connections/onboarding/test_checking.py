@@ -308,7 +308,7 @@ def test_with_the_keyboard_alone_a_broken_set_then_a_good_one(
     width: int,
     scheme: str,
 ) -> None:
-    from tests.browser.test_the_tour import faults_of
+    from tests.browser.looking import faults_of
 
     page.set_viewport_size({"width": width, "height": 900})
     page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
