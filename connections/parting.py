@@ -7,7 +7,7 @@ from datetime import datetime
 from connections.announcing.models import Announcement
 from connections.models import Connection
 from connections.onboarding import sending
-from connections.onboarding.models import Call, Person, Upload
+from connections.onboarding.models import Call, Person, Question, Upload
 from rosters import syncs
 from rosters.api.models import Client, SentOnce
 from rosters.models import District
@@ -27,6 +27,7 @@ def _delete(district: District) -> dict[str, int]:
     people = Person.objects.filter(district=district)
     calls = Call.objects.filter(district=district)
     counts = {"connections": connections.count(), "people of the district": people.count(), "calls": calls.count()}
+    Question.objects.filter(delivery__district=district).delete()
     uploads.delete()
     calls.delete()
     people.delete()

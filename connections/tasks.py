@@ -10,7 +10,7 @@ from django_q.tasks import async_task
 from connections import attempts, parting
 from connections.announcing import tasks as announcing
 from connections.models import Attempt, Checkup
-from connections.onboarding import sending
+from connections.onboarding import asking, sending
 from rosters import syncs, tasks
 from rosters.api import usage
 
@@ -39,6 +39,7 @@ def minute() -> None:
     for attempt_id in attempts.minute():
         async_task("connections.tasks.pull", attempt_id=attempt_id)
     sending.sweep()
+    asking.minute()
     usage.write_down()
     announcing.minute()
 

@@ -15,14 +15,16 @@ from django.utils import timezone
 from connections.admin import TROUBLE
 from connections.announcing.models import Webhook
 from connections.models import IN_TROUBLE, Attempt, Checkup, Connection, latest_attempts
+from connections.onboarding.asking import latest_questions
 from connections.onboarding.models import Call
+from connections.onboarding.words import question_words
 from connections.words import connection_words, setup_step
 from rosters.admin.districts import UP_TO_DATE, latest_syncs, receiving
 from rosters.models import AuditEvent, District, Sync
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import acting
 from rosters.syncs import little_room
-from rosters.words import SYNC_WORDS
+from rosters.words import SYNC_WORDS, Words
 
 WAITING_SHOWN = 25
 SILENT_AFTER = timedelta(days=3)
@@ -102,13 +104,17 @@ def _attention(districts: Any, state: str, now: datetime) -> list[int]:
     return [row[0] for row in sorted(rows.values_list("pk", "people_affected", "status_since"), key=pain, reverse=True)]
 
 
-def _shown(ids: list[int]) -> list[Sync]:
-    """What a row of the desk shows of these syncs, in their order."""
+def _shown(ids: list[int]) -> list[tuple[Sync, Words | None]]:
+    """What a row of the desk shows of these syncs, in their order: the sync, and where a question to its district
+    stands, if it was asked."""
     rows = Sync.objects.select_related("district", "district__owner").only(
-        "status", "status_since", "verdict", "error", "people_affected", "district__name", "district__owner__username"
-    )
+        "status", "status_since", "verdict", "error", "people_affected", "delivery", "district__name",
+        "district__owner__username",
+    )  # fmt: skip
     found = rows.in_bulk(ids)
-    return [found[pk] for pk in ids if pk in found]
+    asked = latest_questions(found.values())
+    told = {pk: question_words(asked[sync.delivery_id]) for pk, sync in found.items() if sync.delivery_id in asked}
+    return [(found[pk], told.get(pk)) for pk in ids if pk in found]
 
 
 def _numbers(

@@ -32,6 +32,7 @@ _ROOMS: Final = (
             ("Calls", "onboarding", "call"),
             ("Hours", "onboarding", "availability"),
             ("People at districts", "onboarding", "person"),
+            ("Questions", "onboarding", "question"),
         ),
     ),
     (

@@ -24,6 +24,8 @@ from django.utils import timezone
 
 from connections.announcing.models import Mailing
 from connections.models import IN_TROUBLE, Connection, latest_attempts
+from connections.onboarding.asking import latest_questions
+from connections.onboarding.words import question_words
 from connections.words import connection_words
 from rosters import syncs
 from rosters.admin.districts import latest_syncs
@@ -132,12 +134,16 @@ def _manages(staff: Staff) -> bool:
 
 
 def _of_syncs(found: Any, now: datetime, *, since: bool = True) -> Iterator[Line]:
-    for sync in found.select_related("district").order_by("status_since", "pk"):
+    found = list(found.select_related("district").order_by("status_since", "pk"))
+    asked = latest_questions(found)
+    for sync in found:
         words = SYNC_WORDS[sync.status].word[:1].lower() + SYNC_WORDS[sync.status].word[1:]
         count = sync.people_affected
         people = f"; {count:,} {'person' if count == 1 else 'people'} concerned" if count else ""
         waited = f" for {_span(now - sync.status_since)}" if since else ""
-        yield Line(sync.district.name, f"{words}{waited}{people}", _url("rosters_sync", sync.pk))
+        question = asked.get(sync.delivery_id or 0)
+        answer = f"; the district was asked: {question_words(question).word.lower()}" if question else ""
+        yield Line(sync.district.name, f"{words}{waited}{people}{answer}", _url("rosters_sync", sync.pk))
 
 
 def _of_connections(districts: Any) -> Iterator[Line]:

@@ -7,8 +7,8 @@ from django.db.models.signals import post_migrate
 
 #: What each group of `rosters.staff` may do with a district's people and with calls, beside what the one before it may.
 GROUPS: dict[str, tuple[str, ...]] = {
-    "viewer": ("view_person", "view_availability", "view_call"),
-    "reviewer": ("add_availability", "change_availability", "change_call"),
+    "viewer": ("view_person", "view_availability", "view_call", "view_question"),
+    "reviewer": ("add_availability", "change_availability", "change_call", "add_question"),
     "manager": ("add_person", "change_person"),
 }
 

@@ -69,9 +69,19 @@ def send_again(email: str, now: datetime | None = None) -> None:
             _sent(*Pass.make(person, Pass.Purpose.LINK, moment, ASKED_FOR))
 
 
+def link_for(person: Person, now: datetime, *, by: Staff | None) -> tuple[str, datetime]:
+    """A link for a mail that leads the person somewhere, and until when it lets them in. Earlier ones go on working."""
+    made, secret = Pass.make(person, Pass.Purpose.LINK, now, INVITED_FOR, by=by)
+    return _url(secret), made.expires_at
+
+
+def _url(secret: str) -> str:
+    return f"{settings.PORTAL_URL}{reverse('onboarding:enter')}#{secret}"
+
+
 def _sent(link: Pass, secret: str) -> str:
     """Mail the link to its person. That no mail could be sent is no fault of the invitation: staff can hand it over."""
-    url = f"{settings.PORTAL_URL}{reverse('onboarding:enter')}#{secret}"
+    url = _url(secret)
     person = link.person
     zone = person.district.zone
     context = {

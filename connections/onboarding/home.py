@@ -13,8 +13,9 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from connections.models import Connection, latest_attempts
+from connections.onboarding import asking
 from connections.onboarding.entering import for_people
-from connections.onboarding.models import Call, Person
+from connections.onboarding.models import Call, Person, Question
 from connections.onboarding.receipts import key_of
 from connections.onboarding.words import outcome
 from connections.schedules import sentence
@@ -23,6 +24,7 @@ from rosters.models import District, Sync
 from rosters.words import Words, district_words
 
 SHOWN = 5
+_ASKED = "We have a question about a roster of yours, which waits for your answer."
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,15 +52,21 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
     )
     way = steps(district, connections, syncs, answers_for_it=person.answers_for_it)
     standing = _standing(district, connections, syncs)
+    asked = asking.asked_of(district)
+    waits = {sync.pk for _, sync in asked}
     return render(
         request,
         "onboarding/home.html",
         {
             "standing": standing,
-            "sentence": _sentence(district, connections, standing),
+            "sentence": _ASKED if asked else _sentence(district, connections, standing),
+            "questions": [(question, sync, key_of(sync)) for question, sync in asked],
+            "answers": Question.Answer.choices,
             "steps": way,
             "next": next((step for step in way if not step.done), None),
-            "rows": [{"sync": sync, "key": key_of(sync), "words": outcome(sync)} for sync in syncs],
+            "rows": [
+                {"sync": sync, "key": key_of(sync), "words": outcome(sync, asked=sync.pk in waits)} for sync in syncs
+            ],
             "expected": _expected(connections),
             "owner": district.owner,
             "agreed": agreed(district),

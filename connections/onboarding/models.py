@@ -230,6 +230,70 @@ def _hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
+class Question(models.Model):
+    """What our staff ask a district about a delivery that waits, and the answer, which may change as long as it waits.
+    Words of people to people: they name schools and counts; they are deleted with the delivery's history."""
+
+    class Answer(models.TextChoices):
+        RIGHT = "right", "Yes, that is right"
+        WRONG = "wrong", "No, something is wrong"
+        LATER = "later", "We are looking into it"
+
+    delivery = models.ForeignKey(Delivery, on_delete=models.CASCADE, related_name="questions")
+    words = models.TextField(max_length=1000)
+    asked_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    asked_at = models.DateTimeField(default=timezone.now)
+    reminded_at = models.DateTimeField(null=True)
+    taken_back_at = models.DateTimeField(null=True)
+    answer = models.CharField(max_length=10, choices=Answer.choices, blank=True)
+    note = models.CharField(max_length=500, blank=True)
+    answered_by = models.ForeignKey(Person, null=True, on_delete=models.SET_NULL, related_name="+")
+    answered_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ("add", "view")
+        ordering = ["-asked_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["delivery"], condition=Q(answered_at=None, taken_back_at=None), name="question_open_once"
+            ),
+            models.CheckConstraint(
+                name="question_answered_with_its_moment",
+                condition=Q(answer="", answered_at=None) | ~Q(answer="") & Q(answered_at__isnull=False),
+            ),
+            models.CheckConstraint(
+                name="question_answered_or_taken_back", condition=Q(answered_at=None) | Q(taken_back_at=None)
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"question {self.pk}"
+
+    @classmethod
+    def about(cls, sync: Sync) -> Question | None:
+        """The latest question about the sync's delivery, answered or not."""
+        asked = cls.objects.filter(delivery=sync.delivery_id, taken_back_at=None)
+        return asked.select_related("asked_by", "answered_by").first() if sync.delivery_id else None
+
+    def answer_with(self, answer: str, note: str, person: Person, now: datetime) -> bool:
+        """False if it was taken back in this moment."""
+        asked = Question.objects.filter(pk=self.pk, taken_back_at=None)
+        given = asked.update(answer=answer, note=note, answered_by=person, answered_at=now)
+        self.refresh_from_db()
+        return bool(given)
+
+    def take_back(self, now: datetime) -> bool:
+        """False if it has an answer, or is taken back already."""
+        open_still = Question.objects.filter(pk=self.pk, answered_at=None, taken_back_at=None)
+        return bool(open_still.update(taken_back_at=now))
+
+    def remind(self, now: datetime) -> bool:
+        """False if somebody else reminds in this moment, or there is nothing to remind of any more."""
+        silent = Question.objects.filter(pk=self.pk, answered_at=None, taken_back_at=None, reminded_at=None)
+        self.reminded_at = now
+        return bool(silent.update(reminded_at=now))
+
+
 class Availability(models.Model):
     """When a member of staff takes calls, by their own clock. `weekly` and `exceptions` are as `slots` reads them.
     Whoever books locks this row first, so that two bookings with the same person follow one another."""

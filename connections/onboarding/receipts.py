@@ -18,7 +18,7 @@ from django.views.decorators.http import require_GET
 
 from connections.onboarding.entering import for_people
 from connections.onboarding.findings import sent, systems_of
-from connections.onboarding.models import Person, Upload
+from connections.onboarding.models import Person, Question, Upload
 from connections.onboarding.words import outcome, road, way_in
 from rosters import syncs
 from rosters.models import Sync
@@ -33,8 +33,8 @@ _MOMENT: Final = "%Y%m%dT%H%M%S%f"
 def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
     """The receipt; what htmx asks for again is its inner part, which asks less often
     while somebody looks it over, and no more once it has come to rest."""
-    sync = _sync(person, key)
-    upload = _upload(sync)
+    sync = sync_of(person, key)
+    upload, question = _upload(sync), Question.about(sync)
     systems = systems_of(person.district)
     context = {
         "sync": sync,
@@ -42,7 +42,7 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         "upload": upload,
         "delivery": sync.delivery,
         "way": way_in(sync.delivery, upload.person.name if upload else ""),
-        "words": outcome(sync),
+        "words": outcome(sync, asked=question is not None and not question.answer),
         "road": road(sync, taken_back=sync.undone_by.filter(status=Sync.Status.APPLIED).exists()),
         "running": sync.status in Sync.RUNNING,
         "looked_over": sync.status in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW),
@@ -51,6 +51,9 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         if sync.status in Sync.RUNNING
         else [sent(each, sync.oneroster_version, systems) for each in sync.findings.all()[:FINDINGS_SHOWN]],
         "owner": person.district.owner,
+        "question": question,
+        "question_open": sync.status in Sync.WAITING,
+        "answers": Question.Answer.choices,
         "first_is_live": Sync.objects.filter(
             delivery=sync.delivery, removals_wait=True, status=Sync.Status.APPLIED, pk__lt=sync.pk
         ).exists(),
@@ -75,7 +78,7 @@ def history(request: HttpRequest, person: Person) -> HttpResponse:
 @for_people
 def original(request: HttpRequest, person: Person, key: str) -> FileResponse:
     """The file as it was sent, byte for byte."""
-    sync = _sync(person, key)
+    sync = sync_of(person, key)
     assert sync.delivery is not None
     stored = syncs.store().original(sync.district_id, sync.delivery.sha256)
     if sync.delivery.forgotten_at or not stored.exists():
@@ -87,7 +90,7 @@ def original(request: HttpRequest, person: Person, key: str) -> FileResponse:
 @for_people
 def findings(request: HttpRequest, person: Person, key: str) -> StreamingHttpResponse:
     """Every place of every finding as CSV; no cell of it is taken for a formula."""
-    sync = _sync(person, key)
+    sync = sync_of(person, key)
     rows = list(sync.findings.values("position", "code", "severity", "file", "column", "message", "next_step"))
     lines = syncs.store().places_csv(sync.district_id, sync.pk, rows)
     answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
@@ -108,7 +111,8 @@ def _all(person: Person) -> QuerySet[Sync]:
     return found.select_related("delivery__upload__person", "base").order_by("-received_at", "-pk")
 
 
-def _sync(person: Person, key: str) -> Sync:
+def sync_of(person: Person, key: str) -> Sync:
+    """The delivery that an address names, as what became of it; Http404 where it is none of this person's district."""
     try:
         if len(key) == 36:
             sync = _all(person).filter(delivery__upload__uid=uuid.UUID(key)).first()

@@ -2,7 +2,17 @@
 
 from django.urls import path
 
-from connections.onboarding import calls, checking, credentials, entering, home, receipts, sending, specifications
+from connections.onboarding import (
+    asking,
+    calls,
+    checking,
+    credentials,
+    entering,
+    home,
+    receipts,
+    sending,
+    specifications,
+)
 
 app_name = "onboarding"
 
@@ -28,6 +38,7 @@ urlpatterns = [
     path("sent/<slug:key>/", receipts.receipt, name="receipt"),
     path("sent/<slug:key>/file/", receipts.original, name="original"),
     path("sent/<slug:key>/findings/", receipts.findings, name="findings"),
+    path("sent/<slug:key>/answer/", asking.answer, name="answer"),
     path("call/", calls.page, name="call"),
     path("call/cancel/", calls.cancel_call, name="cancel_call"),
 ]

@@ -1,15 +1,17 @@
 """What the district is told of a delivery: the sign and the word that staff see, and a next step of its own; how far it
-has come, and by which way."""
+has come, and by which way. And where a question to it stands, for staff."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from connections.onboarding.models import Question
 from rosters.explaining import counted
 from rosters.models import Delivery, Sync
 from rosters.words import PHASE_WORDS, SYNC_WORDS, Words
 
 S = Sync.Status
+Answer = Question.Answer
 
 _LOOKED_OVER = "Nothing to do: somebody at our end looks it over before it goes live."
 
@@ -24,9 +26,11 @@ _STEPS: dict[str, str] = {
 }
 
 
-def outcome(sync: Sync) -> Words:
-    """What became of a delivery, for the people who sent it."""
+def outcome(sync: Sync, *, asked: bool = False) -> Words:
+    """What became of a delivery, for the people who sent it. `asked`: we have a question about it, without answer."""
     words = SYNC_WORDS[sync.status]
+    if asked and sync.status in Sync.WAITING:
+        return replace(words, next_step="Answer our question, please: it waits for that.", owner="district")
     return replace(words, next_step=_STEPS.get(sync.status, words.next_step))
 
 
@@ -92,3 +96,13 @@ def way_in(delivery: Delivery | None, sender: str = "") -> str:
     return {Delivery.Origin.SFTP: "by SFTP", Delivery.Origin.REST: "by the API"}.get(
         Delivery.Origin(origin), "by our staff"
     )
+
+
+def question_words(question: Question) -> Words:
+    """Where a question stands."""
+    if question.taken_back_at:
+        return Words("ended", "Taken back", "", "nobody")
+    if not question.answer:
+        return Words("running", "No answer yet", "", "district")
+    sign = {Answer.RIGHT: "good", Answer.WRONG: "refused", Answer.LATER: "review"}[Answer(question.answer)]
+    return Words(sign, question.get_answer_display(), "", "staff")

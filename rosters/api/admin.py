@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST
 
 from rosters.api import scopes, usage
 from rosters.api.models import Client, ClientSecret
-from rosters.api.provider import STANDARDS
+from rosters.api.operations import STANDARDS
 from rosters.models import AuditEvent
 from rosters.staff import acting
 

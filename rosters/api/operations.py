@@ -13,6 +13,9 @@ import polars as pl
 from rosters.api.scopes import CORE, DEMOGRAPHICS, ROSTER, V1P1, V1P2
 from rosters.serving import STATUS, ServedRoster
 
+#: Where the operations of a version lie, below the address of a district.
+STANDARDS: Final = {"1.1": "v1p1/", "1.2": "rostering/v1p2/"}
+
 #: Ids of a path, by their names there: {"classSourcedId": "c-1"}.
 Ids = Mapping[str, str]
 #: Which records of the operation's own table are meant.

@@ -31,7 +31,7 @@ from rosters import serving, syncs
 from rosters.api.describing import answer_of, of_the_standard, parameters_of
 from rosters.api.filtering import Path, compiled
 from rosters.api.manners import InvalidQuery, OneRosterView, grant_of, status_payload
-from rosters.api.operations import OPERATIONS, Ids, Operation, everything, exists, parents_of
+from rosters.api.operations import OPERATIONS, STANDARDS, Ids, Operation, everything, exists, parents_of
 from rosters.api.shapes import Writer, names_of, paths
 from rosters.models import District, Snapshot, Sync
 from rosters.serving import Edition, ServedRoster
@@ -46,8 +46,6 @@ _AT_ONCE: Final = 5_000
 _TOGETHER: Final = 16_384
 #: Rows that the remembered choices of filters and orders may name together, four bytes each.
 _REMEMBERED: Final = 16_000_000
-
-STANDARDS: Final = {"1.1": "v1p1/", "1.2": "rostering/v1p2/"}
 
 
 class LinesRenderer(BaseRenderer):

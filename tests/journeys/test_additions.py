@@ -69,6 +69,7 @@ def test_what_an_adding_sync_left_in_is_removed_when_the_same_file_comes_without
         assert (same.status, same.left_out) == ("unchanged", 0)
 
 
+@pytest.mark.alike
 def test_a_file_that_only_lacks_rows_changes_nothing_and_says_why(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     live = trip.district.snapshot
@@ -82,6 +83,7 @@ def test_a_file_that_only_lacks_rows_changes_nothing_and_says_why(trip: Trip, ta
     assert _send(trip, path, additions_only=False).removed == LEAVING
 
 
+@pytest.mark.alike
 def test_the_same_rows_in_another_zip_are_not_taken_for_what_an_adding_sync_made(
     trip: Trip, tables: making.Tables
 ) -> None:
@@ -103,6 +105,7 @@ def test_an_adding_sync_is_undone_to_the_very_digest(trip: Trip, tables: making.
     assert _send(trip, path, additions_only=False).removed == LEAVING
 
 
+@pytest.mark.alike
 def test_a_plan_made_anew_still_only_adds(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     second = trip.go(trip.send(_renamed(tables)))
@@ -120,6 +123,7 @@ def test_a_plan_made_anew_still_only_adds(trip: Trip, tables: making.Tables) -> 
     assert User.objects.filter(status="active").count() >= people
 
 
+@pytest.mark.alike
 def test_a_file_that_is_tried_again_still_only_adds(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     path = _packed(trip, tables, "summer.zip")
@@ -129,6 +133,7 @@ def test_a_file_that_is_tried_again_still_only_adds(trip: Trip, tables: making.T
     assert syncs.retry(refused, by=trip.by).additions_only
 
 
+@pytest.mark.alike
 def test_people_under_new_ids_are_not_added_a_second_time_unseen(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     new = ("new-" + pl.col("sourcedId")).alias("sourcedId")
@@ -144,6 +149,7 @@ def test_people_under_new_ids_are_not_added_a_second_time_unseen(trip: Trip, tab
     assert "would stand there a second time, under another id" in hold.saw
 
 
+@pytest.mark.alike
 def test_the_page_of_a_sync_says_that_it_only_adds_and_how_much_stays(
     trip: Trip, tables: making.Tables, alice: Staff
 ) -> None:
@@ -174,6 +180,7 @@ def _parted(trip: Trip, tables: making.Tables) -> tuple[Sync, Sync]:
     return waiting, syncs.prepare(first.pk) or first
 
 
+@pytest.mark.alike
 def test_what_comes_goes_first_and_the_removals_are_decided_afterwards(trip: Trip, tables: making.Tables) -> None:
     whole, first = _parted(trip, tables)
     assert (first.updated, first.removed, first.left_out) == (1, 0, LEAVING)
@@ -193,6 +200,7 @@ def test_what_comes_goes_first_and_the_removals_are_decided_afterwards(trip: Tri
     ]  # fmt: skip
 
 
+@pytest.mark.alike
 def test_removals_that_are_declined_stay_live(trip: Trip, tables: making.Tables) -> None:
     _, first = _parted(trip, tables)
     done = trip.go(first)
@@ -227,6 +235,7 @@ def _parted_again(trip: Trip, tables: making.Tables) -> tuple[Sync, Sync]:
     return waiting, syncs.prepare(first.pk) or first
 
 
+@pytest.mark.alike
 def test_after_a_newer_delivery_nothing_is_left_to_decide(trip: Trip, tables: making.Tables) -> None:
     _, first = _parted(trip, tables)
     trip.go(first)
@@ -242,6 +251,7 @@ def test_a_newer_delivery_takes_the_place_of_both(trip: Trip, tables: making.Tab
     assert first.status == "superseded"
 
 
+@pytest.mark.alike
 def test_only_what_waits_and_has_both_is_parted(trip: Trip, tables: making.Tables) -> None:
     of_the_first = trip.send(tables)
     with pytest.raises(syncs.DecisionRefused, match="also remove"):

@@ -36,6 +36,15 @@ def send(district, name, by):
     syncs.approve(sync, by=by, plan_digest=sync.plan_digest)
     return sync
 
+def look():
+    if step != "begin":
+        try:
+            call_command("verify_rosters", stdout=sys.stderr)
+        except SystemExit as end:
+            if end.code:
+                raise
+    print(District.objects.get().version, ",".join(Sync.objects.order_by("pk").values_list("status", flat=True)))
+
 if step == "begin":
     call_command("migrate", verbosity=0)
     by = User.objects.create_superuser("alice")
@@ -53,17 +62,12 @@ elif step == "kill":
     with connection.execute_wrapper(kill):
         syncs.apply(Sync.objects.get(status__in=["approved", "applying"]).pk)
 elif step == "again":
+    look()
     Sync.objects.filter(status="applying").update(claimed_until="2020-01-01T00:00:00Z")
     to_prepare, to_apply = syncs.recover()
     for pk in to_apply or Sync.objects.filter(status="approved").values_list("pk", flat=True):
         syncs.apply(pk)
-if step != "begin":
-    try:
-        call_command("verify_rosters", stdout=sys.stderr)
-    except SystemExit as end:
-        if end.code:
-            raise
-print(District.objects.get().version, ",".join(Sync.objects.order_by("pk").values_list("status", flat=True)))
+look()
 """
 
 
@@ -95,7 +99,7 @@ def test_killed_at_any_statement_nothing_is_half_done_and_the_next_worker_finish
     folder = Path(shutil.copytree(begun, tmp_path / "killed"))
     killed = run("kill", folder, kill_at)
     assert killed.returncode == -signal.SIGKILL, killed.stdout + killed.stderr
-    looked_at = run("look", folder)
-    assert looked_at.stdout.strip().startswith("1 applied,"), looked_at.stderr
-    finished = run("again", folder)
-    assert finished.stdout.strip() == "2 applied,applied", finished.stderr
+    next_worker = run("again", folder)
+    found, finished = next_worker.stdout.splitlines()
+    assert found.startswith("1 applied,"), next_worker.stderr
+    assert finished == "2 applied,applied", next_worker.stderr

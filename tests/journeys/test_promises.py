@@ -65,6 +65,7 @@ def test_undoing_an_added_class_leaves_no_later_enrollment_hanging(trip: Trip, t
     assert not any(_hanging().values()), _hanging()
 
 
+@pytest.mark.alike
 def test_undoing_a_removal_brings_back_nothing_that_hangs_on_what_left_later(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     left, clazz = tables["enrollments"].select("sourcedId", "classSourcedId").row(0)
@@ -80,6 +81,7 @@ def test_undoing_a_removal_brings_back_nothing_that_hangs_on_what_left_later(tri
     assert not any(_hanging().values()), _hanging()
 
 
+@pytest.mark.alike
 def test_the_same_rows_are_asked_the_rules_of_a_product_bought_since(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     trip.district.products = ["literacy"]
@@ -176,6 +178,7 @@ def test_a_letter_newer_than_this_pythons_unicode_is_no_false_alarm(trip: Trip, 
     assert User.objects.filter(family_name="\u1c89da").exists()
 
 
+@pytest.mark.alike
 def test_importing_for_a_bad_site_code_says_so(trip: Trip, tables: making.Tables) -> None:
     path = trip.folder / "sent.zip"
     making.write_zip(path, tables)

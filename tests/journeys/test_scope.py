@@ -110,6 +110,7 @@ def test_a_file_of_one_school_touches_no_other_and_can_be_undone(trip: Trip, tab
     assert elsewhere(trip, mine) == before
 
 
+@pytest.mark.alike
 def test_the_whole_file_may_be_taken_for_one_school_only(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     mine, other = schools(tables)[:2]
@@ -161,6 +162,7 @@ def test_two_systems_wait_beside_each_other_and_the_newer_of_one_replaces_its_ow
     assert whole.status == "superseded" and later.status in Sync.WAITING, "older is never laid over newer"
 
 
+@pytest.mark.alike
 def test_a_file_about_a_term_leaves_the_classes_of_others(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     terms = tables["classes"]["termSourcedIds"].str.split(",").list.first()

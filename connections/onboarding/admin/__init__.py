@@ -1,5 +1,5 @@
-"""The staff's side of onboarding: people of the districts, calls, and the hours in which staff takes them."""
+"""The staff's side of onboarding: people of the districts, questions to them, calls, and hours for calls."""
 
-from connections.onboarding.admin import calls, people
+from connections.onboarding.admin import calls, people, questions
 
-__all__ = ["calls", "people"]
+__all__ = ["calls", "people", "questions"]

@@ -1,4 +1,4 @@
-"""What other pages show of the district's side: its people, on the staff's page of a district."""
+"""What other pages show of the district's side: its people on the page of a district, its word on that of a sync."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from rosters.models import District
+from connections.onboarding import asking
+from connections.onboarding.models import Question
+from connections.onboarding.words import question_words
+from rosters.explaining import counted
+from rosters.models import District, Sync
 
 register = template.Library()
 
@@ -26,5 +30,25 @@ def people_of(context: dict[str, Any], district: District) -> dict[str, Any]:
         "may_add": user.has_perm("onboarding.add_person"),
         "may_change": user.has_perm("onboarding.change_person"),
         "calls": district.calls.select_related("person", "staff")[:3] if user.has_perm("onboarding.view_call") else [],
+        "csrf_token": context.get("csrf_token"),
+    }
+
+
+@register.inclusion_tag("admin/onboarding/question.html", takes_context=True)
+def question_about(context: dict[str, Any], sync: Sync) -> dict[str, Any]:
+    """The panel of what the district was asked about a sync and what it answered, and the way to ask it."""
+    user, now = context["request"].user, timezone.now()
+    may_see = user.has_perm("onboarding.view_question")
+    question = Question.about(sync) if may_see else None
+    may_ask = user.has_perm("onboarding.add_question") and sync.delivery_id and sync.status in Sync.WAITING
+    asked = asking.whom(sync.district, now) if may_ask and (question is None or question.answer) else []
+    return {
+        "sync": sync,
+        "question": question,
+        "words": question_words(question) if question else None,
+        "may_ask": may_ask,
+        "whom": asked[0].name + (f" and {counted(len(asked) - 1, 'other')}" if len(asked) > 1 else "") if asked else "",
+        "one": len(asked) == 1,
+        "proposed": asking.proposed(sync) if asked else "",
         "csrf_token": context.get("csrf_token"),
     }

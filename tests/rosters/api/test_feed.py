@@ -134,6 +134,7 @@ def test_what_is_not_kept_any_more_is_a_gap_that_says_where_to_begin(trip: Trip,
     assert browser.get(FEED, {"after": told["cursor"]}).json()["results"] == []
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("cursor", ["nonsense", "%%%", "MSA5OTkgMA", "MSAtMSAw", "MiAxIDA", "MSAxIDU"])
 def test_a_cursor_of_nobody_is_refused(trip: Trip, days: list[making.Tables], cursor: str) -> None:
     trip.go(trip.send(days[0]))
@@ -141,6 +142,7 @@ def test_a_cursor_of_nobody_is_refused(trip: Trip, days: list[making.Tables], cu
     assert (answer.status_code, answer.json()["code"]) == (400, "bad-cursor")
 
 
+@pytest.mark.alike
 def test_demographics_are_for_who_may_see_them(trip: Trip, days: list[making.Tables]) -> None:
     trip.go(trip.send(days[0]))
     whole = tool(trip.district).get(FEED, {"limit": 5000}).json()

@@ -210,6 +210,7 @@ def test_a_dry_run_says_what_would_change_and_can_never_be_applied(
     trip.go(sync)
 
 
+@pytest.mark.alike
 def test_a_tool_needs_the_scope_and_its_member_of_staff_the_permission(
     trip: Trip, tables: making.Tables, rita: Staff, make_staff: Callable[[str, str], Staff]
 ) -> None:
@@ -240,6 +241,7 @@ def test_a_tool_needs_the_scope_and_its_member_of_staff_the_permission(
     assert sync.status == "awaiting_review"
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("path", ["syncs", "districts", "districts/1001/deliveries", "districts/1001/syncs"])
 def test_a_list_costs_few_queries_however_long(
     trip: Trip, tables: making.Tables, rita: Staff, path: str, django_assert_max_num_queries: Any

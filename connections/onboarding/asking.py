@@ -1,0 +1,185 @@
+"""Is what we see right? A question to a district about a delivery that waits: asked by our staff where they decide,
+answered on the district's own pages, before anybody has guessed.
+
+The mail about it leads to the question and says nothing of it: a mail holds no roster value. The answer stands beside
+the sync and never decides it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
+
+from django import forms
+from django.conf import settings
+from django.core.mail import send_mail
+from django.db import IntegrityError, transaction
+from django.db.models import Exists, OuterRef
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from connections.onboarding import receipts
+from connections.onboarding.entering import audit, for_people, link_for
+from connections.onboarding.models import Person, Question
+from rosters.models import AuditEvent, District, Sync
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from django.contrib.auth.models import User as Staff
+
+#: Who has not answered for so long is reminded, once.
+REMINDED_AFTER: Final = timedelta(days=2)
+#: So many of the unusual things of a sync are named by the question that we propose.
+_NAMED: Final = 3
+
+
+class CannotAsk(Exception):
+    """Nobody can be asked, or about this nothing; the message says why and what to do."""
+
+
+# ------------------------------------------------------------------------------------------------------------ our staff
+
+
+def proposed(sync: Sync) -> str:
+    """A question in the words of what makes the sync wait: counts and schools, no people."""
+    seen = [hold.saw for hold in sync.holds.all() if not hold.explained][:_NAMED]
+    return " ".join([*(seen or [sync.verdict]), "Is that right?"])
+
+
+def whom(district: District, now: datetime) -> list[Person]:
+    """Who would be asked: those who answer for the district, or if there are none, everybody who may come in."""
+    today = district.local_date(now)
+    people = [p for p in district.people.filter(ended_at=None).select_related("deputy_for") if p.welcome(today)]
+    return [person for person in people if person.answers_for_it] or people
+
+
+def latest_questions(syncs: Iterable[Sync]) -> dict[int, Question]:
+    """`Question.about` of several, by the id of the delivery."""
+    deliveries = [sync.delivery_id for sync in syncs if sync.delivery_id]
+    found = Question.objects.filter(delivery__in=deliveries, taken_back_at=None).order_by("asked_at", "pk")
+    return {question.delivery_id: question for question in found}
+
+
+def ask(sync: Sync, words: str, *, by: Staff, now: datetime | None = None) -> Question:
+    """Ask the district, and mail each of those who are asked a link of their own. Raises CannotAsk."""
+    moment = now or timezone.now()
+    if sync.delivery is None or sync.status not in Sync.WAITING or sync.dry_run:
+        raise CannotAsk("This waits for nobody any more: there is nothing to ask about.")
+    asked = whom(sync.district, moment)
+    if not asked:
+        raise CannotAsk("Nobody at the district can come in yet. Invite a person on the district's page, then ask.")
+    try:
+        with transaction.atomic():
+            question = Question.objects.create(delivery=sync.delivery, words=words, asked_by=by, asked_at=moment)
+            _note("question.asked", sync, moment, by=by, people=len(asked))
+    except IntegrityError:
+        raise CannotAsk(
+            "There is a question already that has no answer yet. Take it back to ask another one."
+        ) from None
+    for person in asked:
+        _mail(question, person, moment, by=by)
+    return question
+
+
+def take_back(question: Question, sync: Sync, *, by: Staff, now: datetime | None = None) -> bool:
+    """Ask no more; False if there was an answer by then."""
+    moment = now or timezone.now()
+    with transaction.atomic():
+        taken = question.take_back(moment)
+        if taken:
+            _note("question.taken_back", sync, moment, by=by)
+    return taken
+
+
+# --------------------------------------------------------------------------------------------------------- the district
+
+
+class AnswerForm(forms.Form):
+    answer = forms.ChoiceField(choices=Question.Answer.choices)
+    note = forms.CharField(max_length=500, required=False, strip=True)
+
+
+def asked_of(district: District) -> list[tuple[Question, Sync]]:
+    """What the district is asked and has not answered, with what it is about, the oldest first."""
+    waiting = Sync.objects.filter(district=district, status__in=Sync.WAITING)
+    about = {sync.delivery_id: sync for sync in waiting.select_related("delivery__upload")}
+    found = Question.objects.filter(delivery__in=[pk for pk in about if pk], answered_at=None, taken_back_at=None)
+    return [(question, about[question.delivery_id]) for question in found.order_by("asked_at", "pk")]
+
+
+@require_POST
+@for_people
+def answer(request: HttpRequest, person: Person, key: str) -> HttpResponse:
+    """Take a person's answer; as long as the delivery waits it may be changed."""
+    sync = receipts.sync_of(person, key)
+    question = Question.about(sync)
+    if question is None:
+        raise Http404
+    form = AnswerForm(request.POST)
+    page = HttpResponseRedirect(reverse("onboarding:receipt", args=[key]))
+    if not form.is_valid() or sync.status not in Sync.WAITING:
+        return page
+    now = timezone.now()
+    with transaction.atomic():
+        if not question.answer_with(form.cleaned_data["answer"], form.cleaned_data["note"], person, now):
+            return page
+        audit("question.answered", person, now, sync=sync, answer=question.answer)
+    if question.asked_by and question.asked_by.email and question.asked_by.is_active:
+        url = f"{settings.PORTAL_URL}{reverse('admin:rosters_sync_change', args=[sync.pk])}"
+        send_mail(
+            subject=f"{sync.district.name} answered",
+            message=f"{sync.district.name} answered your question about a roster that waits:\n\n{url}\n",
+            from_email=None,
+            recipient_list=[question.asked_by.email],
+            fail_silently=True,
+        )
+    return page
+
+
+# --------------------------------------------------------------------------------------------------------- every minute
+
+
+def minute(now: datetime | None = None) -> None:
+    """Remind who has not answered, once; and keep no words about a delivery whose history is deleted."""
+    moment = now or timezone.now()
+    still = Sync.objects.filter(delivery=OuterRef("delivery"), status__in=Sync.WAITING)
+    due = Question.objects.filter(
+        Exists(still), answered_at=None, taken_back_at=None, reminded_at=None, asked_at__lt=moment - REMINDED_AFTER
+    )
+    for question in due.select_related("delivery__district", "asked_by"):
+        if question.remind(moment):
+            for person in whom(question.delivery.district, moment):
+                _mail(question, person, moment, by=question.asked_by)
+    Question.objects.filter(delivery__forgotten_at__isnull=False).exclude(words="").update(words="", note="")
+
+
+def _mail(question: Question, person: Person, now: datetime, *, by: Staff | None) -> None:
+    """That no mail could be sent is no fault of the question: it stands on the district's pages."""
+    url, until = link_for(person, now, by=by)
+    district = person.district
+    context = {
+        "person": person,
+        "staff": (by.get_full_name() or by.get_username()) if by else "",
+        "reminder": question.reminded_at is not None,
+        "received": question.delivery.received_at.astimezone(district.zone),
+        "url": url,
+        "until": until.astimezone(district.zone),
+        "home": f"{settings.PORTAL_URL}{reverse('onboarding:home')}",
+    }
+    send_mail(
+        subject=f"A question about the roster of {district.name}",
+        message=render_to_string("emails/question.txt", context),
+        from_email=None,
+        recipient_list=[person.email],
+        fail_silently=True,
+    )
+
+
+def _note(action: str, sync: Sync, now: datetime, *, by: Staff, **after: int) -> None:
+    AuditEvent.objects.create(
+        at=now, by=by, action=action, district=sync.district, sync=sync, subject=f"sync {sync.pk}", after=after
+    )
