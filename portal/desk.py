@@ -77,7 +77,9 @@ def desk(request: HttpRequest, now: datetime) -> dict[str, Any]:
         "waiting_in_all": len(waiting),
         "page": page,
         "pages": pages,
-        "running": syncs.running().select_related("district", "delivery")[:10],
+        "running": syncs.filter(status__in=Sync.RUNNING)
+        .select_related("district", "delivery")
+        .order_by(F("go_live_at").asc(nulls_first=True), "-received_at", "-pk")[:10],
         "silent": _silent(districts, now),
         "room": little_room(),
         "differing": list(districts.exclude(verification_faults=[]).order_by("verified_at")[:WAITING_SHOWN]),

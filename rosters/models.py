@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from django.conf import settings
@@ -336,7 +336,8 @@ class SyncQuerySet(models.QuerySet["Sync"]):
         return self.filter(delivery__isnull=False).exclude(Exists(later))
 
     def running(self) -> SyncQuerySet:
-        return self.filter(status__in=Sync.RUNNING)
+        """Being worked on, or about to be; what waits for its hour is not."""
+        return self.filter(status__in=Sync.RUNNING).exclude(Sync.for_later(timezone.now()))
 
     def abandoned(self, now: datetime) -> SyncQuerySet:
         """Claimed by a worker that has not been heard of since its lease ended."""
@@ -389,6 +390,11 @@ class Sync(models.Model):
         Status.PLANNED,
     )  # fmt: skip
     MAX_ATTEMPTS = 3
+    #: Without any decision.
+    _UNDECIDED: ClassVar[dict[str, Any]] = {
+        "decision": Decision.NONE, "decided_by": None, "decided_automatically": False, "decided_at": None,
+        "decision_reason": "", "go_live_at": None, "first_approved_by": None, "first_approved_at": None,
+    }  # fmt: skip
 
     district = models.ForeignKey(District, on_delete=models.PROTECT, related_name="syncs")
     delivery = models.ForeignKey(Delivery, null=True, on_delete=models.PROTECT, related_name="syncs")
@@ -457,6 +463,9 @@ class Sync(models.Model):
     decided_automatically = models.BooleanField(default=False)
     decided_at = models.DateTimeField(null=True)
     decision_reason = models.TextField(blank=True, default="")
+    go_live_at = models.DateTimeField(
+        null=True, editable=False, help_text="The approved plan is applied at this moment, not before."
+    )
     first_approved_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, editable=False, on_delete=models.PROTECT, related_name="+",
         help_text="Who approved the plan first, where two must.",
@@ -494,6 +503,10 @@ class Sync(models.Model):
                 condition=Q(decision="", decided_at=None, decided_by=None, decided_automatically=False)
                 | Q(decision__in=["approved", "declined"], decided_at__isnull=False)
                 & (Q(decided_by__isnull=False) | Q(decided_automatically=True)),
+            ),
+            models.CheckConstraint(
+                name="sync_goes_live_at_its_hour_if_approved",
+                condition=Q(go_live_at=None) | Q(decision="approved", decided_automatically=False),
             ),
             models.CheckConstraint(
                 name="sync_two_people_are_two",
@@ -553,6 +566,16 @@ class Sync(models.Model):
     def ended(self) -> bool:
         return self.status in self.ENDED
 
+    @classmethod
+    def for_later(cls, now: datetime) -> Q:
+        """Approved to go live at a moment that has not come."""
+        return Q(status=cls.Status.APPROVED, go_live_at__isnull=False, go_live_at__gt=now)
+
+    @property
+    def waits_for_its_hour(self) -> bool:
+        """`for_later`, as far as this object knows."""
+        return self.status == self.Status.APPROVED and self.go_live_at is not None and self.go_live_at > timezone.now()
+
     @property
     def may_apply_by_itself(self) -> bool:
         """Whether it may go live without a person where nothing holds it: its district wants that, it came by a
@@ -578,8 +601,10 @@ class Sync(models.Model):
         return self._claim(now, claimable, self.Status.PREPARING)
 
     def start_applying(self, now: datetime) -> bool:
-        """Claim an approved sync (or one whose worker died while applying: its transaction was rolled back)."""
-        claimable = Q(status=self.Status.APPROVED) | Q(status=self.Status.APPLYING, claimed_until__lt=now)
+        """Claim an approved sync whose hour has come (or one whose worker died while applying: its transaction was
+        rolled back)."""
+        due = Q(go_live_at=None) | Q(go_live_at__lte=now)
+        claimable = Q(status=self.Status.APPROVED) & due | Q(status=self.Status.APPLYING, claimed_until__lt=now)
         return self._claim(now, claimable, self.Status.APPLYING)
 
     def _claim(self, now: datetime, claimable: Q, status: str) -> bool:
@@ -627,7 +652,9 @@ class Sync(models.Model):
     def mark_awaiting_review(self, now: datetime, verdict: str, **facts: Any) -> bool:
         return self._finish_claim(now, self.Status.PREPARING, self.Status.AWAITING_REVIEW, verdict=verdict, **facts)
 
-    def mark_approved(self, now: datetime, plan_digest: str, by: Staff | None, reason: str = "") -> bool:
+    def mark_approved(
+        self, now: datetime, plan_digest: str, by: Staff | None, reason: str = "", go_live_at: datetime | None = None
+    ) -> bool:
         """Bind a decision to the plan that was shown. `by` None means that no hold fired and no person was needed."""
         return self._move(
             now,
@@ -639,7 +666,22 @@ class Sync(models.Model):
             decided_automatically=by is None,
             decided_at=now,
             decision_reason=reason,
+            go_live_at=go_live_at,
             attempts=0,
+        )
+
+    def go_live_now(self) -> bool:
+        """Wait for its hour no longer; False if it does not wait for one."""
+        waits = Sync.objects.filter(pk=self.pk, status=self.Status.APPROVED, go_live_at__isnull=False)
+        changed = waits.update(go_live_at=None)
+        self.refresh_from_db()
+        return bool(changed)
+
+    def mark_unapproved(self, now: datetime) -> bool:
+        """Take back the approval of a plan that waits for its hour; False if a worker has it, or it does not wait."""
+        to = self.Status.AWAITING_REVIEW if self.holds.exists() else self.Status.READY
+        return self._move(
+            now, (self.Status.APPROVED,), to, only_if={"claim": None, "go_live_at__isnull": False}, **self._UNDECIDED
         )
 
     def mark_first_approved(self, now: datetime, plan_digest: str, by: Staff) -> bool:
@@ -673,17 +715,11 @@ class Sync(models.Model):
             (self.Status.READY, self.Status.AWAITING_REVIEW, self.Status.APPROVED, self.Status.APPLYING),
             self.Status.RECEIVED,
             only_if={"claim": self.claim},
-            decision="",
-            decided_by=None,
-            decided_automatically=False,
-            decided_at=None,
-            decision_reason="",
-            first_approved_by=None,
-            first_approved_at=None,
             claim=None,
             claimed_until=None,
             attempts=0,
             plan_digest="",
+            **self._UNDECIDED,
         )
 
     def mark_applied(self, now: datetime, result: Snapshot, seconds: dict[str, float]) -> bool:

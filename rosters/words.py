@@ -49,6 +49,15 @@ SYNC_WORDS: dict[str, Words] = {
     S.FAILED: Words("refused", "Failed", "Nothing was written. Read what happened and try again.", "staff"),
 }
 
+#: Approved, to go live later.
+FOR_LATER = Words("running", "Goes live at its hour", "Nothing to do: it goes live by itself.", "nobody")
+
+
+def sync_words(sync: Sync) -> Words:
+    """Where a sync stands."""
+    return FOR_LATER if sync.waits_for_its_hour else SYNC_WORDS[sync.status]
+
+
 #: The next step where rules hold a sync that waits.
 HELD_STEP = "Read what held it, then approve or decline."
 #: The same where one of them is not for anybody to overrule.
@@ -73,7 +82,7 @@ def district_words(version: int, latest: Sync | None) -> Words:
         return DISTRICT_UP_TO_DATE
     if latest.status == S.DECLINED and version:
         return DISTRICT_UP_TO_DATE
-    return SYNC_WORDS[latest.status]
+    return sync_words(latest)
 
 
 def words_of(district: District, latest: Sync | None) -> Words:
@@ -116,6 +125,8 @@ ACTION_WORDS: dict[str, str] = {
     "sync.declined": "declined the plan",
     "sync.rejected": "the file was refused",
     "sync.superseded": "a newer delivery took its place",
+    "sync.approval_taken_back": "took the approval back; it waits for a decision again",
+    "sync.hurried": "let it go live at once",
     "sync.stale": "the roster had moved; the plan is made anew",
     "sync.undo_requested": "asked for an undo",
     "sync.only_about": "took a file as one about some schools or terms only",

@@ -35,6 +35,7 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
     while somebody looks it over, and no more once it has come to rest."""
     sync = sync_of(person, key)
     upload, question = _upload(sync), Question.about(sync)
+    running = sync.status in Sync.RUNNING and not sync.waits_for_its_hour
     systems = systems_of(person.district)
     context = {
         "sync": sync,
@@ -44,11 +45,11 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         "way": way_in(sync.delivery, upload.person.name if upload else ""),
         "words": outcome(sync, asked=question is not None and not question.answer),
         "road": road(sync, taken_back=sync.undone_by.filter(status=Sync.Status.APPLIED).exists()),
-        "running": sync.status in Sync.RUNNING,
-        "looked_over": sync.status in (Sync.Status.READY, Sync.Status.AWAITING_REVIEW),
+        "running": running,
+        "looked_over": sync.status in Sync.WAITING or sync.waits_for_its_hour,
         "rows": [(f"{table}.csv", rows) for table, rows in sync.file_rows.items()],
         "findings": []
-        if sync.status in Sync.RUNNING
+        if running
         else [sent(each, sync.oneroster_version, systems) for each in sync.findings.all()[:FINDINGS_SHOWN]],
         "owner": person.district.owner,
         "question": question,

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from django.utils import timezone
+
 from connections.onboarding.models import Question
 from rosters.explaining import counted
 from rosters.models import Delivery, Sync
-from rosters.words import PHASE_WORDS, SYNC_WORDS, Words
+from rosters.words import PHASE_WORDS, Words, sync_words
 
 S = Sync.Status
 Answer = Question.Answer
@@ -28,7 +30,7 @@ _STEPS: dict[str, str] = {
 
 def outcome(sync: Sync, *, asked: bool = False) -> Words:
     """What became of a delivery, for the people who sent it. `asked`: we have a question about it, without answer."""
-    words = SYNC_WORDS[sync.status]
+    words = sync_words(sync)
     if asked and sync.status in Sync.WAITING:
         return replace(words, next_step="Answer our question, please: it waits for that.", owner="district")
     return replace(words, next_step=_STEPS.get(sync.status, words.next_step))
@@ -82,6 +84,9 @@ def _looked_at(sync: Sync) -> Stage:
 def _live(sync: Sync, taken_back: bool) -> Stage:
     if taken_back:
         return Stage("warning", "It was live; we have taken it back since.")
+    if sync.waits_for_its_hour and sync.go_live_at:
+        local = timezone.localtime(sync.go_live_at)
+        return Stage("now", f"Goes live on {local:%A}, {local.day} {local:%B}, {local:%H:%M %Z}.")
     if sync.status in (S.APPROVED, S.APPLYING):
         return Stage("now", "Going live.")
     live = sync.status in (S.APPLIED, S.UNCHANGED)

@@ -27,10 +27,10 @@ from rosters.admin.district_form import setting_for
 from rosters.admin.districts import OfProduct
 from rosters.admin.scope_form import ScopeForm, in_words
 from rosters.diffing import DIMENSIONS
-from rosters.models import Finding, Hold, Org, Sync, Tally
+from rosters.models import District, Finding, Hold, Org, Sync, Tally
 from rosters.oneroster.normal import TABLES
 from rosters.staff import DECIDE, acting, may_see
-from rosters.words import ANOTHER_STEP, DECLINE_STEP, HELD_STEP, NOTHING_STEP, SYNC_WORDS
+from rosters.words import ANOTHER_STEP, DECLINE_STEP, HELD_STEP, NOTHING_STEP, sync_words
 
 GROUPS_SHOWN = 50
 CONFLICTS_SHOWN = 50
@@ -159,6 +159,8 @@ class SyncAdmin(ReadOnly):
             own("progress/", require_GET(self.progress), "progress"),
             own("changes/", require_GET(self.changes), "changes"),
             own("approve/", require_POST(self.approve), "approve"),
+            own("take-back/", require_POST(self.take_back), "take_back"),
+            own("go-live/", require_POST(self.go_live), "go_live"),
             own("decline/", require_POST(self.decline), "decline"),
             own("undo/", require_POST(self.undo), "undo"),
             own("retry/", require_POST(self.retry), "retry"),
@@ -207,6 +209,8 @@ class SyncAdmin(ReadOnly):
     def progress(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The head's progress, asked for every second; when the sync has come to rest the page is loaded anew."""
         sync = self._sync(request, pk)
+        if sync.waits_for_its_hour:
+            return HttpResponse(status=204)
         if sync.status in Sync.RUNNING:
             return TemplateResponse(request, "admin/rosters/sync/_progress.html", {"sync": sync})
         answer = HttpResponse(status=HTMX_STOP_POLLING)
@@ -238,6 +242,9 @@ class SyncAdmin(ReadOnly):
                 by=acting(request),
                 plan_digest=request.POST.get("plan", ""),
                 reason=request.POST.get("reason", ""),
+                go_live_at=_by_their_clock(sync.district, request.POST["go_live_at"])
+                if "go_live_at" in request.POST
+                else None,
             )
         except syncs.StalePlan as stale:
             return self._stale(request, sync, stale)
@@ -248,10 +255,34 @@ class SyncAdmin(ReadOnly):
                 request, "Approved by you. So many people are removed by two: somebody else must approve it."
             )
             return self._back(sync)
+        if sync.go_live_at:
+            messages.success(request, "Approved. It goes live at its hour; until then the old roster stays live.")
+            return self._back(sync)
         tasks.enqueue_apply(sync)
         messages.success(
             request, "Approved. The changes are being written; until they are all in, the old roster stays live."
         )
+        return self._back(sync)
+
+    def take_back(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Of a plan that waits for its hour: it waits for a decision again."""
+        sync = self._decide(request, pk)
+        try:
+            syncs.take_back(sync, by=acting(request))
+        except syncs.DecisionRefused as refused:
+            return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
+        messages.success(request, "Taken back: it waits for a decision again.")
+        return self._back(sync)
+
+    def go_live(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Of a plan that waits for its hour: it waits no longer."""
+        sync = self._decide(request, pk)
+        try:
+            syncs.go_live_now(sync, by=acting(request))
+        except syncs.DecisionRefused as refused:
+            return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
+        tasks.enqueue_apply(sync)
+        messages.success(request, "The changes are being written; until they are all in, the old roster stays live.")
         return self._back(sync)
 
     def decline(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -395,7 +426,10 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "district": sync.district,
         "page_at": _address(sync),
         "changes_at": reverse("admin:rosters_sync_changes", args=[sync.pk]),
-        "words": SYNC_WORDS[sync.status],
+        "words": sync_words(sync),
+        "next_morning": _next_morning(sync.district),
+        "latest_hour": _local(sync.district, timezone.now() + syncs.AT_MOST_LATER),
+        "goes_live": _local(sync.district, sync.go_live_at) if sync.go_live_at else None,
         "goes_on": goes_on,
         "next_step": _next_step(sync, holds if waits else [], approvable=approvable, goes_on=goes_on),
         "holds": [hold for hold in holds if not hold.explained],
@@ -441,7 +475,7 @@ def _next_step(sync: Sync, holds: list[Hold], *, approvable: bool, goes_on: Sync
         return NOTHING_STEP
     if goes_on and sync.ended:
         return ANOTHER_STEP
-    return SYNC_WORDS[sync.status].next_step
+    return sync_words(sync).next_step
 
 
 #: Which changes a hold is about, where it is not those that are removed; "" for all.
@@ -463,6 +497,27 @@ def _records_of(hold: Hold, tallies: Mapping[str, Tally]) -> str:
         return ""
     group = {hold.dimension: hold.key} if hold.dimension in DIMENSIONS else {}
     return urlencode({"table": table, **group, **({"kind": kind} if kind else {})})
+
+
+def _local(district: District, moment: datetime) -> datetime:
+    return moment.astimezone(district.zone)
+
+
+def _next_morning(district: District) -> datetime:
+    """Six in the morning by the district's clock, before its schools begin."""
+    now = _local(district, timezone.now())
+    six = now.replace(hour=6, minute=0, second=0, microsecond=0)
+    return six if six > now else six + timedelta(days=1)
+
+
+def _by_their_clock(district: District, said: str) -> datetime:
+    """What a field of date and time says, by the district's clock. Raises DecisionRefused."""
+    try:
+        return datetime.fromisoformat(said).replace(tzinfo=district.zone)
+    except ValueError:
+        raise syncs.DecisionRefused(
+            "Say on which day and at what time it is to go live. Nothing was approved."
+        ) from None
 
 
 def _address(sync: Sync) -> str:

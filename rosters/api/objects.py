@@ -28,7 +28,7 @@ from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Sync
 from rosters.oneroster.normal import NORMAL, TABLES
 from rosters.scope import Scope
 from rosters.staff import DECIDE, UPLOAD
-from rosters.words import SYNC_WORDS
+from rosters.words import sync_words
 
 #: Whose records a client sees only with the standard's scope for them, and staff only with the permission.
 _GUARDED: Final = "demographics"
@@ -124,12 +124,12 @@ class SyncSerializer(serializers.ModelSerializer[Sync]):
             "removals_wait", "status", "status_since", "received_at", "next_step", "phase", "progress", "seconds",
             "oneroster_version", "errors", "warnings", "quarantined", "base_version", "plan_digest", "verdict",
             "added", "updated", "removed", "people_affected", "decision", "decided_at", "decided_automatically",
-            "decision_reason", "applied_at", "result_version", "forgotten_at", "error_code", "error",
+            "decision_reason", "go_live_at", "applied_at", "result_version", "forgotten_at", "error_code", "error",
         )  # fmt: skip
         read_only_fields = fields
 
     def get_next_step(self, sync: Sync) -> str:
-        return SYNC_WORDS[sync.status].next_step
+        return sync_words(sync).next_step
 
     @extend_schema_field({"type": "object", "additionalProperties": {"type": "number"}})
     def get_seconds(self, sync: Sync) -> dict[str, float]:
@@ -444,6 +444,13 @@ class ReasonSerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(required=False, allow_blank=True, max_length=2000, default="")
 
 
+class ApprovalSerializer(ReasonSerializer):
+    go_live_at = serializers.DateTimeField(
+        required=False, allow_null=True, default=None,
+        help_text="The moment, with its offset, at which it goes live, within seven days; without it, at once.",
+    )  # fmt: skip
+
+
 class WhySerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=2000, help_text="So that the district and colleagues know.")
 
@@ -502,15 +509,34 @@ class Approve(DecisionView):
     """Approve exactly the plan that was read. It is applied in the background: follow the sync. Where two people must
     approve (`needs_two_people`), it waits on for the second."""
 
-    @extend_schema(request=ReasonSerializer, responses={202: PlanSerializer}, parameters=[IF_MATCH])
+    @extend_schema(request=ApprovalSerializer, responses={202: PlanSerializer}, parameters=[IF_MATCH])
     def post(self, request: Request, pk: int) -> Response:
-        sync, said = self.sync, said_in(ReasonSerializer, request)
+        sync, said = self.sync, said_in(ApprovalSerializer, request)
         digest, by = self.plan_read(sync), cast("Any", request.user)
-        whole = self.decided(
-            "sync.approved", sync, lambda: syncs.approve(sync, by=by, plan_digest=digest, reason=said["reason"])
-        )
-        if whole:
+        whole = self.decided("sync.approved", sync, lambda: syncs.approve(sync, by=by, plan_digest=digest, **said))
+        if whole and not sync.go_live_at:
             tasks.enqueue_apply(sync)
+        return shown(self.sync, status=202, location=True)
+
+
+class TakeBack(DecisionView):
+    """Take back the approval of a plan that waits for its hour (`go_live_at`): it waits for a decision again."""
+
+    @extend_schema(request=None, responses=PlanSerializer)
+    def post(self, request: Request, pk: int) -> Response:
+        sync, by = self.sync, cast("Any", request.user)
+        self.decided("sync.approval_taken_back", sync, lambda: syncs.take_back(sync, by=by))
+        return shown(self.sync)
+
+
+class GoLive(DecisionView):
+    """Let a plan that waits for its hour go live at once."""
+
+    @extend_schema(request=None, responses={202: PlanSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        sync, by = self.sync, cast("Any", request.user)
+        self.decided("sync.hurried", sync, lambda: syncs.go_live_now(sync, by=by))
+        tasks.enqueue_apply(sync)
         return shown(self.sync, status=202, location=True)
 
 
@@ -763,6 +789,8 @@ addresses: list[URLPattern] = [
     path("syncs/<int:pk>/left", Left.as_view(), name="sync-left"),
     path("syncs/<int:pk>/findings", Findings.as_view(), name="sync-findings"),
     path("syncs/<int:pk>/approve", Approve.as_view(), name="approve"),
+    path("syncs/<int:pk>/take-back", TakeBack.as_view(), name="take-back"),
+    path("syncs/<int:pk>/go-live", GoLive.as_view(), name="go-live"),
     path("syncs/<int:pk>/decline", Decline.as_view(), name="decline"),
     path("syncs/<int:pk>/undo", Undo.as_view(), name="undo"),
     path("syncs/<int:pk>/retry", Retry.as_view(), name="retry"),

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from rosters.syncs.asking import export, lines_of
 from rosters.syncs.deciding import (
+    AT_MOST_LATER,
     additions_first,
     approve,
     decline,
+    go_live_now,
     keyboard,
     may_add_first,
     may_be_only_about,
@@ -19,6 +21,7 @@ from rosters.syncs.deciding import (
     removals_next,
     retry,
     settings_changed,
+    take_back,
     withdraw_outdated,
 )
 from rosters.syncs.forgetting import Forgotten, districts_with_something_to_forget, forget, least_days, to_forget
@@ -56,6 +59,7 @@ from rosters.syncs.working import (
 )
 
 __all__ = [
+    "AT_MOST_LATER",
     "LARGEST_LIST",
     "Again",
     "BadList",
@@ -78,6 +82,7 @@ __all__ = [
     "districts_with_something_to_forget",
     "export",
     "forget",
+    "go_live_now",
     "ids_of",
     "in_words",
     "judged",
@@ -110,6 +115,7 @@ __all__ = [
     "speak_for_the_same",
     "stay",
     "store",
+    "take_back",
     "tidy",
     "to_forget",
     "to_purge",

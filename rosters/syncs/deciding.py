@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import TYPE_CHECKING
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Final
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
@@ -19,11 +19,15 @@ from rosters.syncs.working import (
     StalePlan,
     audit,
     hold,
+    refuse_beside_another,
     speak_for_the_same,
 )
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
+
+#: An approval is of a roster that somebody has looked at, which is not for weeks.
+AT_MOST_LATER: Final = timedelta(days=7)
 
 
 def keyboard() -> Staff:
@@ -35,12 +39,24 @@ def keyboard() -> Staff:
     return account
 
 
-def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "", now: datetime | None = None) -> bool:
-    """Approve exactly the plan that was shown. `by` None is the rule that no hold fired, for districts that apply
-    automatically. False if it now waits for a second person (`Sync.needs_two_people`). Raises StalePlan or
-    NotApprovable; then nothing was decided."""
+def approve(
+    sync: Sync,
+    *,
+    by: Staff | None,
+    plan_digest: str,
+    reason: str = "",
+    go_live_at: datetime | None = None,
+    now: datetime | None = None,
+) -> bool:
+    """Approve exactly the plan that was shown, to be applied at once or at `go_live_at`. `by` None is the rule that no
+    hold fired, for districts that apply automatically. False if it now waits for a second person
+    (`Sync.needs_two_people`). Raises DecisionRefused, of it StalePlan or NotApprovable; then nothing was decided."""
     moment = now or timezone.now()
     stale = False
+    if go_live_at is not None and not moment < go_live_at <= moment + AT_MOST_LATER:
+        raise DecisionRefused(
+            f"A plan goes live at once, or at a moment within {AT_MOST_LATER.days} days. Nothing was approved."
+        )
     with transaction.atomic():
         district = hold(sync.district_id)
         sync.refresh_from_db()
@@ -62,11 +78,10 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
         elif plan_digest != sync.plan_digest:
             raise StalePlan("The plan has changed since you read it. Nothing was approved; this is the new plan.")
         else:
-            if Sync.objects.filter(district=district, status__in=["approved", "applying"]).exists():
-                raise DecisionRefused("Another sync of this district is being applied. Wait until it is done.")
+            refuse_beside_another(district)
             if sync.needs_two_people and not _is_second(sync, moment, by, reason):
                 return False
-            if not sync.mark_approved(moment, plan_digest, by, reason):
+            if not sync.mark_approved(moment, plan_digest, by, reason, go_live_at):
                 raise StalePlan("Somebody else decided in this very moment. Nothing was approved by you.")
             audit(
                 moment,
@@ -74,7 +89,13 @@ def approve(sync: Sync, *, by: Staff | None, plan_digest: str, reason: str = "",
                 "sync.approved",
                 sync,
                 before={"version": district.version},
-                after={"added": sync.added, "updated": sync.updated, "removed": sync.removed, "reason": reason},
+                after={
+                    "added": sync.added,
+                    "updated": sync.updated,
+                    "removed": sync.removed,
+                    "reason": reason,
+                    **({"go_live_at": go_live_at.isoformat()} if go_live_at else {}),
+                },
             )
     if stale:
         raise StalePlan(
@@ -98,6 +119,30 @@ def _is_second(sync: Sync, now: datetime, by: Staff | None, reason: str) -> bool
         raise StalePlan("Somebody else decided in this very moment. Nothing was approved by you.")
     audit(now, by, "sync.first_approved", sync, after={"removed": sync.removed, "reason": reason})
     return False
+
+
+def take_back(sync: Sync, *, by: Staff, now: datetime | None = None) -> None:
+    """Take back the approval of a plan that waits for its hour: it waits for a decision again. Raises
+    DecisionRefused."""
+    moment = now or timezone.now()
+    with transaction.atomic():
+        hold(sync.district_id)
+        until = sync.go_live_at
+        if not sync.mark_unapproved(moment):
+            raise DecisionRefused("This sync does not wait for its hour any more.")
+        about = {"go_live_at": until.isoformat()} if until else {}
+        audit(moment, by, "sync.approval_taken_back", sync, before=about)
+
+
+def go_live_now(sync: Sync, *, by: Staff, now: datetime | None = None) -> None:
+    """Let a plan that waits for its hour be applied at once. Raises DecisionRefused."""
+    moment = now or timezone.now()
+    with transaction.atomic():
+        until = sync.go_live_at
+        if not sync.go_live_now():
+            raise DecisionRefused("This sync does not wait for its hour any more.")
+        about = {"go_live_at": until.isoformat()} if until else {}
+        audit(moment, by, "sync.hurried", sync, before=about)
 
 
 def withdraw(sync: Sync, now: datetime) -> None:

@@ -16,7 +16,7 @@ from rosters import applying, serving, verifying
 from rosters.models import VERIFIED_FOR, VERIFYING_FOR, District, Sync
 from rosters.syncs.deciding import removals_due, removals_next, withdraw_outdated
 from rosters.syncs.preparing import give_way
-from rosters.syncs.working import DecisionRefused, audit_district, base_frames, store
+from rosters.syncs.working import DecisionRefused, audit_district, base_frames, refuse_beside_another, store
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -39,7 +39,9 @@ def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
     apply_again: list[int] = []
     left = Sync.with_dry_runs.filter(
         Q(status__in=["preparing", "applying"], claimed_until__lt=moment)
-        | Q(status__in=["received", "approved"], status_since__lt=moment - LOST_AFTER)
+        | Q(status="received", status_since__lt=moment - LOST_AFTER)
+        | Q(status="approved", status_since__lt=moment - LOST_AFTER, go_live_at=None)
+        | Q(status="approved", go_live_at__lte=moment)
     )
     for sync in left:
         if sync.attempts >= Sync.MAX_ATTEMPTS and sync.status in ("preparing", "applying"):
@@ -98,9 +100,7 @@ def rebuild(district: District, *, by: Staff, now: datetime | None = None) -> in
     """Write a district's live tables anew from its accepted snapshot, prove them before they are committed, and say how
     many records they hold. Raises DecisionRefused while something goes live, StillWrong if that proof fails."""
     moment = now or timezone.now()
-    if Sync.objects.filter(district=district, status__in=["approved", "applying"]).exists():
-        raise DecisionRefused("A sync of this district is being applied. Wait until it is done.")
-
+    refuse_beside_another(district)
     if faults := [*verifying.snapshot_faults(district)]:
         raise StillWrong("; ".join(faults))
     unverified = {"verified_at": None, "verifying_since": None}

@@ -34,7 +34,7 @@ from rosters.models import (
     Sync,
     Tally,
 )
-from rosters.syncs.working import DecisionRefused, audit, audit_district, hold, store
+from rosters.syncs.working import DecisionRefused, audit, audit_district, hold, refuse_beside_another, store
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -49,8 +49,7 @@ def leave(district: District, *, by: Staff, reason: str, now: datetime | None = 
     moment = now or timezone.now()
     with transaction.atomic():
         held = hold(district.pk)
-        if Sync.objects.filter(district=held, status__in=["approved", "applying"]).exists():
-            raise DecisionRefused("A sync of this district is being applied. Wait until it is done.")
+        refuse_beside_another(held)
         for waiting in Sync.objects.filter(district=held, status__in=Sync.WAITING):
             if waiting.mark_declined(moment, by, "The district leaves."):
                 audit(moment, by, "sync.declined", waiting, after={"reason": "The district leaves."})

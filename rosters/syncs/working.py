@@ -34,6 +34,18 @@ class DecisionRefused(Exception):
     """A decision that cannot be taken; the message says why and what to do."""
 
 
+def refuse_beside_another(district: District) -> None:
+    """Raises DecisionRefused where a sync of the district is approved or being applied: there is one at a time."""
+    other = Sync.objects.filter(district=district, status__in=["approved", "applying"]).first()
+    if other is not None and other.waits_for_its_hour:
+        raise DecisionRefused(
+            "Another sync of this district is approved and waits for its hour. Let it go live now, or take its approval"
+            " back, and then decide."
+        )
+    if other is not None:
+        raise DecisionRefused("Another sync of this district is being applied. Wait until it is done.")
+
+
 class StalePlan(DecisionRefused):
     """The roster or the plan moved since it was read. Nothing was decided; the plan is made anew."""
 

@@ -15,7 +15,7 @@ from django.utils.timesince import timesince
 
 from rosters import words as words_of
 from rosters.models import AuditEvent, Sync
-from rosters.words import PHASE_WORDS, SYNC_WORDS, TABLE_WORDS, Words
+from rosters.words import PHASE_WORDS, TABLE_WORDS, Words, sync_words
 
 register = template.Library()
 
@@ -23,13 +23,13 @@ register = template.Library()
 @register.simple_tag
 def status(of: Sync | Words) -> SafeString:
     """A status as sign and word."""
-    words = SYNC_WORDS[of.status] if isinstance(of, Sync) else of
+    words = sync_words(of) if isinstance(of, Sync) else of
     return format_html('<span class="status status-{}">{}</span>', words.sign, words.word)
 
 
 @register.simple_tag
 def words(sync: Sync) -> Words:
-    return SYNC_WORDS[sync.status]
+    return sync_words(sync)
 
 
 @register.filter

@@ -163,6 +163,7 @@ def test_a_manager_has_a_district_fetched_by_sftp(
     assert not complaints, complaints
 
 
+@pytest.mark.alike
 def test_a_manager_has_a_district_fetched_from_its_api(
     page: Page, other_page: Page, live_server: LiveServer, cedar: District, manu: Staff, alice: Staff
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -114,8 +115,9 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
     assert held
     syncs.approve(held, by=alice, plan_digest=held.plan_digest)
     held = syncs.apply(held.pk) or held
-    undoing = syncs.undo(held, by=alice)
-    syncs.prepare(undoing.pk)
+    undoing = syncs.prepare(syncs.undo(held, by=alice).pk)
+    assert undoing
+    syncs.approve(undoing, by=alice, plan_digest=undoing.plan_digest, go_live_at=timezone.now() + timedelta(hours=1))
     (tmp_path / "broken.zip").write_bytes((tmp_path / "day2.zip").read_bytes()[:9000])
     broken = syncs.receive(cedar, tmp_path / "broken.zip", origin="staff", name="broken.zip", by=alice)
     syncs.prepare(broken.pk)
@@ -234,6 +236,7 @@ def test_a_reviewer_declines_and_approves_with_the_keyboard_alone(
     assert not complaints, complaints
 
 
+@pytest.mark.alike
 def test_the_page_of_a_refused_decision_leads_on(
     page: Page, live_server: LiveServer, cedar: District, tmp_path: Path, rita: Staff
 ) -> None:

@@ -178,6 +178,7 @@ def test_killed_while_idle_a_worker_takes_no_work_with_it(cluster: RunningCluste
     assert time.monotonic() - began < 8
 
 
+@pytest.mark.alike
 def test_when_the_guardian_is_killed_the_supervisor_starts_a_new_cluster(cluster: RunningCluster) -> None:
     cluster.ready()
     before = cluster.pids("ready for work")
@@ -190,6 +191,7 @@ def test_when_the_guardian_is_killed_the_supervisor_starts_a_new_cluster(cluster
     assert not any(map(_alive, [main, *before]))
 
 
+@pytest.mark.alike
 def test_nothing_outlives_a_killed_supervisor(cluster: RunningCluster) -> None:
     cluster.ready()
     others = [*cluster.cluster_pids(), *cluster.pids("ready for work"), *cluster.pids("pushing tasks")]

@@ -117,6 +117,7 @@ def turned(path: Path, target: Path) -> Path:
     return target
 
 
+@pytest.mark.alike
 @pytest.mark.django_db
 def test_what_can_be_used_makes_the_whole_trip_and_the_same_set_again_changes_nothing(
     data_dir: Path, tmp_path: Path

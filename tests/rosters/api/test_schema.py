@@ -50,6 +50,7 @@ def described(tmp_path: Path) -> dict[str, Any]:
     return schema
 
 
+@pytest.mark.alike
 def test_it_describes_every_address_of_the_api(described: dict[str, Any]) -> None:
     from django.urls import get_resolver
 
