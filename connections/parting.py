@@ -26,8 +26,14 @@ def _delete(district: District) -> dict[str, int]:
     connections = Connection.objects.filter(district=district)
     people = Person.objects.filter(district=district)
     calls = Call.objects.filter(district=district)
-    counts = {"connections": connections.count(), "people of the district": people.count(), "calls": calls.count()}
-    Question.objects.filter(delivery__district=district).delete()
+    questions = Question.objects.filter(delivery__district=district)
+    counts = {
+        "connections": connections.count(),
+        "people of the district": people.count(),
+        "calls": calls.count(),
+        "questions": questions.count(),
+    }
+    questions.delete()
     uploads.delete()
     calls.delete()
     people.delete()

@@ -154,6 +154,7 @@ SECURE_REFERRER_POLICY = "same-origin"
 # Mails go into files of the data folder, unless a server for them is named: EMAIL_URL=smtp+tls://user:password@host:587
 # Not to the log: some carry a link that lets a person in.
 vars().update({**env.email_url("EMAIL_URL", default="filemail://"), "EMAIL_FILE_PATH": PORTAL_DATA_DIR / "mails"})
+EMAIL_TIMEOUT = 20  # seconds: a mail server that hangs holds up no page and no minute
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="roster-portal@localhost")
 
 LOGGING = {

@@ -155,8 +155,9 @@ def standing(
     django_db_setup: None, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
 ) -> Standing:
     """``with standing(build) as stands``: a district with what `build` does with its trip is made once and stands for
-    all tests until the end of the block, usually a fixture of the module. A test calls ``stands(data_dir)`` for a trip
-    of its own: it works in a transaction, as every test does, and in a copy of the files.
+    all tests until the end of the block, usually a fixture of the module (`tests.journeys.trip.made_once`). A test
+    calls ``stands(data_dir)`` for a trip of its own: it works in a transaction, as every test does, and in a copy of
+    the files.
 
     Meanwhile all tests of that module see the district, also those that do not ask for it."""
     from django.db import transaction

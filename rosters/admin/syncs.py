@@ -265,24 +265,22 @@ class SyncAdmin(ReadOnly):
         return self._back(sync)
 
     def take_back(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Of a plan that waits for its hour: it waits for a decision again."""
-        sync = self._decide(request, pk)
-        try:
-            syncs.take_back(sync, by=acting(request))
-        except syncs.DecisionRefused as refused:
-            return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
-        messages.success(request, "Taken back: it waits for a decision again.")
-        return self._back(sync)
+        return self._of_its_hour(request, pk, syncs.take_back, "Taken back: it waits for a decision again.")
 
     def go_live(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Of a plan that waits for its hour: it waits no longer."""
+        said = "The changes are being written; until they are all in, the old roster stays live."
+        return self._of_its_hour(request, pk, syncs.go_live_now, said)
+
+    def _of_its_hour(self, request: HttpRequest, pk: int, decide: Callable[..., None], said: str) -> HttpResponse:
+        """What is decided about a plan that waits for its hour."""
         sync = self._decide(request, pk)
         try:
-            syncs.go_live_now(sync, by=acting(request))
+            decide(sync, by=acting(request))
         except syncs.DecisionRefused as refused:
             return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
-        tasks.enqueue_apply(sync)
-        messages.success(request, "The changes are being written; until they are all in, the old roster stays live.")
+        if sync.status == Sync.Status.APPROVED:
+            tasks.enqueue_apply(sync)
+        messages.success(request, said)
         return self._back(sync)
 
     def decline(self, request: HttpRequest, pk: int) -> HttpResponse:

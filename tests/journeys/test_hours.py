@@ -17,16 +17,14 @@ from django.utils import timezone
 from connections.onboarding.words import outcome, road
 from rosters import making, syncs, tasks
 from rosters.models import AuditEvent, District, Sync
-from tests.journeys.trip import Trip, first_day
+from tests.journeys.trip import Trip, first_day, made_once
 from tests.queue import work_off
 from tests.tools import tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.contrib.auth.models import User as Staff
 
-    from tests.conftest import Standing, Stands
+    from tests.conftest import Stands
 
 pytestmark = pytest.mark.django_db
 
@@ -34,15 +32,13 @@ CHICAGO = ZoneInfo("America/Chicago")
 HOUR = timedelta(hours=1)
 
 
-@pytest.fixture(scope="module")
-def stands(standing: Standing) -> Iterator[Stands]:
-    def build(trip: Trip) -> None:
-        District.objects.update(time_zone="America/Chicago")
-        trip.go(trip.send(first_day()))
-        trip.send(making.without_school(first_day(), 0))
+def _built(trip: Trip) -> None:
+    District.objects.update(time_zone="America/Chicago")
+    trip.go(trip.send(first_day()))
+    trip.send(making.without_school(first_day(), 0))
 
-    with standing(build) as found:
-        yield found
+
+stands = made_once(_built)
 
 
 @pytest.fixture

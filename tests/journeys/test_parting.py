@@ -18,20 +18,18 @@ from django.utils import timezone
 from connections import attempts, parting, tasks
 from connections.models import Attempt, Connection
 from connections.onboarding.entering import invite
-from connections.onboarding.models import Person
+from connections.onboarding.models import Person, Question
 from rosters import making, syncs
 from rosters.api.models import Client as ApiClient
 from rosters.models import LIVE, AuditEvent, Delivery, District, Snapshot, Sync, Tally, User
 from tests.journeys.test_rekeying import keep
-from tests.journeys.trip import Trip, first_day, verified
+from tests.journeys.trip import Trip, first_day, made_once, verified
 from tests.tools import tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.contrib.auth.models import User as Staff
 
-    from tests.conftest import Standing, Stands
+    from tests.conftest import Stands
 
 pytestmark = pytest.mark.django_db
 
@@ -63,19 +61,17 @@ def _live(trip: Trip) -> None:
     broken = {**marked, "users": marked["users"].with_columns(role=pl.lit(CANARY))}
     assert trip.send(broken).status == Sync.Status.REJECTED
     held = trip.send(making.without_school(marked, 0))
-    assert held.status == Sync.Status.AWAITING_REVIEW
+    assert held.status == Sync.Status.AWAITING_REVIEW and held.delivery is not None
     Connection.objects.create(
         district=trip.district, kind="sftp", host=f"{CANARY.lower()}.example.org", username=CANARY,
         state=Connection.State.ACTIVE, next_due_at=timezone.now() - timedelta(minutes=1),
         schedule={"days": [0, 1, 2, 3, 4, 5, 6], "times": ["02:00"], "zone": "America/Chicago"},
     )  # fmt: skip
+    Question.objects.create(delivery=held.delivery, words=f"Is {CANARY} gone?", asked_by=trip.by)
     Person.objects.create(district=trip.district, name=f"Dana {CANARY}", email=f"dana@{CANARY.lower()}.example.org")
 
 
-@pytest.fixture(scope="module")
-def cedar(standing: Standing) -> Iterator[Stands]:
-    with standing(_live) as stands:
-        yield stands
+cedar = made_once(_live)
 
 
 @pytest.fixture
@@ -168,7 +164,7 @@ def test_when_its_time_is_over_nothing_of_it_is_anywhere(lived: Trip) -> None:
     left = District.with_leaving.get(pk=trip.district.pk)
     assert (left.name, left.site_code, left.version) == ("Cedar Grove", f"left-{left.pk}", 0)
     assert left.left_with["records"]["users"] == people and left.left_with["files"] == files
-    assert left.left_with["others"] == {"connections": 1, "people of the district": 1, "calls": 0}
+    assert left.left_with["others"] == {"connections": 1, "people of the district": 1, "calls": 0, "questions": 1}
     assert Sync.objects.count() > 5 and Snapshot.objects.filter(forgotten_at=None).count() == 0
     assert not parting.purge(left.pk, now=now + 2 * OVER), "it is done once"
     assert syncs.to_purge(now + 2 * OVER) == []

@@ -15,13 +15,13 @@ from django_q.models import OrmQ
 
 from rosters import making, syncs, tasks
 from rosters.models import VERIFIED_FOR, VERIFYING_FOR, AuditEvent, Demographics, District, Enrollment, Snapshot, User
-from tests.journeys.trip import Trip, first_day, indexed, verified
+from tests.journeys.trip import Trip, first_day, indexed, made_once, verified
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
-    from tests.conftest import Standing, Stands
+    from tests.conftest import Stands
 
 pytestmark = pytest.mark.django_db
 
@@ -29,14 +29,12 @@ NOW = timezone.now()
 DAY = timedelta(days=1)
 
 
-@pytest.fixture(scope="module")
-def cedar(standing: Standing) -> Iterator[Stands]:
-    def build(trip: Trip) -> None:
-        trip.go(trip.send(first_day()))
-        trip.go(trip.send(making.next_day(first_day(), change=0.1, seed=3)[0]))
+def _built(trip: Trip) -> None:
+    trip.go(trip.send(first_day()))
+    trip.go(trip.send(making.next_day(first_day(), change=0.1, seed=3)[0]))
 
-    with standing(build) as stands:
-        yield stands
+
+cedar = made_once(_built)
 
 
 @pytest.fixture

@@ -14,27 +14,23 @@ from django.urls import reverse
 from rosters import making, syncs
 from rosters.models import AuditEvent, District, Sync, User
 from tests.journeys.test_rekeying import keep
-from tests.journeys.trip import Trip, first_day
+from tests.journeys.trip import Trip, first_day, made_once
 from tests.tools import tool
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.contrib.auth.models import User as Staff
 
-    from tests.conftest import Standing, Stands
+    from tests.conftest import Stands
 
 pytestmark = [pytest.mark.django_db, pytest.mark.doors]
 
 
-@pytest.fixture(scope="module")
-def cedar(standing: Standing) -> Iterator[Stands]:
-    def build(trip: Trip) -> None:
-        trip.go(trip.send(first_day()))
-        trip.send(making.under_other_ids(first_day()))
+def _built(trip: Trip) -> None:
+    trip.go(trip.send(first_day()))
+    trip.send(making.under_other_ids(first_day()))
 
-    with standing(build) as stands:
-        yield stands
+
+cedar = made_once(_built)
 
 
 @pytest.fixture

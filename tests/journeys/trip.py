@@ -5,7 +5,7 @@ from __future__ import annotations
 from copy import copy
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.management import call_command
@@ -16,7 +16,11 @@ from rosters import making, syncs
 from rosters.models import LIVE, District, Sync
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
     from django.contrib.auth.models import User as Staff
+
+    from tests.conftest import Standing, Stands
 
 
 def first_day() -> making.Tables:
@@ -61,6 +65,17 @@ class Trip:
         code, told = verified()
         assert code == 0, told
         self.district.refresh_from_db()
+
+
+def made_once(build: Callable[[Trip], object]) -> Any:
+    """A fixture: the district of `build`, for all tests of its module (`tests.conftest.standing`)."""
+
+    @pytest.fixture(scope="module")
+    def stands(standing: Standing) -> Iterator[Stands]:
+        with standing(build) as found:
+            yield found
+
+    return stands
 
 
 def verified() -> tuple[object, str]:

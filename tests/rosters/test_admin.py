@@ -20,15 +20,13 @@ from rosters import making, syncs
 from rosters.admin.changes import names_of
 from rosters.models import AuditEvent, District, Sync, User
 from rosters.templatetags.roster_pages import bars
-from tests.journeys.trip import Trip
+from tests.journeys.trip import Trip, made_once
 from tests.queue import work_off
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from django.contrib.auth.models import User as Staff
 
-    from tests.conftest import Standing, Stands
+    from tests.conftest import Stands
 
 pytestmark = pytest.mark.django_db
 
@@ -42,14 +40,12 @@ def tables() -> making.Tables:
     return _tables()
 
 
-@pytest.fixture(scope="module")
-def _cedar(standing: Standing) -> Iterator[Stands]:
-    def build(trip: Trip) -> None:
-        trip.go(trip.send(_tables()))
-        trip.send(making.without_school(_tables(), 0))
+def _built(trip: Trip) -> None:
+    trip.go(trip.send(_tables()))
+    trip.send(making.without_school(_tables(), 0))
 
-    with standing(build) as stands:
-        yield stands
+
+_cedar = made_once(_built)
 
 
 @pytest.fixture

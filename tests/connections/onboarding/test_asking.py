@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from django.core import mail
@@ -21,12 +21,12 @@ from connections.onboarding import asking
 from connections.onboarding.models import Person, Question
 from rosters import making, syncs
 from rosters.models import AuditEvent, Delivery, District, Sync
-from tests.journeys.trip import Trip, first_day
+from tests.journeys.trip import Trip, first_day, made_once
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
 
-    from tests.conftest import Standing, Stands
+    from tests.conftest import Stands
 
 pytestmark = pytest.mark.django_db
 
@@ -34,14 +34,12 @@ ComeIn = Callable[[Person], Client]
 DAY = timedelta(days=1)
 
 
-@pytest.fixture(scope="module")
-def stands(standing: Standing) -> Any:
-    def build(trip: Trip) -> None:
-        trip.go(trip.send(first_day()))
-        trip.send(making.without_school(first_day(), 0))
+def _built(trip: Trip) -> None:
+    trip.go(trip.send(first_day()))
+    trip.send(making.without_school(first_day(), 0))
 
-    with standing(build) as found:
-        yield found
+
+stands = made_once(_built)
 
 
 @pytest.fixture
