@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from django import forms
 from django.conf import settings
-from django.core.mail import send_mail
+from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -22,7 +22,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from connections.onboarding import receipts
-from connections.onboarding.entering import audit, for_people, link_for
+from connections.onboarding.entering import audit, for_people, link_for, mail_to
 from connections.onboarding.models import Person, Question
 from rosters.models import AuditEvent, District, Sync
 
@@ -114,29 +114,27 @@ def asked_of(district: District) -> list[tuple[Question, Sync]]:
 @require_POST
 @for_people
 def answer(request: HttpRequest, person: Person, key: str) -> HttpResponse:
-    """Take a person's answer; as long as the delivery waits it may be changed."""
+    """Take a person's answer; as long as the delivery waits it may be changed. What comes too late is not taken."""
     sync = receipts.sync_of(person, key)
     question = Question.about(sync)
     if question is None:
         raise Http404
     form = AnswerForm(request.POST)
     page = HttpResponseRedirect(reverse("onboarding:receipt", args=[key]))
+    too_late = "Your answer was not taken: by then it was decided, or asked no more."
     if not form.is_valid() or sync.status not in Sync.WAITING:
+        messages.error(request, too_late)
         return page
     now = timezone.now()
     with transaction.atomic():
         if not question.answer_with(form.cleaned_data["answer"], form.cleaned_data["note"], person, now):
+            messages.error(request, too_late)
             return page
         audit("question.answered", person, now, sync=sync, answer=question.answer)
     if question.asked_by and question.asked_by.email and question.asked_by.is_active:
         url = f"{settings.PORTAL_URL}{reverse('admin:rosters_sync_change', args=[sync.pk])}"
-        send_mail(
-            subject=f"{sync.district.name} answered",
-            message=f"{sync.district.name} answered your question about a roster that waits:\n\n{url}\n",
-            from_email=None,
-            recipient_list=[question.asked_by.email],
-            fail_silently=True,
-        )
+        told = f"{sync.district.name} answered your question about a roster that waits:\n\n{url}\n"
+        mail_to(question.asked_by.email, f"{sync.district.name} answered", told)
     return page
 
 
@@ -158,7 +156,6 @@ def minute(now: datetime | None = None) -> None:
 
 
 def _mail(question: Question, person: Person, now: datetime, *, by: Staff | None) -> None:
-    """That no mail could be sent is no fault of the question: it stands on the district's pages."""
     url, until = link_for(person, now, by=by)
     district = person.district
     context = {
@@ -170,13 +167,8 @@ def _mail(question: Question, person: Person, now: datetime, *, by: Staff | None
         "until": until.astimezone(district.zone),
         "home": f"{settings.PORTAL_URL}{reverse('onboarding:home')}",
     }
-    send_mail(
-        subject=f"A question about the roster of {district.name}",
-        message=render_to_string("emails/question.txt", context),
-        from_email=None,
-        recipient_list=[person.email],
-        fail_silently=True,
-    )
+    subject = f"A question about the roster of {district.name}"
+    mail_to(person.email, subject, render_to_string("emails/question.txt", context))
 
 
 def _note(action: str, sync: Sync, now: datetime, *, by: Staff, **after: int) -> None:

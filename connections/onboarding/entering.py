@@ -90,14 +90,17 @@ def _sent(link: Pass, secret: str) -> str:
         "until": link.expires_at.astimezone(zone),
         "asked": link.made_by_id is None,
     }
-    send_mail(
-        subject=f"Your link to the roster pages of {person.district.name}",
-        message=render_to_string("emails/link.txt", context),
-        from_email=None,
-        recipient_list=[person.email],
-        fail_silently=True,
+    mail_to(
+        person.email,
+        f"Your link to the roster pages of {person.district.name}",
+        render_to_string("emails/link.txt", context),
     )
     return url
+
+
+def mail_to(address: str, subject: str, text: str) -> None:
+    """Send a mail, or let it be: what it tells of stands on a page too."""
+    send_mail(subject, text, None, [address], fail_silently=True)
 
 
 # ------------------------------------------------------------------------------------------------------------- sessions

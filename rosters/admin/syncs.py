@@ -251,9 +251,9 @@ class SyncAdmin(ReadOnly):
         except syncs.DecisionRefused as refused:
             return self._page(request, self._sync(request, pk), status=409, notice=str(refused))
         if not decided:
-            messages.success(
-                request, "Approved by you. So many people are removed by two: somebody else must approve it."
-            )
+            said = "Approved by you. So many people are removed by two: somebody else must approve it."
+            later = " Whoever does says when it goes live." if "go_live_at" in request.POST else ""
+            messages.success(request, said + later)
             return self._back(sync)
         if sync.go_live_at:
             messages.success(request, "Approved. It goes live at its hour; until then the old roster stays live.")

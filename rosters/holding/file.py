@@ -58,14 +58,14 @@ def wrong_district(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     twin = _district_with_these_orgs(s)
     if not twin and (not strange or _shares_an_identifier(s) or _knows_our_people(s)):
         return []
-    whose = f" Its orgs are those of {twin}." if twin else ""
+    whose = f"Its orgs are those of {twin}" if twin else "This looks like another district's roster"
     return [
         HoldFound(
             "WRONG_DISTRICT",
             f"Of our schools and other orgs {percent(shares['orgs'])} are in this file, of our people "
-            f"{percent(shares['users'])}.{whose}",
+            f"{percent(shares['users'])}.",
             "Nearly all of both are in a district's own file.",
-            "This looks like another district's roster. What is in it is not shown, and it cannot be approved.",
+            f"{whose}. What is in it is not shown, and it cannot be approved.",
             "Ask the district which file it meant to send. If it was for another district, treat it as an incident.",
             approvable=False,
             numbers={"orgs": shares["orgs"], "users": shares["users"], "limit": limit["known_ids"]},

@@ -131,7 +131,8 @@ class Accounts:
 
 @dataclass(frozen=True, slots=True)
 class HoldFound:
-    """A rule that fired, as `rosters.models.Hold` keeps it: words for a person, no names of people. `accounts`: what
+    """A rule that fired, as `rosters.models.Hold` keeps it: words for a person, no names of people. The district reads
+    what it `saw`, so no other district is named there. `accounts`: what
     else it may be the cause of. `explained`: it only follows from another."""
 
     code: str

@@ -117,7 +117,8 @@ def test_wrong_district_is_known_by_the_orgs_of_another_of_ours() -> None:
     theirs = district("x", people=5)
     target = {**BASE, "orgs": theirs["orgs"]}
     found = held(target, other_districts=lambda: {"Cedar": frozenset(theirs["orgs"]["sourcedId"])})
-    assert list(found) == ["WRONG_DISTRICT"] and "Cedar" in found["WRONG_DISTRICT"].saw
+    assert list(found) == ["WRONG_DISTRICT"] and "Cedar" in found["WRONG_DISTRICT"].meaning
+    assert "Cedar" not in found["WRONG_DISTRICT"].saw, "which the district reads"
     assert "WRONG_DISTRICT" not in held(target, other_districts=lambda: {"Oak": frozenset({"s1"})})
 
 

@@ -8,8 +8,7 @@ from typing import Any, cast
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.urls import URLPattern, path, reverse
 from django.views.decorators.http import require_POST
@@ -23,14 +22,7 @@ from rosters.staff import acting
 
 
 class AskForm(forms.Form):
-    """What is asked. People are named by nobody: the page is read by whoever may come in at the district."""
-
-    words = forms.CharField(
-        label="The question",
-        max_length=1000,
-        widget=forms.Textarea({"rows": 4}),
-        help_text="Name schools and numbers, no people.",
-    )
+    words = forms.CharField(max_length=1000)
 
 
 class Standing(admin.SimpleListFilter):
@@ -85,18 +77,15 @@ class QuestionAdmin(ReadOnly):
         """A question is read where it is decided: on the page of the latest sync of its delivery."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        about = Q(delivery__questions__pk=object_id)
-        sync = Sync.objects.filter(about).order_by("-pk").first() if object_id.isdecimal() else None
-        return HttpResponseRedirect(
-            reverse("admin:rosters_sync_change", args=[sync.pk]) + "#question"
-            if sync
-            else reverse("admin:onboarding_question_changelist")
-        )
+        question = self.get_object(request, object_id)
+        if question is None:
+            raise Http404
+        return _back(Sync.objects.filter(delivery=question.delivery_id).latest("pk"))
 
     def ask(self, request: HttpRequest, sync_id: int) -> HttpResponse:
         sync, form = self._about(request, sync_id), AskForm(request.POST)
         if not form.is_valid():
-            messages.error(request, f"Nothing was asked: the question has 1 to {1000:,} signs.")
+            messages.error(request, "Nothing was asked: the question has 1 to 1,000 signs.")
             return _back(sync)
         try:
             asking.ask(sync, form.cleaned_data["words"], by=acting(request))

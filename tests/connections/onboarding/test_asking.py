@@ -111,7 +111,8 @@ def test_the_question_is_proposed_asked_answered_and_read_where_it_is_decided(
     assert held.status == "awaiting_review", "an answer decides nothing"
 
     syncs.decline(held, by=rita, reason="Send it again.")
-    at_home.post(address[1], {"answer": "later"})
+    late = at_home.post(address[1], {"answer": "later"}, follow=True)
+    assert "Your answer was not taken" in late.content.decode()
     assert Question.objects.get().answer == "right", "what is decided is answered no more"
     assert "We have a question" not in shown(at_home, "/district/")
 
@@ -169,6 +170,7 @@ def test_who_may_only_look_asks_nothing(held: Sync, dana: Person, vera: Staff, r
     question = asking.ask(held, "Is a school gone?", by=rita)
     assert "Is a school gone?" in shown(browser, page_of(held))
     assert "Is a school gone?" in shown(browser, "/admin/onboarding/question/?answer=none")
+    assert browser.get("/admin/onboarding/question/nonsense/change/").status_code == 404
     led = browser.get(f"/admin/onboarding/question/{question.pk}/change/")
     assert led.headers["Location"] == page_of(held) + "#question"
 
