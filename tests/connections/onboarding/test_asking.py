@@ -19,6 +19,7 @@ from connections import tasks
 from connections.announcing import mailing
 from connections.onboarding import asking
 from connections.onboarding.models import Person, Question
+from connections.onboarding.receipts import key_of
 from rosters import making, syncs
 from rosters.models import AuditEvent, Delivery, District, Sync
 from tests.journeys.trip import Trip, first_day, made_once
@@ -176,7 +177,7 @@ def test_who_may_only_look_asks_nothing(held: Sync, dana: Person, vera: Staff, r
 
 
 def test_silence_is_reminded_of_once_and_told_in_the_morning(
-    held: Sync, cedar: District, dana: Person, rita: Staff
+    held: Sync, cedar: District, dana: Person, come_in: ComeIn, rita: Staff
 ) -> None:
     now = timezone.now()
     District.objects.update(owner=rita)
@@ -191,9 +192,12 @@ def test_silence_is_reminded_of_once_and_told_in_the_morning(
     (message,) = mail.outbox
     assert "we asked you two days ago" in message.body and "school" not in message.body
     syncs.decline(held, by=rita, reason="No word from them.")
+    receipt = shown(come_in(dana), f"/district/sent/{key_of(held)}/")
+    assert "What we asked" in receipt and "We have a question" not in receipt
+    mail.outbox.clear()
     Question.objects.update(reminded_at=None)
     asking.minute(now + 4 * DAY)
-    assert len(mail.outbox) == 1, "nobody is reminded of what is decided"
+    assert not mail.outbox, "nobody is reminded of what is decided"
 
 
 def test_a_plan_that_is_made_anew_keeps_its_question_and_a_newer_file_has_none(
