@@ -46,6 +46,7 @@ def log_in(page: Page, live_server: LiveServer, name: str) -> list[str]:
 
 def must_fit(page: Page, width: int, complaints: list[str]) -> None:
     """A page is no wider than `width`, also where it is unfolded, and the browser has nothing to complain of."""
+    page.wait_for_load_state()  # a click waits until the next page has begun, not until it is there
     page.evaluate("document.querySelectorAll('details').forEach((folded) => { folded.open = true; })")
     assert page.evaluate("document.documentElement.scrollWidth") <= width, f"{page.url} is wider than {width}"
     # Nothing is removed or made beside a choice among what there is.

@@ -68,10 +68,10 @@ def test_it_is_asked_answered_and_read_and_every_page_fits(
     context.close()
 
     page.goto(address)
-    assert page.is_visible("text=Yes, that is right. “One school closed in June.”")
+    page.wait_for_selector("text=Yes, that is right. “One school closed in June.”")
     faults += faults_in_both(page, complaints, turn=1)
     page.goto(f"{live_server.url}/admin/onboarding/question/")
     faults += faults_in_both(page, complaints)
     page.goto(f"{live_server.url}/admin/")
-    assert page.is_visible("text=The district was asked")
+    page.wait_for_selector("text=The district was asked")
     assert not faults, faults

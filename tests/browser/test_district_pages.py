@@ -40,7 +40,7 @@ def test_a_call_is_booked_and_moved_with_the_keyboard_alone(page: Page, link: st
         page.keyboard.type("555 0100")
         page.keyboard.press("Enter")
         page.wait_for_selector(f"h2:has-text('{heading}')")
-    assert page.is_visible("text=We call 555 0100")
+    page.wait_for_selector("text=We call 555 0100")
 
 
 @pytest.mark.looks

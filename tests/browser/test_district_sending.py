@@ -83,7 +83,7 @@ def test_an_upload_that_is_cut_goes_on_after_a_reload_and_ends_in_a_receipt(
     assert upload.delivery is not None and upload.sync is not None
     stored = syncs.store().original(upload.district_id, upload.delivery.sha256)
     assert stored.read_bytes() == roster.read_bytes()
-    assert page.is_visible(f"h1:has-text('{upload.number}')")
+    page.wait_for_selector(f"h1:has-text('{upload.number}')")
 
     page.wait_for_selector("text=Waits to be checked")
     work_off()
@@ -92,7 +92,7 @@ def test_an_upload_that_is_cut_goes_on_after_a_reload_and_ends_in_a_receipt(
     syncs.approve(sync, by=alice, plan_digest=sync.plan_digest)
     syncs.apply(sync.pk)
     page.reload()
-    assert page.is_visible("text=let through")
+    page.wait_for_selector("text=let through")
     assert not [each for each in complaints if "net::ERR_FAILED" not in each], complaints
 
 
@@ -110,7 +110,7 @@ def test_a_broken_line_mends_by_itself_and_loose_files_arrive_as_one(
     page.click("button.primary")
     page.wait_for_url("**/district/sent/*/")
     assert Delivery.objects.get().name == "2 CSV files.zip"
-    assert page.is_visible("text=Packed into one zip from: users.csv, orgs.csv.")
+    page.wait_for_selector("text=Packed into one zip from: users.csv, orgs.csv.")
 
 
 def test_what_cannot_be_sent_is_said_at_once(page: Page, live_server: LiveServer, link: str) -> None:

@@ -153,7 +153,7 @@ def test_from_the_invitation_to_the_first_call(
     looked_at("Come in")
     hand.press("BUTTON", "Come in")
     looked_at("Cedar Grove")
-    assert page.is_visible("text=Book the first call")
+    page.wait_for_selector("text=Book the first call")
 
     # a template
     hand.press("A", "Templates")
@@ -213,7 +213,7 @@ def test_from_the_invitation_to_the_first_call(
     faults += faults_of(page, width, complaints)
     hand.press("A", "Home")
     looked_at("Cedar Grove")
-    assert page.is_visible("text=A roster of yours is live.")
+    page.wait_for_selector("text=A roster of yours is live.")
 
     # the first call
     hand.press("A", "Call")

@@ -58,7 +58,7 @@ def test_the_pages_need_no_script(browser: Browser, page: Page, link: str, live_
     plain.fill("#q", "grade")
     plain.click("form[role=search] button")
     plain.click("#found ~ ul a >> text=users.csv")
-    assert plain.is_visible("#grades >> text=It decides with which content a student starts")
+    plain.wait_for_selector("#grades >> text=It decides with which content a student starts")
     plain.goto(f"{live_server.url}/district/templates/")
     with plain.expect_download() as sent:
         plain.click("text=Template for Math")
@@ -90,5 +90,5 @@ def test_on_paper_there_is_what_can_be_read_and_nothing_to_press(
         not page.is_visible("#header") and not page.is_visible("text=Template for Math") and not page.is_visible("#q")
     )
     page.goto(f"{live_server.url}/district/templates/users/")
-    assert page.is_visible("#email >> text=What goes wrong most")
+    page.wait_for_selector("#email >> text=What goes wrong most")
     assert page.locator("#email").evaluate("e => getComputedStyle(e).breakInside") == "avoid"

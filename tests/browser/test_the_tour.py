@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.utils import timezone
+from playwright.sync_api import expect
 
 from rosters import making, syncs
 from rosters.models import LIVE, AuditEvent, District, Org, Sync, User
@@ -46,12 +47,12 @@ def test_a_zip_arrives_is_held_approved_and_taken_back(
     page.set_input_files("input[type=file]", tmp_path / "day2.zip")
     page.click("text=Upload day2.zip")
     page.wait_for_selector("#progress")
-    assert page.is_visible("text=Waiting for a worker")
+    page.wait_for_selector("text=Waiting for a worker")
     assert work_off() == 1
     page.wait_for_selector(".holds")  # the page found out by itself
-    assert page.is_visible("text=SCHOOL_GONE")
+    page.wait_for_selector("text=SCHOOL_GONE")
     page.click("text=Show the records >> nth=0")
-    assert page.is_visible("#changes .change.removed")
+    page.wait_for_selector("#changes .change.removed")
     page.click("button:has-text('Approve')")
     page.wait_for_selector("#progress")
     work_off()
@@ -181,13 +182,13 @@ def test_under_new_ids_everybody_is_known_again_and_nobody_leaves(
     syncs.prepare(sync.pk)
     complaints = log_in(page, live_server, "rita")
     page.goto(f"{live_server.url}/admin/rosters/sync/{sync.pk}/change/")
-    assert page.is_visible("text=more unusual things follow from that; nothing else is unusual.")
+    page.wait_for_selector("text=more unusual things follow from that; nothing else is unusual.")
     page.click("a.button:has-text('Look who is who')")
     faults = faults_in_both(page, complaints)
     page.reload()
-    assert page.is_visible("text=220 people")
+    page.wait_for_selector("text=220 people")
     page.click("text=They are the same: keep the")
-    assert page.is_visible("text=The same file is being compared under them")
+    page.wait_for_selector("text=The same file is being compared under them")
     work_off()
     page.wait_for_selector("text=Nothing changed")
     assert not User.objects.filter(status="tobedeleted").exists()
@@ -196,14 +197,15 @@ def test_under_new_ids_everybody_is_known_again_and_nobody_leaves(
     page.reload()
     page.fill("input[name=q]", making.under_other_ids(tables)["users"]["sourcedId"][7])
     page.click("button:has-text('Show')")
-    assert page.locator("#pairs + form + .scroll tbody tr, section:has(#pairs) tbody tr").count() == 1
+    shown = page.locator("#pairs + form + .scroll tbody tr, section:has(#pairs) tbody tr")
+    expect(shown).to_have_count(1)
     page.set_input_files("input[type=file]", {"name": "ids.csv", "mimeType": "text/csv", "buffer": b"old,new\n1\n"})
     page.click("text=Upload ids.csv")
     page.wait_for_selector("text=The list was not taken.")
-    assert page.is_visible("text=The list was not taken. Line 2 does not have exactly two cells that are filled.")
+    page.wait_for_selector("text=The list was not taken. Line 2 does not have exactly two cells that are filled.")
     page.check("input[name=let_go]")
     page.click("text=Give up the list")
-    assert page.is_visible("text=Every record of this district is known by the id that its SIS gives it.")
+    page.wait_for_selector("text=Every record of this district is known by the id that its SIS gives it.")
     assert not complaints, complaints
     faults += faults_in_both(page, complaints)
     assert not faults, faults
