@@ -410,6 +410,9 @@ class Sync(models.Model):
 
     # what came
     dry_run = models.BooleanField(default=False, help_text="It says what would change, and can never be applied.")
+    as_if_on = models.DateField(
+        null=True, blank=True, help_text="Of a dry run: the day as of which it is checked; empty: the day it came."
+    )
     additions_only = models.BooleanField(default=False, help_text="It adds and changes, and removes nothing.")
     speaks_for = models.JSONField(
         default=dict, blank=True, help_text="`Scope.as_json`: the schools and terms it is about; {}: all of them."
@@ -452,6 +455,9 @@ class Sync(models.Model):
     removed = models.PositiveBigIntegerField(default=0)
     consequences = models.JSONField(
         default=dict, help_text="What it would mean to those who stay: `explaining.consequences` to how many."
+    )
+    grade_moves = models.JSONField(
+        default=list, help_text="Where the students of each grade go, if many move: `explaining.moves.Move`."
     )
     people_affected = models.PositiveIntegerField(
         default=0, help_text="Users that the difference adds, changes, removes."
@@ -530,6 +536,7 @@ class Sync(models.Model):
                 )
                 | Q(dry_run=False) & ~Q(status="planned"),
             ),
+            models.CheckConstraint(name="sync_as_if_on_of_a_dry_run", condition=Q(as_if_on=None) | Q(dry_run=True)),
             models.CheckConstraint(
                 name="sync_removals_wait_where_it_adds",
                 condition=Q(removals_wait=False) | Q(additions_only=True, delivery__isnull=False, dry_run=False),

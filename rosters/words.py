@@ -44,7 +44,7 @@ SYNC_WORDS: dict[str, Words] = {
     S.DECLINED: Words("ended", "Declined", "The roster stays as it was; wait for a better delivery.", "district"),
     S.SUPERSEDED: Words("ended", "Replaced", "A newer delivery took its place; look at that one.", "nobody"),
     S.PLANNED: Words(
-        "ended", "Dry run", "Nothing to do: it only says what would change, and is never applied.", "nobody"
+        "ended", "Dry run", "Nothing to do: it only says what would change, and never goes live.", "nobody"
     ),
     S.FAILED: Words("refused", "Failed", "Nothing was written. Read what happened and try again.", "staff"),
 }
@@ -133,6 +133,7 @@ ACTION_WORDS: dict[str, str] = {
     "sync.additions_first": "let what comes and changes go first; the removals wait",
     "sync.removals_next": "the removals that waited are to be decided",
     "sync.retried": "had the file checked again",
+    "sync.for_real": "had the file of a dry run checked to go live",
     "roster.exported": "took the roster out as files",
     "roster.differs": "the live roster was found not to be what was accepted",
     "roster.as_accepted": "the live roster was found to be what was accepted again",

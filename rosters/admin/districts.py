@@ -28,6 +28,7 @@ from rosters.admin.district_form import (
     proposed,
     setting_for,
 )
+from rosters.admin.dry_run_form import DryRunForm
 from rosters.admin.scope_form import ScopeForm
 from rosters.models import AuditEvent, Delivery, District, Finding, Org, Snapshot, Sync, Tally
 from rosters.oneroster.products import PRODUCTS
@@ -36,6 +37,7 @@ from rosters.templatetags.roster_pages import status as status_tag
 from rosters.words import SYNC_WORDS, words_of
 
 SYNCS_SHOWN = 10
+DRY_RUNS_SHOWN = 5
 FINDINGS_SHOWN = 10
 REPLAYED_SHOWN = 8
 LINE_DAYS = 90
@@ -281,6 +283,8 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         extra = self._overview(district) if district and self.has_view_permission(request, district) else {}
         here = bool(district and district.leaving_since is None)
         extra["may_upload"] = here and request.user.has_perm(UPLOAD)
+        if extra["may_upload"] and district:
+            extra["dry_run_form"] = DryRunForm(district=district)
         if extra["may_upload"] and district and district.version:
             extra["about"] = ScopeForm(district=district)
         extra["may_export"] = request.user.has_perm(DECIDE)
@@ -302,6 +306,9 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "live_numbers": _live_numbers(district),
             "recent": recent[:SYNCS_SHOWN],
             "recent_more": len(recent) > SYNCS_SHOWN,
+            "dry_runs": Sync.with_dry_runs.filter(district=district, dry_run=True).order_by("-received_at", "-id")[
+                :DRY_RUNS_SHOWN
+            ],
             "biggest": max((s.added + s.updated + s.removed for s in recent if s.base_version), default=0) or 1,
             "judged": judged,
             "standing_findings": _standing_findings(judged, timezone.now()) if judged else [],
@@ -335,6 +342,10 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 request, "One of those schools or terms is not live any more. Nothing was stored: choose again."
             )
             return back
+        trial = DryRunForm(request.POST, district=district)
+        if not trial.is_valid():
+            messages.error(request, f"{trial.errors['as_if_on'][0]} Nothing was stored.")
+            return back
         try:
             sync = syncs.receive(
                 district,
@@ -343,15 +354,19 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 name=(sent.name or "upload.zip")[:255],
                 by=acting(request),
                 speaks_for=about.scope(),
+                dry_run=trial.cleaned_data["dry_run"],
+                as_if_on=trial.cleaned_data["as_if_on"],
             )
         except (syncs.NoRoom, syncs.DecisionRefused) as refused:
             messages.error(request, str(refused))
             return back
         tasks.enqueue_prepare(sync)
-        messages.success(
-            request,
-            "The file is stored safely and is being checked. Nothing changes in the roster until it is approved.",
+        then = (
+            "This is a dry run: whatever it says, the roster stays as it is."
+            if sync.dry_run
+            else "Nothing changes in the roster until it is approved."
         )
+        messages.success(request, f"The file is stored safely and is being checked. {then}")
         return goes_to(request, reverse("admin:rosters_sync_change", args=[sync.pk]))
 
     def export(self, request: HttpRequest, pk: int) -> HttpResponseBase:

@@ -164,6 +164,7 @@ class SyncAdmin(ReadOnly):
             own("decline/", require_POST(self.decline), "decline"),
             own("undo/", require_POST(self.undo), "undo"),
             own("retry/", require_POST(self.retry), "retry"),
+            own("for-real/", require_POST(self.for_real), "for_real"),
             own("only-about/", require_POST(self.only_about), "only_about"),
             own("additions-first/", require_POST(self.additions_first), "additions_first"),
             own("left/", require_GET(self.left), "left"),
@@ -303,6 +304,11 @@ class SyncAdmin(ReadOnly):
 
     def retry(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self._anew(request, pk, syncs.retry, "The same file is being checked again.")
+
+    def for_real(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """The file of a dry run becomes a delivery like any other."""
+        said = "The same file is being checked to go live. Nothing changes until you approve it on this page."
+        return self._anew(request, pk, partial(syncs.dry_run_again, for_real=True), said)
 
     def additions_first(self, request: HttpRequest, pk: int) -> HttpResponse:
         said = (
@@ -444,6 +450,11 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "first_of_two": sync.first_approved_by_id == request.user.pk,
         "may_look": syncs.may_look(sync) and approvable,
         "ids_changed": any(_leads_to_who(hold) for hold in holds if not hold.explained),
+        "newer_has_come": sync.dry_run and syncs.newer_has_come(sync),
+        "moves_in_all": {
+            key: sum(move[key] for move in sync.grade_moves)
+            for key in ("before", "moved", "elsewhere", "stay", "left", "came")
+        },
         "undo_until": _undo_until(sync),
         "undoing": Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"]).first(),
         "consequences": left_without.numbers(sync),

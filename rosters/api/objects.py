@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Final, cast
 
 import polars as pl
@@ -120,7 +121,7 @@ class SyncSerializer(serializers.ModelSerializer[Sync]):
     class Meta:
         model = Sync
         fields = (
-            "id", "site_code", "delivery", "undoes", "dry_run", "additions_only", "speaks_for", "untouched",
+            "id", "site_code", "delivery", "undoes", "dry_run", "as_if_on", "additions_only", "speaks_for", "untouched",
             "removals_wait", "status", "status_since", "received_at", "next_step", "phase", "progress", "seconds",
             "oneroster_version", "errors", "warnings", "quarantined", "base_version", "plan_digest", "verdict",
             "added", "updated", "removed", "people_affected", "decision", "decided_at", "decided_automatically",
@@ -146,13 +147,20 @@ class PlanSerializer(SyncSerializer):
         read_only=True,
         help_text="What it would mean to those who stay: kind (see `/left`) to how many.",
     )
+    grade_moves = serializers.ListField(
+        child=serializers.DictField(),
+        read_only=True,
+        help_text="Where the students of each grade go, if many move: `grade`, how many there were `before`, the grade "
+        "`to` which most go, how many `moved` there, went `elsewhere`, `stay`, `left`, and how many new ones `came`.",
+    )
     needs_two_people = serializers.BooleanField(
         read_only=True, help_text="It removes so many people that two members of staff must approve it."
     )
 
     class Meta(SyncSerializer.Meta):
         fields: Any = (
-            *SyncSerializer.Meta.fields, "holds", "tables", "consequences", "needs_two_people", "first_approved_at",
+            *SyncSerializer.Meta.fields, "holds", "tables", "consequences", "grade_moves", "needs_two_people",
+            "first_approved_at",
         )  # fmt: skip
         read_only_fields: Any = fields
 
@@ -574,9 +582,15 @@ class Undo(_Anew):
 
 class Retry(_Anew):
     """Check the file of a sync once more, by today's settings: as a new sync where it was refused or failed, in place
-    where it waits for a decision."""
+    where it waits for a decision. Of a dry run: as another dry run."""
 
     did, make = "sync.retried", staticmethod(syncs.retry)
+
+
+class ForReal(_Anew):
+    """Take the file of a dry run to be decided upon like any other delivery, in a new sync, if none has come since."""
+
+    did, make = "sync.for_real", staticmethod(partial(syncs.dry_run_again, for_real=True))
 
 
 class AdditionsFirst(_Anew):
@@ -625,6 +639,9 @@ def said_in(kind: type[serializers.Serializer[Any]], request: Request) -> dict[s
 class SendSerializer(serializers.Serializer[Any]):
     file = serializers.FileField(help_text="A zip of OneRoster CSV files, or one CSV file.")
     dry_run = serializers.BooleanField(default=False, help_text="Only say what it would change; it is never applied.")
+    as_if_on = serializers.DateField(
+        default=None, help_text="Of a dry run: check it as if it came on this day, by the district's calendar."
+    )
     additions_only = serializers.BooleanField(default=False, help_text="Add and change, but remove nothing.")
     only_schools = _ids("schools")
     only_terms = _ids("terms")
@@ -683,6 +700,8 @@ class Deliveries(PortalList):
 
     def _received(self, district: District, said: dict[str, Any]) -> Sync:
         file = said["file"]
+        if said["as_if_on"] and (wrong := syncs.not_such_a_day(district, said["as_if_on"], dry_run=said["dry_run"])):
+            raise serializers.ValidationError({"as_if_on": [wrong]})
         return syncs.receive(
             district,
             file.file,
@@ -691,6 +710,7 @@ class Deliveries(PortalList):
             by=cast("Any", self.request.user),
             additions_only=said["additions_only"],
             dry_run=said["dry_run"],
+            as_if_on=said["as_if_on"],
             speaks_for=Scope(tuple(said["only_schools"]), tuple(said["only_terms"])),
         )
 
@@ -794,6 +814,7 @@ addresses: list[URLPattern] = [
     path("syncs/<int:pk>/decline", Decline.as_view(), name="decline"),
     path("syncs/<int:pk>/undo", Undo.as_view(), name="undo"),
     path("syncs/<int:pk>/retry", Retry.as_view(), name="retry"),
+    path("syncs/<int:pk>/for-real", ForReal.as_view(), name="for-real"),
     path("syncs/<int:pk>/only-about", OnlyAbout.as_view(), name="only-about"),
     path("syncs/<int:pk>/additions-first", AdditionsFirst.as_view(), name="additions-first"),
 ]

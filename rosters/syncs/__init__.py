@@ -13,10 +13,12 @@ from rosters.syncs.deciding import (
     additions_first,
     approve,
     decline,
+    dry_run_again,
     go_live_now,
     keyboard,
     may_add_first,
     may_be_only_about,
+    newer_has_come,
     only_about,
     removals_next,
     retry,
@@ -30,7 +32,7 @@ from rosters.syncs.judging import judged
 from rosters.syncs.keeping import StillWrong, little_room, rebuild, recover, tidy, to_verify, verify
 from rosters.syncs.parting import certificate, leave, overwriting, purge, stay, to_purge
 from rosters.syncs.preparing import look, prepare
-from rosters.syncs.receiving import NoRoom, receive
+from rosters.syncs.receiving import AT_MOST_AHEAD, NoRoom, not_such_a_day, receive
 from rosters.syncs.rekeying import (
     LARGEST_LIST,
     Again,
@@ -59,6 +61,7 @@ from rosters.syncs.working import (
 )
 
 __all__ = [
+    "AT_MOST_AHEAD",
     "AT_MOST_LATER",
     "LARGEST_LIST",
     "Again",
@@ -80,6 +83,7 @@ __all__ = [
     "counted",
     "decline",
     "districts_with_something_to_forget",
+    "dry_run_again",
     "export",
     "forget",
     "go_live_now",
@@ -99,6 +103,8 @@ __all__ = [
     "may_add_first",
     "may_be_only_about",
     "may_look",
+    "newer_has_come",
+    "not_such_a_day",
     "only_about",
     "overwriting",
     "prepare",

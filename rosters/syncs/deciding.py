@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from rosters.models import AuditEvent, District, Sync
 from rosters.scope import Scope
+from rosters.syncs.receiving import supersede_older
 from rosters.syncs.working import (
     READ_OTHERWISE,
     DecisionRefused,
@@ -185,16 +186,17 @@ def decline(sync: Sync, *, by: Staff, reason: str, now: datetime | None = None) 
 
 
 def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
-    """Check the same file again, by the settings as they are now: of a failed or rejected sync as a new one of the same
-    delivery, of one that waits for a decision in its place."""
+    """Check the same file again, by the settings as they are now: of one that waits for a decision in its place, of a
+    failed or rejected sync as a new one of the same delivery, of a dry run as another dry run."""
+    if sync.dry_run:
+        return dry_run_again(sync, by=by, now=now)
     moment = now or timezone.now()
     waits = sync.status in Sync.WAITING
-    if sync.delivery is None or sync.dry_run or not (waits or sync.status in Sync.STUCK):
-        raise DecisionRefused("Only a sync that waits, failed or was refused can be checked again.")
+    if sync.delivery is None or not (waits or sync.status in Sync.STUCK):
+        raise DecisionRefused("Only a sync that waits, failed or was refused, or a dry run, can be checked again.")
     if sync.delivery.forgotten_at:
         raise DecisionRefused("The file is not kept any more. Ask the district to send it again.")
-    newer = Sync.objects.filter(district=sync.district_id, delivery__received_at__gt=sync.delivery.received_at)
-    if speak_for_the_same(sync, newer.values_list("speaks_for", flat=True)):
+    if newer_has_come(sync):
         raise DecisionRefused("A newer delivery has come since; look at that one.")
     with transaction.atomic():
         hold(sync.district_id)
@@ -215,6 +217,42 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
         )
         audit(moment, by, "sync.retried", again, before={"sync": sync.pk})
     return again
+
+
+def newer_has_come(sync: Sync) -> bool:
+    """Whether a later file is about the same schools and terms; that of a dry run is not counted."""
+    came = sync.delivery.received_at if sync.delivery else sync.received_at
+    newer = Sync.objects.filter(district=sync.district_id, delivery__received_at__gt=came)
+    return speak_for_the_same(sync, newer.values_list("speaks_for", flat=True))
+
+
+def dry_run_again(sync: Sync, *, by: Staff, for_real: bool = False, now: datetime | None = None) -> Sync:
+    """The file of a dry run once more, against the roster and by the settings as they are now: as another dry run or,
+    `for_real`, to be decided upon like any other delivery. Then it takes the place of older ones that wait."""
+    moment = now or timezone.now()
+    if sync.delivery is None or not (sync.dry_run and sync.ended):
+        raise DecisionRefused("Only the file of a dry run that is over can be looked at once more.")
+    if sync.delivery.forgotten_at:
+        raise DecisionRefused("The file is not kept any more. Ask the district to send it again.")
+    with transaction.atomic():
+        district = hold(sync.district_id)
+        if for_real and newer_has_come(sync):
+            raise DecisionRefused("A newer delivery has come since. Ask the district for the file of today.")
+        still_to_come = sync.as_if_on is not None and sync.as_if_on > district.local_date(moment)
+        made = Sync.objects.create(
+            district=district,
+            delivery=sync.delivery,
+            received_at=moment,
+            status_since=moment,
+            additions_only=sync.additions_only,
+            speaks_for=sync.speaks_for,
+            dry_run=not for_real,
+            as_if_on=sync.as_if_on if still_to_come and not for_real else None,
+        )
+        audit(moment, by, "sync.for_real" if for_real else "sync.retried", made, before={"sync": sync.pk})
+        if for_real:
+            supersede_older(made, moment)
+    return made
 
 
 def additions_first(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:

@@ -14,6 +14,7 @@ from rosters import applying, explaining, holding
 from rosters.diffing import Difference, column_of, differences, plan_digest, tally
 from rosters.explaining import causes
 from rosters.explaining.consequences import consequences
+from rosters.explaining.moves import grade_moves
 from rosters.findings import Findings
 from rosters.frames import Frames
 from rosters.models import District, Finding, Hold, Org, Sync, Tally
@@ -75,6 +76,7 @@ def finish_preparing(
         situation = replace(situation, unusable=unusable)
         holds, year = judged(situation, district.hold_limits)
         left = consequences(base, target, difference)
+        moves = grade_moves(base, difference)
     counts = difference.counts
     with work.phase("storing"):
         plan, people = plan_digest(district.version, difference), explaining.people_affected(difference)
@@ -99,6 +101,7 @@ def finish_preparing(
             "plan_digest": plan,
             "plan_files": stored.seals(),
             "people_affected": people,
+            "grade_moves": [move.as_json() for move in moves],
             "consequences": dict(left["kind"].value_counts().iter_rows()),
         }
     with transaction.atomic():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ def give_way(district_id: int, now: datetime) -> None:
 def _prepare_delivery(work: Work) -> None:
     sync, district = work.sync, work.sync.district
     assert sync.delivery is not None
-    if made := _same_as_live(sync):
+    if not sync.as_if_on and (made := _same_as_live(sync)):
         sync.mark_unchanged(
             work.now,
             "The same file as the one applied last, byte for byte. It may only add, and what it adds is live already."
@@ -80,12 +80,13 @@ def _prepare_delivery(work: Work) -> None:
         path = store().original(district.pk, sync.delivery.sha256)
         delivered = within(_read(district, named(path, sync.delivery.name), kept, progress=work.tell), base, scope)
     with work.phase("comparing"):
-        same = not scope and _same_content(delivered, base, district)
+        same = not scope and not sync.as_if_on and _same_content(delivered, base, district)
     if same:
         _finish_unchanged(work, delivered)
         return
     with work.phase("checking"):
-        checked = _checked(delivered, base, district, kept, work.now, progress=work.tell)
+        today = sync.as_if_on or district.local_date(work.now)
+        checked = _checked(delivered, base, district, kept, today, progress=work.tell)
     facts = _delivery_facts(delivered, checked)
     if checked.rejections:
         with work.phase("storing"), transaction.atomic():
@@ -205,7 +206,9 @@ def look(district: District, path: Path, *, now: datetime | None = None) -> tupl
     """Read and check what lies at `path` as a delivery of the district would be; nothing is kept, nothing follows."""
     kept = ids_of(district)
     delivered = _read(district, path, kept)
-    return delivered, _checked(delivered, base_frames(district), district, kept, now or timezone.now())
+    return delivered, _checked(
+        delivered, base_frames(district), district, kept, district.local_date(now or timezone.now())
+    )
 
 
 def _read(district: District, path: Path, kept: pl.DataFrame, progress: Progress = silent) -> Delivered:
@@ -219,19 +222,19 @@ def _checked(
     base: Frames,
     district: District,
     kept: pl.DataFrame,
-    now: datetime,
+    today: date,
     progress: Progress = silent,
 ) -> Checked:
     """The check by the district's settings; what it found is told by the ids of the file."""
-    checked = validating.check(delivered, base=base, options=_options(district, now), progress=progress)
+    checked = validating.check(delivered, base=base, options=_options(district, today), progress=progress)
     recognising.as_delivered(checked.findings, kept, delivered.version)
     return checked
 
 
-def _options(district: District, now: datetime) -> CheckOptions:
+def _options(district: District, today: date) -> CheckOptions:
     """What the district's settings ask of a check."""
     return CheckOptions(
-        today=district.local_date(now),
+        today=today,
         products=tuple(district.products or ()),
         mappings=district.mappings,
         overrides=district.rule_overrides,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import errno
-from datetime import datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from django.db import transaction
 from django.db.models import Q
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
 
 
+#: Next year's file is tried out a year ahead at most.
+AT_MOST_AHEAD: Final = timedelta(days=400)
+
+
 class NoRoom(OSError):
     """There is no room left on the disk. Nothing was received, and nothing that is there is lost."""
 
@@ -27,6 +31,16 @@ class NoRoom(OSError):
             "There is no room left on the portal's disk: the file was not received, and the roster is as it was. "
             "Tell whoever runs the portal, then send it again."
         )
+
+
+def not_such_a_day(district: District, day: date, *, dry_run: bool, now: datetime | None = None) -> str:
+    """What is wrong with checking a file as if it came on `day`; "" if nothing is."""
+    today = district.local_date(now or timezone.now())
+    if not dry_run:
+        return "Only a dry run is checked as if it came on another day."
+    if not today <= day <= today + AT_MOST_AHEAD:
+        return f"A dry run is checked as if it came today, or on a day of the {AT_MOST_AHEAD.days} that follow."
+    return ""
 
 
 def receive(
@@ -39,12 +53,13 @@ def receive(
     now: datetime | None = None,
     additions_only: bool = False,
     dry_run: bool = False,
+    as_if_on: date | None = None,
     speaks_for: Scope = EVERYTHING,
 ) -> Sync:
     """Keep the bytes, then say so: the delivery is safe on disk before this returns. Older syncs of the district that
-    still wait are superseded; the caller enqueues the preparation. With `additions_only` it will remove nothing, with
-    `dry_run` it only says what it would do, and supersedes nothing; of schools and terms that it does not `speaks_for`
-    it changes nothing. Raises Leaves where the district leaves."""
+    still wait are superseded; the caller enqueues the preparation. With `additions_only` it will remove nothing. A
+    `dry_run` only says what it would do, if `as_if_on` is given as of that day, and supersedes nothing. Of schools and
+    terms that it does not `speaks_for` it changes nothing. Raises Leaves where the district leaves."""
     moment = now or timezone.now()
     if not District.objects.filter(pk=district.pk).exists():
         raise Leaves
@@ -65,11 +80,14 @@ def receive(
             status_since=moment,
             additions_only=additions_only,
             dry_run=dry_run,
+            as_if_on=as_if_on,
             speaks_for=speaks_for.as_json(),
         )
         received: dict[str, Any] = {"sha256": sha256, "size": size, "origin": origin, "additions_only": additions_only}
         if speaks_for:
             received["speaks_for"] = speaks_for.as_json()
+        if as_if_on:
+            received["as_if_on"] = as_if_on.isoformat()
         audit(moment, by, "delivery.received", sync, after={**received, "dry_run": dry_run})
         if not dry_run:
             supersede_older(sync, moment)

@@ -126,6 +126,13 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
         District.objects.create(name="Mesa Valley", site_code="1003"),
         tmp_path / "day2.zip", origin="staff", name="day2.zip", by=alice,
     )  # fmt: skip
+    up = making.make_roster(users=220, seed=4, today=timezone.localdate(), name="Cedar Grove")
+    making.write_zip(tmp_path / "next-year.zip", making.rollover(up, seed=6)[0])
+    dry = syncs.receive(
+        cedar, tmp_path / "next-year.zip", origin="staff", name="next-year.zip", by=alice, dry_run=True,
+        as_if_on=timezone.localdate() + timedelta(days=200),
+    )  # fmt: skip
+    syncs.prepare(dry.pk)
     about = {"verified_at": timezone.now(), "verification_faults": ["users: live has 1 rows, the snapshot 2"]}
     District.objects.filter(pk=on_its_way.district_id).update(**about)
     Sync.objects.filter(pk=first.pk).update(forgotten_at=timezone.now())
@@ -153,6 +160,7 @@ def test_no_state_of_a_page_and_no_page_beside_the_road_has_a_fault(
         f"rosters/sync/{first.pk}/change/", f"rosters/sync/{held.pk}/change/?by=grade",
         f"rosters/sync/{held.pk}/changes/?table=users&kind=removed&text=a", f"rosters/sync/{undoing.pk}/change/",
         f"rosters/sync/{held.pk}/changes/?text=nothing-has-this", f"rosters/sync/{broken.pk}/change/",
+        f"rosters/sync/{dry.pk}/change/", "rosters/sync/?dry_run=1",
         f"rosters/sync/{on_its_way.pk}/change/", f"rosters/district/{on_its_way.district_id}/change/",
         f"rosters/sync/?came={timezone.localdate()}", "rosters/district/?standing=setup", "rosters/district/?q=nowhere",
         "?product=math", "?whose=mine", "?state=refused", "auth/user/", "auth/user/add/",

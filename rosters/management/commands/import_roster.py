@@ -7,6 +7,7 @@ import sys
 import tempfile
 import zipfile
 from argparse import ArgumentParser
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ EXIT = {
     "applied": 0,
     "unchanged": 0,
     "ready": 0,
+    "planned": 0,
     "rejected": 1,
     "failed": 2,
     "awaiting_review": 3,
@@ -33,7 +35,7 @@ EXIT = {
 class Command(BaseCommand):
     help = (
         "Import a OneRoster zip, folder or CSV file. Exit code 0: applied, unchanged or ready; "
-        "3: waiting for a person; "
+        "3: waiting for a person, or a dry run that would have to; "
         "1: rejected; 2: failed."
     )
 
@@ -48,6 +50,15 @@ class Command(BaseCommand):
             "--additions-only",
             action="store_true",
             help="Add and change, but remove nothing: what the file leaves out stays as it is.",
+        )
+        parser.add_argument(
+            "--dry-run", action="store_true", help="Only say what it would change: the roster stays as it is."
+        )
+        parser.add_argument(
+            "--as-if-on",
+            type=date.fromisoformat,
+            metavar="YYYY-MM-DD",
+            help="Of a dry run: check it as if it came on this day, such as the first of next school year.",
         )
         for what, more in (("school", "orgs"), ("term", "academic sessions")):
             parser.add_argument(
@@ -68,12 +79,18 @@ class Command(BaseCommand):
                 self._tell_json(None, "failed", error=str(problem))
             raise
         self._tell(sync, as_json=options["json"])
-        sys.exit(EXIT.get(sync.status, 2))
+        would_wait = sync.dry_run and sync.holds.exists()
+        sys.exit(EXIT["awaiting_review"] if would_wait else EXIT.get(sync.status, 2))
 
     def _import(self, path: Path, options: dict[str, Any]) -> Sync:
         if why := unreadable(path):
             raise CommandError(why, returncode=2)
+        dry_run, day = options["dry_run"], options["as_if_on"]
+        if dry_run and options["approve"]:
+            raise CommandError("A dry run never goes live: there is nothing to approve.", returncode=2)
         district = self._district(options["site_code"], options["create"])
+        if day and (wrong := syncs.not_such_a_day(district, day, dry_run=dry_run)):
+            raise CommandError(wrong, returncode=2)
         meter = Meter(sys.stderr)
         with tempfile.TemporaryDirectory() as scratch:
             source = _zipped(path, Path(scratch)) if path.is_dir() else path
@@ -83,10 +100,12 @@ class Command(BaseCommand):
                 origin=Delivery.Origin.COMMAND,
                 name=source.name,
                 additions_only=options["additions_only"],
+                dry_run=dry_run,
+                as_if_on=day,
                 speaks_for=Scope(tuple(options["only_school"]), tuple(options["only_term"])),
             )
         done = syncs.prepare(sync.pk, progress=meter)
-        sync = done or Sync.objects.get(pk=sync.pk)
+        sync = done or Sync.with_dry_runs.get(pk=sync.pk)
         held = sync.status == Sync.Status.AWAITING_REVIEW
         if options["approve"] and (held or sync.status == Sync.Status.READY):
             sync = self._approve_and_apply(sync, meter, by=syncs.keyboard())
@@ -154,6 +173,8 @@ class Command(BaseCommand):
             more: dict[str, Any] = {"left_out": sync.left_out} if sync.additions_only else {}
             if sync.speaks_for:
                 more |= {"speaks_for": sync.speaks_for, "untouched": sync.untouched}
+            if sync.dry_run:
+                more |= {"dry_run": True, "grade_moves": sync.grade_moves}
             if EXIT.get(sync.status, 2) in (1, 2):
                 more["error"] = sync.verdict or sync.error
             self._tell_json(
@@ -170,7 +191,7 @@ class Command(BaseCommand):
         if sync.speaks_for:
             self.stdout.write(f"  about some schools or terms: {sync.untouched:,} live records of others stay")
         for hold in holds:
-            self.stdout.write(f"  held: {hold['saw']} {hold['next_step']}")
+            self.stdout.write(f"  {'would be held' if sync.dry_run else 'held'}: {hold['saw']} {hold['next_step']}")
         self.stdout.write(
             f"  {explaining.counted(sync.errors, 'error')}, {explaining.counted(sync.warnings, 'warning')}; "
             + ", ".join(f"{k} {v} s" for k, v in sync.seconds.items())

@@ -7,7 +7,7 @@ interrupted demo leaves nothing, and the next start makes it. Run again, it does
 from __future__ import annotations
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +93,7 @@ def _history(district: District, name: str, users: int, index: int, folder: Path
     elif index == 1:
         _broken(district, tables, folder, now - timedelta(hours=5), owner)
     else:
+        _try_next_year(district, folder, now - timedelta(days=2), owner)
         _deliver(district, dict(reversed(last.items())), folder, now - timedelta(hours=2), owner)
 
 
@@ -129,9 +130,23 @@ def _broken(district: District, tables: making.Tables, folder: Path, at: datetim
     _send(district, path, f"OneRoster-{at:%Y%m%d}.zip", at, by)
 
 
+def _try_next_year(district: District, folder: Path, at: datetime, by: Staff) -> None:
+    """A dry run of next year's file, as if it came when the school year begins."""
+    path = folder / f"{district.site_code}-next-year.zip"
+    first_of_august = date(at.year + (at.month >= 8), 8, 1)
+    with path.open("rb") as file:
+        sync = syncs.receive(
+            district, file, origin=Delivery.Origin.STAFF, name="OneRoster-next-year.zip", by=by, now=at,
+            dry_run=True, as_if_on=first_of_august,
+        )  # fmt: skip
+    syncs.prepare(sync.pk, now=at + timedelta(seconds=20))
+
+
 def _leave_zips(district: District, tables: making.Tables, folder: Path) -> None:
-    """Zips for the tour: a normal next day, one in which a school is missing, and one that comes from another SIS."""
+    """Zips for the tour: a normal next day, one in which a school is missing, one that comes from another SIS, and one
+    of the next school year."""
     tomorrow, _ = making.next_day(tables, change=0.012, seed=999)
     making.write_zip(folder / f"{district.site_code}-good.zip", tomorrow)
     making.write_zip(folder / f"{district.site_code}-day2.zip", making.without_school(tomorrow, 1))
     making.write_zip(folder / f"{district.site_code}-new-sis.zip", making.under_other_ids(tomorrow))
+    making.write_zip(folder / f"{district.site_code}-next-year.zip", making.rollover(tomorrow, seed=998)[0])

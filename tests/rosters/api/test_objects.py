@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -208,6 +209,31 @@ def test_a_dry_run_says_what_would_change_and_can_never_be_applied(
         listed = desk.get(f"/admin/rosters/sync/{asked}").content.decode()
         assert (f"/admin/rosters/sync/{dry.pk}/change/" in listed) == there
     trip.go(sync)
+
+
+def test_next_years_file_is_tried_as_if_on_its_day_again_and_then_for_real(
+    trip: Trip, tables: making.Tables, rita: Staff
+) -> None:
+    browser, path = tool(trip.district, staff=rita), trip.folder / "next.zip"
+    trip.go(waiting(trip, tables))
+    making.write_zip(path, making.rollover(tables, seed=3)[0])
+    day = (timezone.localdate() + timedelta(days=200)).isoformat()
+    for wrong in ({"as_if_on": day}, {"as_if_on": "2000-01-01", "dry_run": "true"}, {"as_if_on": "soon"}):
+        answer = sent(browser, path, "k-0", **wrong)
+        assert (answer.status_code, "as_if_on" in answer.content.decode()) == (400, True), wrong
+    assert not Sync.with_dry_runs.filter(dry_run=True).exists()
+    first = sent(browser, path, dry_run="true", as_if_on=day).json()
+    work_off()
+    told = browser.get(f"/api/v1/syncs/{first['id']}").json()
+    assert (told["status"], told["as_if_on"]) == ("planned", day)
+    assert {"grade": "03", "to": "04"}.items() <= next(m for m in told["grade_moves"] if m["grade"] == "03").items()
+    again = browser.post(f"/api/v1/syncs/{first['id']}/retry").json()
+    assert (again["dry_run"], again["as_if_on"]) == (True, day)
+    real = browser.post(f"/api/v1/syncs/{first['id']}/for-real").json()
+    assert (real["dry_run"], real["as_if_on"], real["delivery"]) == (False, None, first["delivery"])
+    work_off()
+    assert Sync.objects.get(pk=real["id"]).status == "awaiting_review"
+    assert code_of(browser.post(f"/api/v1/syncs/{real['id']}/for-real")) == "decision-refused"
 
 
 @pytest.mark.alike
