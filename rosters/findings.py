@@ -6,11 +6,13 @@ fires on every row of a large file costs no more than a column.
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import polars as pl
 
+from rosters.oneroster.normal import METADATA
 from rosters.oneroster.rules import RULES, STANDS_ON
 
 Severity = Literal["fatal", "error", "warning", "info"]
@@ -133,6 +135,23 @@ class Findings:
         for f in self._groups.values():
             bare.add(f.code, f.file, f.column, count=f.count, detail=f.detail, effect=f.effect, severity=f.severity)
         return bare
+
+    def without_values(self, left_out: Collection[str]) -> Findings:
+        """The same findings without what stands in the cells of these columns ("users.phone"), which a district does
+        not want kept. Where they stand is told."""
+        if not left_out:
+            return self
+        silent = Findings(overrides=self.overrides)
+        for f in self._groups.values():
+            table = f.file.removesuffix(".csv")
+            column = METADATA if f.column.startswith("metadata.") else f.column
+            unwanted = f"{table}.{column}" in left_out
+            told = f.places.with_columns(pl.lit("").alias("value")) if unwanted else f.places
+            silent.add(
+                f.code, f.file, f.column,
+                places=told, count=f.count, detail=f.detail, effect=f.effect, severity=f.severity,
+            )  # fmt: skip
+        return silent
 
     def is_off(self, code: str) -> bool:
         return self.overrides.get(code) == "off"

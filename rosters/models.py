@@ -117,6 +117,9 @@ class District(models.Model):
     rule_overrides = models.JSONField(
         default=dict, blank=True, help_text="Rules whose severity differs for this district, by code."
     )
+    not_kept = models.JSONField(
+        default=list, blank=True, help_text="What of its people is not kept: `oneroster.normal.MAY_BE_LEFT_OUT`."
+    )
     encoding = models.CharField(
         max_length=20, blank=True, default="", help_text="Empty: UTF-8. Set only if the district cannot export UTF-8."
     )

@@ -9,7 +9,7 @@ Delivered rows stand in the order of their file, what is kept of the accepted ro
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -132,6 +132,17 @@ def _with_principal_role(users: pl.DataFrame, roles: pl.DataFrame) -> pl.DataFra
         pl.col("principal").fill_null("").alias("role"),
         pl.when(home == "").then(pl.col("orgSourcedId").fill_null("")).otherwise(home).alias("primaryOrgSourcedId"),
     ).select(NORMAL["users"])
+
+
+def without(roster: Mapping[str, pl.DataFrame], left_out: Collection[str]) -> dict[str, pl.DataFrame]:
+    """`roster` without what its district does not want kept (`MAY_BE_LEFT_OUT`): its cells are empty. A record stays,
+    for one that goes would be known with its last values until it is forgotten. A table that holds nothing of it is the
+    same object."""
+    kept = {}
+    for table, frame in roster.items():
+        columns = [name for name in NORMAL[table][1:] if f"{table}.{name}" in left_out and (frame[name] != "").any()]
+        kept[table] = frame.with_columns(pl.lit("").alias(name) for name in columns) if columns else frame
+    return kept
 
 
 # --------------------------------------------------------------------------------------------- over the accepted roster

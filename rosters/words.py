@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from rosters.models import District, Sync
+from rosters.oneroster.normal import NORMAL
 
 S = Sync.Status
 
@@ -90,6 +92,17 @@ def words_of(district: District, latest: Sync | None) -> Words:
     if district.leaving_since:
         return DISTRICT_LEFT if district.left_at else DISTRICT_LEAVES
     return district_words(district.version, latest)
+
+
+def not_kept_words(not_kept: Collection[str]) -> list[str]:
+    """`District.not_kept` in words: "email", "birthDate of demographics", "all demographics"."""
+    told, demographics = [], [f"demographics.{name}" for name in NORMAL["demographics"][1:]]
+    whole = set(demographics) <= set(not_kept)
+    for key in not_kept:
+        table, _, column = key.partition(".")
+        if not (whole and key in demographics):
+            told.append(column if table == "users" else f"{column} of {table}")
+    return [*told, "all demographics"] if whole else told
 
 
 #: What a person calls the tables of OneRoster.

@@ -21,7 +21,7 @@ from connections.onboarding.words import outcome
 from connections.schedules import sentence
 from connections.words import connection_words
 from rosters.models import District, Sync
-from rosters.words import Words, district_words
+from rosters.words import Words, district_words, not_kept_words
 
 SHOWN = 5
 _ASKED = "We have a question about a roster of yours, which waits for your answer."
@@ -70,6 +70,7 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
             "expected": _expected(connections),
             "owner": district.owner,
             "agreed": agreed(district),
+            "not_kept": not_kept_words(district.not_kept),
         },
     )
 

@@ -27,7 +27,7 @@ from rosters.holding import DEFAULT_LIMITS, Limit
 from rosters.models import District, Finding
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.normal import NORMAL
-from rosters.oneroster.products import PRODUCTS
+from rosters.oneroster.products import PRODUCTS, needed_by
 from rosters.oneroster.rules import RULES, STANDS_ON
 from rosters.oneroster.vocabularies import BOOLEAN_VARIANTS, CEDS_GRADES, GRADE_VARIANTS
 from rosters.validating.cells import OF_VOCABULARY
@@ -448,6 +448,15 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
         widget = self.fields["mappings"].widget
         if not self.is_bound and isinstance(widget, MappingsInput):
             widget.proposed = [line for line in self.proposed if line[1] not in known.get(line[0], {})]
+
+    def clean_products(self) -> list[str]:
+        """A product comes only where all is kept that it needs."""
+        chosen: list[str] = self.cleaned_data["products"]
+        for key in self.instance.not_kept:
+            table, _, column = key.partition(".")
+            for product in needed_by(chosen, table, column):
+                raise ValidationError(f"{product.name} needs {column} of {table}, which is not kept of this district.")
+        return chosen
 
     class Meta:
         model = District

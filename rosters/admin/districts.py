@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
-from rosters.admin import parting, who_is_who
+from rosters.admin import minimising, parting, who_is_who
 from rosters.admin.district_form import (
     DistrictForm,
     DistrictToRead,
@@ -34,7 +34,7 @@ from rosters.models import AuditEvent, Delivery, District, Finding, Org, Snapsho
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import DECIDE, UPLOAD, acting, goes_to, may_see
 from rosters.templatetags.roster_pages import status as status_tag
-from rosters.words import SYNC_WORDS, words_of
+from rosters.words import SYNC_WORDS, not_kept_words, words_of
 
 SYNCS_SHOWN = 10
 DRY_RUNS_SHOWN = 5
@@ -230,6 +230,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 self.admin_site.admin_view(require_GET(self.certificate)),
                 name="rosters_district_certificate",
             ),
+            path("<int:pk>/kept/", self.admin_site.admin_view(self.kept), name="rosters_district_kept"),
             path("<int:pk>/ids/", self.admin_site.admin_view(self.ids), name="rosters_district_ids"),
             path(
                 "<int:pk>/replay/", self.admin_site.admin_view(require_GET(self.replay)), name="rosters_district_replay"
@@ -253,6 +254,13 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def _frame(self, request: HttpRequest) -> dict[str, Any]:
         return {**self.admin_site.each_context(request), "opts": self.opts}
+
+    def kept(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """What is kept of its people, and what is not."""
+        district = get_object_or_404(District.objects.select_related("snapshot"), pk=pk)
+        if not self.has_view_permission(request, district):
+            raise PermissionDenied
+        return minimising.page(request, district, self._frame(request))
 
     def ids(self, request: HttpRequest, pk: int) -> HttpResponse:
         """The ids that are kept although the SIS has others now."""
@@ -314,6 +322,7 @@ class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "standing_findings": _standing_findings(judged, timezone.now()) if judged else [],
             "audit": district.audit_events.select_related("by")[:8],
             "kept": _kept(district),
+            "not_kept": not_kept_words(district.not_kept),
             "kept_ids": syncs.in_words(district.kept_ids.tables) if district.kept_ids else "",
             "there_now": f"{timezone.now().astimezone(district.zone):%a %H:%M}",
             "upload_limit": settings.UPLOAD_LIMIT,

@@ -60,12 +60,17 @@ class DistrictSerializer(serializers.ModelSerializer[District]):
     digest = serializers.CharField(source="snapshot.digest", default="", read_only=True)
     live_since = serializers.DateTimeField(source="snapshot.made_at", default=None, read_only=True, allow_null=True)
     rows = serializers.SerializerMethodField(help_text="Table to how many records are live.")
+    not_kept = serializers.ListField(
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="What of its people is not kept: `users.phone`, or `demographics` for all of them.",
+    )
 
     class Meta:
         model = District
         fields = (
             "site_code", "name", "time_zone", "products", "applies_automatically", "version", "digest", "live_since",
-            "rows",
+            "rows", "not_kept",
         )  # fmt: skip
         read_only_fields = fields
 

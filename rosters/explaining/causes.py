@@ -114,6 +114,17 @@ def _is_moved(lines: pl.DataFrame, table: str, updated: int) -> bool:
     return int(of_field["updated"].sum()) >= _NEARLY_ALL * max(1, updated)
 
 
+def no_longer_kept(difference: Difference, left_out: Collection[str]) -> dict[str, pl.Expr]:
+    """Of each table the changes that are nothing but what its district does not want kept any more."""
+    found = {}
+    for table in difference.tables:
+        columns = [each.removeprefix(f"{table}.") for each in left_out if each.startswith(f"{table}.")]
+        if columns:
+            others = pl.col("fields").str.split(",").list.set_difference(pl.lit(columns))
+            found[table] = (pl.col("kind") == "updated") & (others.list.len() == 0)
+    return found
+
+
 # ------------------------------------------------------------------------------------------- what others follow from
 
 #: A rest of more changes than this is not looked at: so much is unusual by itself.

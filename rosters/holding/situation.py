@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import cached_property
@@ -81,7 +81,8 @@ class Situation:
     what was kept. `unusable`: table to why its file, which came, gives none. `other_districts`: called only if need be;
     for each of our other districts a name that staff may see and the sourcedIds of its live orgs. `is_undo`: the target
     is an older snapshot on purpose. `left_out`: what the delivery would still change if it did not only add: the
-    records that stay for that reason are removed in it.
+    records that stay for that reason are removed in it. `not_kept`: what its district does not want kept; that it goes
+    is in neither `difference` nor `tally`.
     """
 
     base: Frames
@@ -104,6 +105,7 @@ class Situation:
     is_undo: bool = False
     left_out: Difference = field(default_factory=Difference)
     oneroster_version: str = ""
+    not_kept: Collection[str] = ()
 
     @cached_property
     def known_again(self) -> pl.DataFrame:

@@ -154,3 +154,16 @@ LISTED_REFERENCES: dict[str, dict[str, str]] = {
 }
 
 TABLES: tuple[str, ...] = tuple(NORMAL)
+
+#: What a roster can do without of its people, as "table.column": no record is named, referred to or told apart by it.
+MAY_BE_LEFT_OUT: tuple[str, ...] = (
+    *(
+        f"users.{column}"
+        for column in (
+            "middleName", "preferredGivenName", "preferredMiddleName", "preferredFamilyName", "pronouns", "email",
+            "sms", "phone", "identifier", "userIds", "userMasterIdentifier", "agentSourcedIds", METADATA,
+        )
+    ),
+    *(f"demographics.{column}" for column in NORMAL["demographics"][1:]),
+    *(f"userProfiles.{column}" for column in ("username", "credentialType", "description", METADATA)),
+)  # fmt: skip

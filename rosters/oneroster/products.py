@@ -7,7 +7,7 @@ standard says.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Literal
@@ -129,5 +129,13 @@ MATH = Product(
     extensions=("language",),
     notes=("Math has no grades 9 to 12: high school students are placed by course, and how has to be agreed on.",),
 )
+
+
+def needed_by(products: Iterable[str], table: str, column: str) -> list[Product]:
+    """The products of these keys that cannot do without a column."""
+    chosen = [PRODUCTS[key] for key in products if key in PRODUCTS]
+    asked = [(product, each) for product in chosen for each in product.requirements if each.required]
+    return [product for product, each in asked if (each.table, each.column) == (table, column)]
+
 
 PRODUCTS: Mapping[str, Product] = MappingProxyType({product.key: product for product in (LITERACY, MATH)})

@@ -30,6 +30,7 @@ from rosters.syncs.forgetting import Forgotten, districts_with_something_to_forg
 from rosters.syncs.going_live import apply
 from rosters.syncs.judging import judged
 from rosters.syncs.keeping import StillWrong, little_room, rebuild, recover, tidy, to_verify, verify
+from rosters.syncs.minimising import Cells, cells_kept, keep_without
 from rosters.syncs.parting import certificate, leave, overwriting, purge, stay, to_purge
 from rosters.syncs.preparing import look, prepare
 from rosters.syncs.receiving import AT_MOST_AHEAD, NoRoom, not_such_a_day, receive
@@ -66,6 +67,7 @@ __all__ = [
     "LARGEST_LIST",
     "Again",
     "BadList",
+    "Cells",
     "ClaimLost",
     "Conflict",
     "DecisionRefused",
@@ -79,6 +81,7 @@ __all__ = [
     "additions_first",
     "apply",
     "approve",
+    "cells_kept",
     "certificate",
     "counted",
     "decline",
@@ -92,6 +95,7 @@ __all__ = [
     "judged",
     "keep_ids",
     "keep_listed",
+    "keep_without",
     "keyboard",
     "known_again",
     "least_days",

@@ -12,6 +12,7 @@ from django.conf import settings
 from rosters import exporting, recognising
 from rosters.models import AuditEvent, Delivery, District, Sync
 from rosters.oneroster import VERSIONS
+from rosters.oneroster.normal import METADATA
 from rosters.reading.lookup import Damaged, lines_with
 from rosters.syncs.working import named, scan_ids, store
 
@@ -34,17 +35,24 @@ def lines_of(sync: Sync, table: str, sourced_id: str) -> dict[str, Any]:
     except (OSError, Damaged):
         return {**answer, "lost": "The file is not kept any more, or cannot be read."}
     known = [version.tables[table] for version in VERSIONS.values() if table in version.tables]
+    unwanted = sync.district.not_kept
     standard = {name.lower() for one in known for name in one.header}
     for line in found:
         positions = store().found_at(sync.district_id, sync.pk, line.number)
         cells = [
-            (name, cell)
+            (name, "(not kept)" if cell and _is_unwanted(table, name, unwanted) else cell)
             for name, cell in line.cells
             if name.lower() != "password" and (name.lower() in standard or name.startswith("metadata."))
         ]
         findings = sync.findings.filter(file=file, position__in=positions).order_by("position")
         answer["lines"].append({"number": line.number, "cells": cells, "findings": findings})
     return answer
+
+
+def _is_unwanted(table: str, name: str, unwanted: Collection[str]) -> bool:
+    """Whether the district does not want this column kept; the file may spell it in its own way."""
+    column = METADATA if name.startswith(f"{METADATA}.") else name
+    return f"{table}.{column}".lower() in {each.lower() for each in unwanted}
 
 
 def export(

@@ -340,7 +340,16 @@ def _of_the_same(sync: Sync, now: datetime, **values: bool) -> Sync:
 
 #: What of a district's settings a check and its judgement depend on.
 _CHECKED_BY = frozenset(
-    ("hold_limits", "mappings", "rule_overrides", "encoding", "products", "time_zone", "keeps_ids_by_itself")
+    (
+        "hold_limits",
+        "mappings",
+        "rule_overrides",
+        "not_kept",
+        "encoding",
+        "products",
+        "time_zone",
+        "keeps_ids_by_itself",
+    )
 )
 
 

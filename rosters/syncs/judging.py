@@ -74,6 +74,7 @@ def finish_preparing(
         lines = tally(base, difference)
         situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, left_out)
         situation = replace(situation, unusable=unusable)
+        situation = _wanted(situation, district.not_kept)
         holds, year = judged(situation, district.hold_limits)
         left = consequences(base, target, difference)
         moves = grade_moves(base, difference)
@@ -113,6 +114,17 @@ def finish_preparing(
         if sync.dry_run:
             mark = sync.mark_planned
         ours(mark(work.now, verdict, seconds=work.seconds, **values))
+
+
+def _wanted(situation: holding.Situation, not_kept: Sequence[str]) -> holding.Situation:
+    """The situation without that what the district does not want kept goes: it was decided, and nothing is unusual."""
+    if not not_kept:
+        return situation
+    changes = causes.no_longer_kept(situation.difference, not_kept)
+    rest = causes.without(situation.difference, situation.tally, changes=changes) if changes else None
+    if rest is None:
+        return replace(situation, not_kept=not_kept)
+    return replace(situation, difference=rest.difference, tally=rest.tally, not_kept=not_kept)
 
 
 def judged(

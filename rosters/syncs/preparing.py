@@ -90,7 +90,7 @@ def _prepare_delivery(work: Work) -> None:
     facts = _delivery_facts(delivered, checked)
     if checked.rejections:
         with work.phase("storing"), transaction.atomic():
-            write_findings(sync, checked.findings)
+            write_findings(sync, checked.findings.without_values(district.not_kept))
             reasons = [words for _, words in checked.rejections]
             ours(
                 sync.mark_rejected(
@@ -116,11 +116,14 @@ def _prepare_delivery(work: Work) -> None:
         }
         last_modified = newest_change(checked, work.now)
         target = normalising.target(checked, base, additions_only=sync.additions_only)
-        whole = normalising.target(checked, base) if sync.additions_only else target
+        target = normalising.without(target, district.not_kept)
+        whole = target
+        if sync.additions_only:
+            whole = normalising.without(normalising.target(checked, base), district.not_kept)
         left_out = compare(target, whole)
         left_alone, unusable = explaining.left_alone(delivered, base), delivered.unusable
         untouched = delivered.untouched
-        findings = checked.findings
+        findings = checked.findings.without_values(district.not_kept)
         del checked, delivered, whole
         difference = compared(sync, base, target)
     sync.oneroster_version = facts["oneroster_version"]
@@ -164,6 +167,7 @@ def _same_content(delivered: Delivered, base: Frames, district: District) -> boo
     if any(len(tables[name].frame) != number for name, number in rows.items() if name in tables):
         return False
     frames = normalising.normalise(normalising.taken_as_read(delivered))
+    frames = normalising.without(frames, district.not_kept)
     if set(frames) != set(base) or any(len(frame) != rows_of(base, table) for table, frame in frames.items()):
         return False
     return next(differences(base, frames), None) is None
@@ -182,7 +186,7 @@ def _finish_unchanged(work: Work, delivered: Delivered) -> None:
         "warnings": made.warnings if made else 0,
     }
     with transaction.atomic():
-        write_findings(sync, delivered.findings)
+        write_findings(sync, delivered.findings.without_values(sync.district.not_kept))
         ours(
             sync.mark_unchanged(
                 work.now,

@@ -16,6 +16,7 @@ from rosters.diffing import WAS, Difference, frame_of
 from rosters.findings import Findings
 from rosters.frames import Frames
 from rosters.models import Sync
+from rosters.normalising import without
 from rosters.oneroster.normal import NORMAL, REFERENCES, TABLES
 from rosters.syncs.judging import compared, finish_preparing
 from rosters.syncs.working import DecisionRefused, Work, audit, base_frames, hold, store
@@ -62,7 +63,7 @@ def prepare_undo(work: Work) -> None:
     with work.phase("comparing"):
         done = store().difference(district.pk, sync.undoes_id).load()  # type: ignore[arg-type]
         target, conflicts = _taken_back(done, live)
-        target = {table: frame for table, frame in target.items() if len(frame)}
+        target = without({table: frame for table, frame in target.items() if len(frame)}, district.not_kept)
         difference = compared(sync, live, target)
         store().write_conflicts(district.pk, sync.pk, conflicts)
     finish_preparing(work, live, target, difference, Findings(), {}, {}, Difference())

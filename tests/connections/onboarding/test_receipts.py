@@ -165,3 +165,13 @@ class TestAnotherDistrict:
         uid = begun["next"].split("/")[3]
         for key in (uid, "1", "x" * 36, "20261340T000000000000", "20261124T000000000000"):
             assert client.get(f"/district/sent/{key}/").status_code == 404
+
+
+def test_the_first_page_says_what_may_be_left_empty(
+    cedar: District, sam: Person, come_in: ComeIn, alice: Staff
+) -> None:
+    client = come_in(sam)
+    assert "What we do not keep" not in told(client, "/district/")
+    syncs.keep_without(cedar, ["users.phone", "demographics.sex", "demographics.asian"], by=alice)
+    page = told(client, "/district/")
+    assert "we do not keep: phone, sex of demographics, asian of demographics." in page
