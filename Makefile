@@ -3,6 +3,8 @@
 .PHONY: help setup run test check fix bench lock
 .DELETE_ON_ERROR:
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# Without bytecode every process that starts would compile all of Django first: two seconds, each time.
+unexport PYTHONDONTWRITEBYTECODE
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed

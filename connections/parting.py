@@ -7,7 +7,7 @@ from datetime import datetime
 from connections.announcing.models import Announcement
 from connections.models import Connection
 from connections.onboarding import sending
-from connections.onboarding.models import Call, Person, Question, Upload
+from connections.onboarding.models import Call, Person, Question, StandingLink, Upload
 from rosters import syncs
 from rosters.api.models import Client, SentOnce
 from rosters.models import District
@@ -36,6 +36,7 @@ def _delete(district: District) -> dict[str, int]:
     questions.delete()
     uploads.delete()
     calls.delete()
+    StandingLink.objects.filter(district=district).delete()
     people.delete()
     connections.delete()
     Announcement.objects.filter(district=district).delete()

@@ -51,7 +51,7 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
         .order_by("-received_at")[:SHOWN]
     )
     way = steps(district, connections, syncs, answers_for_it=person.answers_for_it)
-    standing = _standing(district, connections, syncs)
+    standing = standing_of(district, connections, syncs)
     asked = asking.asked_of(district)
     waits = {sync.pk for _, sync in asked}
     return render(
@@ -59,7 +59,7 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
         "onboarding/home.html",
         {
             "standing": standing,
-            "sentence": _ASKED if asked else _sentence(district, connections, standing),
+            "sentence": _ASKED if asked else sentence_of(district, connections, standing),
             "questions": [(question, sync, key_of(sync)) for question, sync in asked],
             "answers": Question.Answer.choices,
             "steps": way,
@@ -67,7 +67,7 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
             "rows": [
                 {"sync": sync, "key": key_of(sync), "words": outcome(sync, asked=sync.pk in waits)} for sync in syncs
             ],
-            "expected": _expected(connections),
+            "expected": expected(connections),
             "owner": district.owner,
             "agreed": agreed(district),
             "not_kept": not_kept_words(district.not_kept),
@@ -133,7 +133,7 @@ def agreed(district: District) -> Call | None:
     return held.exclude(decisions="", schedule_words="", launch_on=None).first()
 
 
-def _standing(district: District, connections: list[Connection], syncs: list[Sync]) -> Words:
+def standing_of(district: District, connections: list[Connection], syncs: list[Sync]) -> Words:
     """The same status that staff see, with the district's own next step."""
     counted = [sync for sync in syncs if sync.status != Sync.Status.SUPERSEDED]
     latest = latest_attempts(connections)
@@ -145,7 +145,7 @@ def _standing(district: District, connections: list[Connection], syncs: list[Syn
     return outcome(counted[0]) if counted and words.owner != "nobody" else words
 
 
-def _sentence(district: District, connections: list[Connection], standing: Words) -> str:
+def sentence_of(district: District, connections: list[Connection], standing: Words) -> str:
     late = min((one.late_since for one in connections if one.late_since), default=None)
     if standing.sign == "late" and late is not None:
         last = max((one.last_success_at for one in connections if one.last_success_at), default=None)
@@ -165,7 +165,7 @@ def _day(district: District, moment: datetime) -> str:
     return f"{local:%A}" if recent else f"{local.day} {local:%B}"
 
 
-def _expected(connections: list[Connection]) -> list[dict[str, Any]]:
+def expected(connections: list[Connection]) -> list[dict[str, Any]]:
     """What comes by itself next: when, and how often, by the district's clock."""
     found = []
     for one in connections:

@@ -149,6 +149,45 @@ class Pass(models.Model):
         Pass.objects.filter(pk=self.pk, revoked_at=None).update(revoked_at=now)
 
 
+class StandingLink(models.Model):
+    """What shows how a district's rosters stand to whoever has it, until it is ended. Of its secret only the SHA-256 is
+    kept, as of a `Pass`."""
+
+    district = models.ForeignKey(District, on_delete=models.CASCADE, related_name="standing_links")
+    secret_hash = models.CharField(max_length=64, unique=True)
+    made_by = models.ForeignKey(Person, null=True, on_delete=models.SET_NULL, related_name="+")
+    made_at = models.DateTimeField(default=timezone.now)
+    ended_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["district"], condition=Q(ended_at=None), name="standing_link_once_in_a_district"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"standing link {self.pk}"
+
+    @classmethod
+    def make(cls, person: Person, now: datetime) -> str:
+        """The secret of a new link of the person's district, which is known here for the only time."""
+        secret = secrets.token_urlsafe(32)
+        cls.objects.create(district=person.district, secret_hash=_hash(secret), made_by=person, made_at=now)
+        return secret
+
+    @classmethod
+    def good(cls, secret: str) -> StandingLink | None:
+        """The link with this secret, if it shows anything."""
+        found = cls.objects.select_related("district__snapshot").filter(secret_hash=_hash(secret), ended_at=None)
+        return found.filter(district__leaving_since=None).first()
+
+    @classmethod
+    def end(cls, district: District, now: datetime) -> bool:
+        """Let the link of a district show nothing any more; False if there was none."""
+        return bool(cls.objects.filter(district=district, ended_at=None).update(ended_at=now))
+
+
 class Upload(models.Model):
     """What a person sends through the browser: `files` one after another as one stream of bytes, of which `received`
     lie in `connections.onboarding.sending`'s folder. It is open until all are here; then it is kept, with a delivery, a

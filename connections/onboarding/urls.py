@@ -12,6 +12,7 @@ from connections.onboarding import (
     receipts,
     sending,
     specifications,
+    standing,
 )
 
 app_name = "onboarding"
@@ -21,6 +22,9 @@ urlpatterns = [
     path("enter/", entering.enter, name="enter"),
     path("again/", entering.again, name="again"),
     path("check/", checking.check, name="check"),
+    path("standing/", standing.standing, name="standing"),
+    path("standing/link/", standing.link, name="standing-link"),
+    path("standing/link/end/", standing.end_link, name="end-standing-link"),
     path("leave/", entering.leave, name="leave"),
     path("connection/", credentials.ways, name="ways"),
     path("connection/new/sftp/", credentials.enter_settings, {"kind": "sftp"}, name="enter_sftp"),

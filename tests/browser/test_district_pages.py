@@ -52,4 +52,15 @@ def test_they_fit_and_have_no_accessibility_fault(page: Page, link: str, live_se
     for path in ("", "enter/", "call/", "connection/", "connection/new/sftp/", "connection/new/rest/"):
         page.goto(f"{live_server.url}/district/{path}")
         found += faults_in_both(page, complaints)
-    assert found == []
+    page.goto(f"{live_server.url}/district/connection/")
+    page.click("text=a page for everybody")
+    page.click("button:has-text('Make a link')")
+    given = page.inner_text("#link").partition("#")[2]
+    found += faults_in_both(page, complaints)
+    page.goto(f"{live_server.url}/district/standing/#{given}")
+    page.wait_for_selector("text=Your link is ready")
+    found += faults_in_both(page, complaints, turn=0)
+    page.click("button:has-text('Show it')")
+    page.wait_for_selector("text=Expected next")
+    found += faults_in_both(page, complaints)
+    assert given not in page.url and found == []

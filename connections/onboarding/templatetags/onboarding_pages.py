@@ -8,7 +8,7 @@ from django import template
 from django.utils import timezone
 
 from connections.onboarding import asking
-from connections.onboarding.models import Question
+from connections.onboarding.models import Question, StandingLink
 from connections.onboarding.words import question_words
 from rosters.explaining import counted
 from rosters.models import District, Sync
@@ -27,6 +27,7 @@ def people_of(context: dict[str, Any], district: District) -> dict[str, Any]:
         "district": district,
         "rows": [{"person": each, "welcome": each.welcome(today)} for each in people],
         "may_see": may_see,
+        "link": StandingLink.objects.filter(district=district, ended_at=None).select_related("made_by").first(),
         "may_add": user.has_perm("onboarding.add_person"),
         "may_change": user.has_perm("onboarding.change_person"),
         "calls": district.calls.select_related("person", "staff")[:3] if user.has_perm("onboarding.view_call") else [],
