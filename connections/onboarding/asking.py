@@ -103,6 +103,11 @@ class AnswerForm(forms.Form):
     note = forms.CharField(max_length=500, required=False, strip=True)
 
 
+def waits() -> Exists:
+    """Of questions: whether what they are about still waits for a decision."""
+    return Exists(Sync.objects.filter(delivery=OuterRef("delivery"), status__in=Sync.WAITING))
+
+
 def asked_of(district: District) -> list[tuple[Question, Sync]]:
     """What the district is asked and has not answered, with what it is about, the oldest first."""
     waiting = Sync.objects.filter(district=district, status__in=Sync.WAITING)
@@ -144,9 +149,8 @@ def answer(request: HttpRequest, person: Person, key: str) -> HttpResponse:
 def minute(now: datetime | None = None) -> None:
     """Remind who has not answered, once; and keep no words about a delivery whose history is deleted."""
     moment = now or timezone.now()
-    still = Sync.objects.filter(delivery=OuterRef("delivery"), status__in=Sync.WAITING)
     due = Question.objects.filter(
-        Exists(still), answered_at=None, taken_back_at=None, reminded_at=None, asked_at__lt=moment - REMINDED_AFTER
+        waits(), answered_at=None, taken_back_at=None, reminded_at=None, asked_at__lt=moment - REMINDED_AFTER
     )
     for question in due.select_related("delivery__district", "asked_by"):
         if question.remind(moment):

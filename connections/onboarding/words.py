@@ -103,10 +103,12 @@ def way_in(delivery: Delivery | None, sender: str = "") -> str:
     )
 
 
-def question_words(question: Question) -> Words:
-    """Where a question stands."""
+def question_words(question: Question, *, waits: bool = True) -> Words:
+    """Where a question stands. `waits`: what it is about still waits for a decision."""
     if question.taken_back_at:
         return Words("ended", "Taken back", "", "nobody")
+    if not question.answer and not waits:
+        return Words("ended", "Decided without an answer", "", "nobody")
     if not question.answer:
         return Words("running", "No answer yet", "", "district")
     sign = {Answer.RIGHT: "good", Answer.WRONG: "refused", Answer.LATER: "review"}[Answer(question.answer)]

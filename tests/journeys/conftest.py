@@ -9,6 +9,7 @@ import pytest
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
+    from django.test import Client
 
     from rosters import making
     from tests.journeys.trip import Trip
@@ -28,3 +29,13 @@ def trip(data_dir: Path, tmp_path: Path, alice: Staff) -> Trip:
     folder = tmp_path / "sent"
     folder.mkdir()
     return Trip(folder, alice)
+
+
+@pytest.fixture
+def staff(trip: Trip) -> Client:
+    """The browser of whoever sends and approves."""
+    from django.test import Client
+
+    browser = Client()
+    browser.force_login(trip.by)
+    return browser

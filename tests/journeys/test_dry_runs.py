@@ -44,13 +44,6 @@ def trip(stands: Stands, data_dir: Path) -> Trip:
 
 
 @pytest.fixture
-def staff(trip: Trip) -> Client:
-    browser = Client()
-    browser.force_login(trip.by)
-    return browser
-
-
-@pytest.fixture
 def next_year(trip: Trip, tmp_path: Path) -> Path:
     path = tmp_path / "next-year.zip"
     making.write_zip(path, making.rollover(first_day(), seed=3)[0])

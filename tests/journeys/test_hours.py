@@ -71,13 +71,6 @@ def page(browser: Client, address: str) -> str:
     return str(html.unescape(browser.get(address).content.decode()))
 
 
-@pytest.fixture
-def staff(trip: Trip) -> Client:
-    browser = Client()
-    browser.force_login(trip.by)
-    return browser
-
-
 def test_before_its_hour_nothing_applies_it_and_then_the_minute_does(later: Sync, trip: Trip) -> None:
     assert later.status == "approved" and later.waits_for_its_hour
     tasks.apply(sync_id=later.pk)

@@ -46,13 +46,6 @@ def trip(stands: Stands, data_dir: Path) -> Trip:
     return stands(data_dir)
 
 
-@pytest.fixture
-def staff(trip: Trip) -> Client:
-    browser = Client()
-    browser.force_login(trip.by)
-    return browser
-
-
 def keep_without(trip: Trip, *keys: str) -> None:
     assert syncs.keep_without(trip.district, keys, by=trip.by)
 

@@ -45,13 +45,6 @@ def moved(trip: Trip) -> Sync:
     return Sync.objects.latest("pk")
 
 
-@pytest.fixture
-def staff(trip: Trip) -> Client:
-    browser = Client()
-    browser.force_login(trip.by)
-    return browser
-
-
 def at(sync: Sync, place: str = "who_is_who") -> str:
     return reverse(f"admin:rosters_sync_{place}", args=[sync.pk])
 

@@ -30,11 +30,16 @@ class Standing(admin.SimpleListFilter):
     parameter_name = "answer"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("none", "No answer yet"), *Question.Answer.choices, ("taken_back", "Taken back")]
+        return [
+            ("none", "No answer yet"),
+            *Question.Answer.choices,
+            ("decided", "Decided without an answer"),
+            ("taken_back", "Taken back"),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if self.value() == "none":
-            return queryset.filter(answered_at=None, taken_back_at=None)
+        if self.value() in ("none", "decided"):
+            return queryset.filter(answered_at=None, taken_back_at=None, waits=self.value() == "none")
         if self.value() == "taken_back":
             return queryset.filter(taken_back_at__isnull=False)
         return queryset.filter(answer=self.value()) if self.value() else queryset
@@ -50,6 +55,9 @@ class QuestionAdmin(ReadOnly):
     search_fields = ("delivery__district__name", "delivery__district__site_code")
     list_per_page = 50
 
+    def get_queryset(self, request: HttpRequest) -> Any:
+        return super().get_queryset(request).annotate(waits=asking.waits())
+
     @admin.display(ordering="delivery__district__name")
     def district(self, question: Question) -> District:
         return question.delivery.district
@@ -58,7 +66,7 @@ class QuestionAdmin(ReadOnly):
     def standing(self, question: Question) -> str:
         from rosters.templatetags.roster_pages import status
 
-        return status(question_words(question))
+        return status(question_words(question, waits=question.waits))  # type: ignore[attr-defined]
 
     def get_urls(self) -> list[URLPattern]:
         def at(route: str, view: Any, name: str) -> URLPattern:

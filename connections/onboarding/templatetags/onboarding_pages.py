@@ -46,7 +46,7 @@ def question_about(context: dict[str, Any], sync: Sync) -> dict[str, Any]:
     return {
         "sync": sync,
         "question": question,
-        "words": question_words(question) if question else None,
+        "words": question_words(question, waits=sync.status in Sync.WAITING) if question else None,
         "may_ask": may_ask,
         "whom": asked[0].name + (f" and {counted(len(asked) - 1, 'other')}" if len(asked) > 1 else "") if asked else "",
         "one": len(asked) == 1,

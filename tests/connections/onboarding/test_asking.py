@@ -221,3 +221,17 @@ def test_words_go_with_the_history(held: Sync, dana: Person, rita: Staff) -> Non
     Delivery.objects.filter(syncs=held).update(forgotten_at=timezone.now())
     tasks.minute()
     assert (Question.objects.get().words, Question.objects.get().note) == ("", "")
+
+
+def test_a_question_about_what_is_decided_waits_for_no_answer_any_more(held: Sync, dana: Person, rita: Staff) -> None:
+    asking.ask(held, "One school is missing. Is that right?", by=rita)
+    desk, at = staffs(rita), "/admin/onboarding/question/"
+
+    def listed(answer: str) -> bool:
+        return "Cedar Grove</a>" in shown(desk, f"{at}?answer={answer}")
+
+    assert listed("none") and not listed("decided")
+    syncs.decline(held, by=rita, reason="They called.")
+    assert not listed("none") and listed("decided")
+    for page in (at, f"/admin/rosters/sync/{held.pk}/change/"):
+        assert "Decided without an answer" in shown(desk, page).split("<main")[-1]
