@@ -187,7 +187,7 @@ def _left_over(base: pl.LazyFrame, target: pl.DataFrame) -> tuple[pl.Series, pl.
         return _all_of(rows), _all_of(len(target))
     before, after = pl.concat([_marked(piece) for _, piece in _pieces(base, rows)]), _marked(target)
     sides = ((before["row"], after["row"]), (after["row"], before["row"]))
-    gone, come = side_by_side(lambda pair: ~pair[0].is_in(pair[1].implode()), sides)
+    gone, come = side_by_side(lambda pair: ~pair[0].is_in(pair[1].implode()), sides, rows=max(rows, len(target)))
     if _checksum(before.filter(~gone)) != _checksum(after.filter(~come)):
         both, on = base.collect(), target.columns  # two different rows share a hash: compare the cells
         return _lacking(both, target, on), _lacking(target, both, on)
@@ -328,7 +328,9 @@ def tally(base: Frames, difference: Difference) -> pl.DataFrame:
         return _tallied(table, "", _whole(number, counts.get(table, _NONE))) if number or table in counts else None
 
     asked = [(table, dimension) for table in TABLES for dimension in ("", *(_WAYS if table in counts else ()))]
-    parts = [part for part in side_by_side(counted, asked) if part is not None]
+    rows = max((rows_of(base, table) for table in TABLES), default=0)
+    rows = max(rows, *(sum(kinds.values()) for kinds in counts.values()), 0)
+    parts = [part for part in side_by_side(counted, asked, rows=rows) if part is not None]
     return pl.concat(parts) if parts else pl.DataFrame(schema=TALLY)
 
 

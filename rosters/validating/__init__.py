@@ -33,7 +33,7 @@ def check(
         ctx.bad[name] = pl.Series(name, [False], dtype=pl.Boolean).new_from_index(0, len(table.frame))
     rows = sum(len(f) for f in ctx.frames.values())
     largest_first = sorted(ctx.frames, key=lambda name: -len(ctx.frames[name]))
-    for done, _ in enumerate(side_by_side(lambda name: _check_alone(ctx, name), largest_first), start=1):
+    for done, _ in enumerate(side_by_side(lambda name: _check_alone(ctx, name), largest_first, rows=rows), 1):
         progress("checking", 0.6 * done / len(ctx.frames), rows)
     incomplete = references.check_complete(ctx)
     incomplete += references.check_references(ctx)

@@ -19,10 +19,10 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from rosters.findings import Effect, Severity
-from rosters.frames import Checked
+from rosters.frames import SHORT, Checked
 from rosters.oneroster.spec import Column, Table, Vocabulary
 from rosters.oneroster.vocabularies import CEDS_COUNTRY, CEDS_GRADES, CEDS_RESIDENCES, CEDS_STATES, GRADE_VARIANTS
-from rosters.validating.context import GUID, SHORT, YEAR, Context, indices, words
+from rosters.validating.context import GUID, YEAR, Context, indices, words
 
 # Digits are spelled out: \d would take those of every script.
 _DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"

@@ -9,12 +9,11 @@ Semantics compare row numbers (`Context.row_of`), so each id is looked up once.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
 
 import polars as pl
 
 from rosters.findings import Effect, Findings, Severity, places
-from rosters.frames import LINE, CheckOptions, Delivered, Frames, positions, scan
+from rosters.frames import LINE, SHORT, CheckOptions, Delivered, Frames, positions, scan
 from rosters.oneroster import VERSIONS
 from rosters.oneroster.normal import GONE, NORMAL
 from rosters.oneroster.rules import RULES
@@ -31,9 +30,6 @@ _NAMING = ("sourcedId", "status", "dateLastModified")
 _GOES = "The record goes all the same: the row says so."
 #: Never shown, not even as the value of a finding.
 _SECRET = ("password",)
-
-#: Up to so many rows, to ask polars costs more than what it does: one question about all is faster than several.
-SHORT: Final = 5_000
 
 
 def going() -> pl.Expr:

@@ -112,7 +112,8 @@ def check_references(ctx: Context) -> list[tuple[str, str]]:
     for name, column in leading:
         if not column.listed and ("OR-CSV-101", f"{name}.csv", column.name) in reported:
             _blanks_around(ctx, name, column)
-    references = list(side_by_side(lambda pair: _Reference(ctx, *pair), leading))
+    rows = sum(len(frame) for frame in ctx.frames.values())
+    references = list(side_by_side(lambda pair: _Reference(ctx, *pair), leading, rows=rows))
     while True:
         before = {n: int(m.sum()) for n, m in ctx.bad.items()}
         for reference in references:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rosters.frames import ahead, positions, side_by_side
+from rosters.frames import SHORT, ahead, positions, side_by_side
 
 IDS = st.text(st.sampled_from("aB-é0"), max_size=3)
 
@@ -31,15 +31,21 @@ def test_two_things_are_done_at_the_same_time_and_come_in_their_order() -> None:
         time.sleep(0.01 * (4 - number))
         return number
 
-    assert list(side_by_side(work, range(4))) == [0, 1, 2, 3]
+    assert list(side_by_side(work, range(4), rows=SHORT + 1)) == [0, 1, 2, 3]
 
 
-def test_what_goes_wrong_beside_is_heard_of_here() -> None:
+def test_what_is_about_few_rows_is_done_one_after_the_other() -> None:
+    where = list(side_by_side(lambda _: threading.current_thread(), range(4), rows=SHORT))
+    assert where == [threading.current_thread()] * 4
+
+
+@pytest.mark.parametrize("rows", [SHORT, SHORT + 1])
+def test_what_goes_wrong_beside_is_heard_of_here(rows: int) -> None:
     def work(number: int) -> int:
         return 1 // (number - 2)
 
     with pytest.raises(ZeroDivisionError):
-        list(side_by_side(work, range(4)))
+        list(side_by_side(work, range(4), rows=rows))
 
 
 def test_what_is_made_ahead_comes_in_order_and_what_goes_wrong_comes_last() -> None:
