@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from rosters.oneroster.normal import METADATA
+from rosters.oneroster.normal import is_left_out
 from rosters.oneroster.rules import RULES, STANDS_ON
 
 Severity = Literal["fatal", "error", "warning", "info"]
@@ -143,9 +143,7 @@ class Findings:
             return self
         silent = Findings(overrides=self.overrides)
         for f in self._groups.values():
-            table = f.file.removesuffix(".csv")
-            column = METADATA if f.column.startswith("metadata.") else f.column
-            unwanted = f"{table}.{column}" in left_out
+            unwanted = is_left_out(f.file.removesuffix(".csv"), f.column, left_out)
             told = f.places.with_columns(pl.lit("").alias("value")) if unwanted else f.places
             silent.add(
                 f.code, f.file, f.column,

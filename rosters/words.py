@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from rosters.models import District, Sync
-from rosters.oneroster.normal import NORMAL
+from rosters.oneroster.normal import is_wholly_left_out
 
 S = Sync.Status
 
@@ -96,11 +96,10 @@ def words_of(district: District, latest: Sync | None) -> Words:
 
 def not_kept_words(not_kept: Collection[str]) -> list[str]:
     """`District.not_kept` in words: "email", "birthDate of demographics", "all demographics"."""
-    told, demographics = [], [f"demographics.{name}" for name in NORMAL["demographics"][1:]]
-    whole = set(demographics) <= set(not_kept)
+    told, whole = [], is_wholly_left_out("demographics", not_kept)
     for key in not_kept:
         table, _, column = key.partition(".")
-        if not (whole and key in demographics):
+        if not (whole and table == "demographics"):
             told.append(column if table == "users" else f"{column} of {table}")
     return [*told, "all demographics"] if whole else told
 

@@ -20,7 +20,7 @@ from rosters.holding.situation import (
     Situation,
     nothing_lives,
 )
-from rosters.oneroster.normal import METADATA, NORMAL, TABLES
+from rosters.oneroster.normal import METADATA, TABLES, is_wholly_left_out
 from rosters.oneroster.plain import NOUNS, listed, of_files, percent
 
 #: Fewer ids than this prove nothing about whose they are.
@@ -158,7 +158,7 @@ def file_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     """FILE_GONE: a file that came the time before did not, or has no rows any more."""
     if "delta" in s.modes.values():
         return []
-    wanted = [table for table in TABLES if not {f"{table}.{name}" for name in NORMAL[table][1:]} <= {*s.not_kept}]
+    wanted = [table for table in TABLES if not is_wholly_left_out(table, s.not_kept)]
     absent = [table for table in wanted if table in s.previous_modes and table not in s.modes]
     emptied = [
         table for table in wanted

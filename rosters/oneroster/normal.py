@@ -14,6 +14,8 @@ It is 1.2's shape (the younger version can say everything the older one can), wi
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 METADATA = "metadata"
 
 #: Words of a delivered ``status`` that take a record out of the roster; "inactive" is 1.0's and still sent.
@@ -167,3 +169,14 @@ MAY_BE_LEFT_OUT: tuple[str, ...] = (
     *(f"demographics.{column}" for column in NORMAL["demographics"][1:]),
     *(f"userProfiles.{column}" for column in ("username", "credentialType", "description", METADATA)),
 )  # fmt: skip
+
+
+def is_left_out(table: str, column: str, left_out: Collection[str]) -> bool:
+    """Whether a column, as a file writes it, is one of `left_out` (of `MAY_BE_LEFT_OUT`)."""
+    name = METADATA if column.lower().startswith(f"{METADATA}.") else column
+    return f"{table}.{name}".lower() in {each.lower() for each in left_out}
+
+
+def is_wholly_left_out(table: str, left_out: Collection[str]) -> bool:
+    """Whether of `table` nothing but ids is kept."""
+    return all(f"{table}.{column}" in left_out for column in NORMAL[table][1:])

@@ -12,7 +12,7 @@ from django.conf import settings
 from rosters import exporting, recognising
 from rosters.models import AuditEvent, Delivery, District, Sync
 from rosters.oneroster import VERSIONS
-from rosters.oneroster.normal import METADATA
+from rosters.oneroster.normal import is_left_out
 from rosters.reading.lookup import Damaged, lines_with
 from rosters.syncs.working import named, scan_ids, store
 
@@ -40,19 +40,13 @@ def lines_of(sync: Sync, table: str, sourced_id: str) -> dict[str, Any]:
     for line in found:
         positions = store().found_at(sync.district_id, sync.pk, line.number)
         cells = [
-            (name, "(not kept)" if cell and _is_unwanted(table, name, unwanted) else cell)
+            (name, "(not kept)" if cell and is_left_out(table, name, unwanted) else cell)
             for name, cell in line.cells
             if name.lower() != "password" and (name.lower() in standard or name.startswith("metadata."))
         ]
         findings = sync.findings.filter(file=file, position__in=positions).order_by("position")
         answer["lines"].append({"number": line.number, "cells": cells, "findings": findings})
     return answer
-
-
-def _is_unwanted(table: str, name: str, unwanted: Collection[str]) -> bool:
-    """Whether the district does not want this column kept; the file may spell it in its own way."""
-    column = METADATA if name.startswith(f"{METADATA}.") else name
-    return f"{table}.{column}".lower() in {each.lower() for each in unwanted}
 
 
 def export(

@@ -84,7 +84,7 @@ def finish_preparing(
         if any(h.code == "WRONG_DISTRICT" for h in holds):
             # Another district's names are kept nowhere that somebody of this one may look.
             lines, findings = lines.filter(pl.col("dimension") == ""), findings.without_places()
-            left = left.clear()
+            left, moves = left.clear(), []
             store().draft_difference(district.pk, sync.pk, ())
         stored = store().show_difference(district.pk, sync.pk)
         if any(h.code == "ID_CHURN" for h in holds) and left_out.empty:

@@ -110,19 +110,28 @@ def test_a_delta_and_a_sync_that_only_adds_leave_it_out_too(trip: Trip) -> None:
 
 
 def test_what_was_found_there_is_not_kept_either(trip: Trip, staff: Client) -> None:
-    keep_without(trip, "users.email", "demographics.birthDate")
+    keep_without(trip, "users.email", "users.userIds", "users.metadata", "demographics")
     tables = dict(_with_phones())
-    tables["users"] = tables["users"].with_columns(email=pl.lit("no-address-at-all"))
-    tables["demographics"] = tables["demographics"].with_columns(birthDate=pl.lit("soon-enough"))
+    tables["users"] = tables["users"].with_columns(
+        email=pl.lit("no-address-at-all"), userIds=pl.lit("no-ids-at-all"), **{"metadata.x": pl.lit("n" * 999)}
+    )
+    tables["demographics"] = tables["demographics"].with_columns(
+        birthDate=pl.lit("soon-enough"), sex=pl.lit("zebra-like"), asian=pl.lit("quite-so")
+    )
     sync = trip.send(tables)
     told = {(f.file, f.column): f for f in sync.findings.all()}
-    for column in (("users.csv", "email"), ("demographics.csv", "birthDate")):
+    for column in (
+        ("users.csv", "email"),
+        ("users.csv", "userIds"),
+        *(("demographics.csv", c) for c in ("birthDate", "sex")),
+    ):
         assert {place["value"] for place in told[column].places} == {""}, column
         assert all(place["line"] for place in told[column].places)
     csv = b"".join(staff.get(f"/admin/rosters/sync/{sync.pk}/findings.csv").streaming_content).decode()  # type: ignore[attr-defined]
     seen = page(staff, f"/admin/rosters/sync/{sync.pk}/change/")
     for text in (csv, seen):
-        assert "no-address-at-all" not in text and "soon-enough" not in text
+        for value in ("no-address-at-all", "no-ids-at-all", "n" * 99, "soon-enough", "zebra-like", "quite-so"):
+            assert value not in text, value
 
 
 def test_the_line_of_a_record_and_tools_do_not_show_it(trip: Trip, staff: Client, rita: Staff) -> None:
