@@ -178,6 +178,7 @@ ACTION_WORDS: dict[str, str] = {
     "person.sent": "a person of the district sent a file",
     "person.withdrawn": "withdrew the access of a person of the district",
     "standing.made": "a person of the district made a link that shows how its rosters stand",
+    "standing.withdrawn": "ended the district's link that shows how its rosters stand",
     "standing.ended": "a person of the district ended the link that shows how its rosters stand",
     "question.asked": "asked the district whether it is right",
     "question.taken_back": "took the question to the district back",

@@ -8,7 +8,7 @@ address holds it, so no log does.
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from django.conf import settings
 from django.db import transaction
@@ -25,8 +25,11 @@ from connections.onboarding import home
 from connections.onboarding.entering import audit, for_owners
 from connections.onboarding.models import Person, StandingLink
 from connections.onboarding.words import outcome
-from rosters.models import District, Sync
+from rosters.models import AuditEvent, District, Sync
 from rosters.words import Words
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
 
 COOKIE: Final = "standing"
 #: How long a browser goes on showing it without the link.
@@ -122,6 +125,15 @@ def end_link(request: HttpRequest, person: Person) -> HttpResponse:
         if StandingLink.end(person.district, now):
             audit("standing.ended", person, now)
     return HttpResponseRedirect(reverse("onboarding:standing-link"))
+
+
+def withdraw_link(district: District, *, by: Staff) -> bool:
+    """Staff end the link; False if there was none."""
+    now = timezone.now()
+    with transaction.atomic():
+        if ended := StandingLink.end(district, now):
+            AuditEvent.objects.create(at=now, by=by, action="standing.withdrawn", district=district)
+    return ended
 
 
 def make_link(person: Person) -> str:

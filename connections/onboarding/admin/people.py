@@ -16,7 +16,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils.cache import add_never_cache_headers
 from django.views.decorators.http import require_POST
 
-from connections.onboarding import entering
+from connections.onboarding import entering, standing
 from connections.onboarding.models import Person
 from rosters.admin.audit import ReadOnly
 from rosters.models import District
@@ -68,6 +68,7 @@ class PersonAdmin(ReadOnly):
             at("invite/<int:district_id>/", self.invite, "invite"),
             at("<int:pk>/link/", require_POST(self.send_link), "link"),
             at("<int:pk>/withdraw/", require_POST(self.withdraw), "withdraw"),
+            at("standing/<int:district_id>/end/", require_POST(self.end_standing_link), "end_standing_link"),
             *super().get_urls(),
         ]
 
@@ -92,14 +93,27 @@ class PersonAdmin(ReadOnly):
         person = self._of(request, pk)
         if person.ended_at:
             messages.error(request, "Their access was withdrawn. Invite them anew.")
-            return _back(person)
+            return _back(person.district_id)
         return self._invited(request, person)
 
     def withdraw(self, request: HttpRequest, pk: int) -> HttpResponse:
         person = self._of(request, pk)
         entering.withdraw(person, by=acting(request))
         messages.success(request, f"{person.name} cannot come in any more. What they sent stays.")
-        return _back(person)
+        return _back(person.district_id)
+
+    def end_standing_link(self, request: HttpRequest, district_id: int) -> HttpResponse:
+        """From this moment the district's page for everybody shows nothing; its owners can make a new link."""
+        if not request.user.has_perm("onboarding.change_person"):
+            raise PermissionDenied
+        district = get_object_or_404(District, pk=district_id)
+        if standing.withdraw_link(district, by=acting(request)):
+            messages.success(
+                request, "The link shows nothing any more. Who answers for the district can make a new one."
+            )
+        else:
+            messages.info(request, "There was no link any more.")
+        return _back(district_id)
 
     def _invited(self, request: HttpRequest, person: Person) -> HttpResponse:
         url = entering.invite(person, by=acting(request))
@@ -117,5 +131,5 @@ class PersonAdmin(ReadOnly):
         return get_object_or_404(Person.objects.select_related("district"), pk=pk)
 
 
-def _back(person: Person) -> HttpResponseRedirect:
-    return HttpResponseRedirect(reverse("admin:rosters_district_change", args=[person.district_id]) + "#people")
+def _back(district_id: int) -> HttpResponseRedirect:
+    return HttpResponseRedirect(reverse("admin:rosters_district_change", args=[district_id]) + "#people")

@@ -125,3 +125,18 @@ def test_staff_see_that_there_is_one(cedar: District, dana: Person, come_in: Com
     assert "has the district's link" not in unescape(desk.get(at).content.decode())
     made(come_in(dana))
     assert f"by {dana.name}" in unescape(desk.get(at).content.decode()).split("has the district's link")[1][:200]
+
+
+def test_staff_end_it(live: District, dana: Person, come_in: ComeIn, alice: Staff, vera: Staff) -> None:
+    browser, at = opened(made(come_in(dana))), f"/admin/onboarding/person/standing/{live.pk}/end/"
+    desk = Client()
+    desk.force_login(vera)
+    assert desk.post(at).status_code == 403 and "Up to date" in shown(browser)
+    desk.force_login(alice)
+    assert desk.get(at).status_code == 405 and "Up to date" in shown(browser)
+    assert "shows nothing any more" in unescape(desk.post(at, follow=True).content.decode())
+    assert "Up to date" not in shown(browser)
+    event = AuditEvent.objects.get(action="standing.withdrawn")
+    assert (event.by, event.district) == (alice, live)
+    assert "There was no link" in unescape(desk.post(at, follow=True).content.decode())
+    assert AuditEvent.objects.filter(action="standing.withdrawn").count() == 1
