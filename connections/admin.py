@@ -49,7 +49,7 @@ _HEADINGS = {
     "sftp": (
         ("Where the file is", ("side", "host", "port", "path")),
         ("How we log in", ("username", "login", "password", "private_key")),
-        ("The file", ("formats", "marker", "when_done", "done_folder")),
+        ("The file", ("formats", "marker", "when_done", "done_folder", "done_days")),
     ),
     "rest": (
         ("Where the API is", ("vendor", "base_url", "version")),

@@ -140,6 +140,10 @@ _SFTP: Final = {
         "The delivery was fetched whole, but could not be renamed or moved on the server.",
         "Nothing is lost. Ask the district's IT to give the account the right to rename, or let files lie.",
     ),
+    "SFTP-TIDY": _lasting(
+        "What was put aside long ago could not be deleted on the server.",
+        "Nothing is lost. Ask the district's IT to give the account the right to delete there, or let it lie.",
+    ),
     "SFTP-DROP": _lasting(
         "The district has no folder on our own SFTP server.",
         "Make its account and folder as docs/sftp-server.md says, or correct PORTAL_DROP_DIR.",

@@ -179,11 +179,13 @@ def _download(connection: Connection, folder: Path, tell: Teller) -> Fetched | N
                 raise
             # Where what was taken is put aside, that is how it looks on every day without a delivery. Whether one is
             # late is judged elsewhere.
-            return NothingNew("Nothing lies there since the last one was taken.")
+            trouble = _tidied(session, connection, connection.last_taken.get("folder", ""))
+            words = "Nothing lies there since the last one was taken."
+            return NothingNew(f"{words} {trouble.message}" if trouble else words)
         last = connection.last_taken
         if _files(candidate) == last.get("files") and candidate.folder == last.get("folder"):
             # It lies there still: a worker may have died after the delivery was safe, and before this.
-            trouble = session.after(candidate, connection.when_done, connection.done_folder)  # type: ignore[arg-type]
+            trouble = _put_aside(session, connection, candidate)
             words = "The newest file is the one that was taken last time."
             return NothingNew(f"{words} {trouble.message}" if trouble else words)
         if candidate.mtime < last.get("mtime", 0):
@@ -196,7 +198,7 @@ def _download(connection: Connection, folder: Path, tell: Teller) -> Fetched | N
         if connection.when_done == Connection.WhenDone.LEAVE:
             return
         with _session(connection) as session:
-            trouble = session.after(candidate, connection.when_done, connection.done_folder)  # type: ignore[arg-type]
+            trouble = _put_aside(session, connection, candidate)
         if trouble is not None:
             raise trouble
 
@@ -209,6 +211,20 @@ def _download(connection: Connection, folder: Path, tell: Teller) -> Fetched | N
         full=True,
         afterwards=afterwards,
     )
+
+
+def _put_aside(session: sftp.Session, connection: Connection, candidate: sftp.Candidate) -> FetchError | None:
+    """What was agreed for a delivery that was taken, and for those before it."""
+    trouble = session.after(candidate, connection.when_done, connection.done_folder)  # type: ignore[arg-type]
+    return trouble or _tidied(session, connection, candidate.folder)
+
+
+def _tidied(session: sftp.Session, connection: Connection, lay: str) -> FetchError | None:
+    """Delete what was put aside from the folder `lay` so long ago that it was agreed."""
+    if connection.done_days is None:
+        return None
+    before = timezone.now() - timedelta(days=connection.done_days)
+    return session.tidy(lay, connection.when_done, connection.done_folder, before)  # type: ignore[arg-type]
 
 
 def _looks(candidate: sftp.Candidate) -> dict[str, Any]:

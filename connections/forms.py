@@ -19,6 +19,7 @@ from connections.vendors import VENDORS, Vendor
 FIELDS: Final[dict[str, tuple[str, ...]]] = {
     "sftp": (
         "side", "host", "port", "username", "login", "path", "formats", "marker", "when_done", "done_folder",
+        "done_days",
     ),
     "rest": (
         "vendor", "base_url", "version", "auth", "signature", "token_url", "scope", "credentials_in", "page_size",
@@ -39,6 +40,10 @@ _LABELS: Final = {
     "marker": ("Marker file", ""),
     "when_done": ("When we have taken a file", "Anything but leaving it needs the right to write there."),
     "done_folder": ("Folder it is moved to", "It must be there already, beside the file or below."),
+    "done_days": (
+        "Days until it is deleted there",
+        "Counted from when the district wrote it. Only what we have put aside; we keep our own copy. Empty: never.",
+    ),
     "base_url": ("API URL", "As the district gave it, for example https://sis.example.org/ims/oneroster/v1p1."),
     "version": ("OneRoster version", ""),
     "auth": ("We log in with", ""),
@@ -59,6 +64,7 @@ _ONLY_WITH: Final = {
     "password": "login=password",
     "private_key": "login=key",
     "done_folder": "when_done=move",
+    "done_days": "when_done=rename,move",
     "key": "auth=oauth1,oauth2",
     "signature": "auth=oauth1",
     "token_url": "auth=oauth2",

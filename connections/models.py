@@ -142,6 +142,12 @@ class Connection(models.Model):
     formats = models.CharField(max_length=10, choices=Formats.choices, default=Formats.ANY)
     when_done = models.CharField(max_length=10, choices=WhenDone.choices, default=WhenDone.LEAVE)
     done_folder = models.CharField(max_length=200, blank=True, default="")
+    done_days = models.PositiveSmallIntegerField(
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(3650)],
+        help_text="What was put aside is deleted there so many days after the district wrote it; empty: never.",
+    )
     host_key = models.CharField(max_length=200, blank=True, default="", editable=False, help_text="Pinned fingerprint.")
     host_key_seen = models.CharField(max_length=200, blank=True, default="", editable=False)
     host_key_confirmed_by = models.ForeignKey(

@@ -84,6 +84,10 @@ class Folder:
             os.link(name, new_name, src_dir_fd=source, dst_dir_fd=target, follow_symlinks=False)
             os.unlink(name, dir_fd=source)
 
+    def remove(self, path: str) -> None:
+        with self._inside(path) as (folder, name):
+            os.unlink(name, dir_fd=folder)
+
     @contextmanager
     def _inside(self, path: str) -> Iterator[tuple[int, str]]:
         """The folder that holds `path`, open, and the last part of the name."""

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from glob import escape
+from itertools import islice
 from pathlib import Path
 from typing import IO, Any, Final, Literal, Protocol
 
@@ -34,6 +35,9 @@ DELIVERY: Final = "delivery.zip"
 #: The moment in a zip that is made of loose files: always the same, so that the same files make the same zip.
 _ANY_MOMENT: Final = (1980, 1, 1, 0, 0, 0)
 _WILD: Final = re.compile(r"[*?\[]")
+#: How a file is called that was put aside: with its time of change.
+_PUT_ASIDE: Final = re.compile(r".+\.(\d{8}-\d{6})\.taken")
+_MOMENT: Final = "%Y%m%d-%H%M%S"
 _PLACEHOLDER: Final = re.compile(r"<([^<>/]*)>")
 
 
@@ -134,6 +138,7 @@ class Files(Protocol):
     def state(self, handle: Any) -> Entry: ...
     def pieces(self, handle: Any, size: int) -> Iterator[bytes]: ...
     def rename(self, old: str, new: str) -> None: ...
+    def remove(self, path: str) -> None: ...
 
 
 class Session:
@@ -261,10 +266,8 @@ class Session:
             return None
         if what == "move" and (not folder.strip("/") or ".." in folder.split("/") or not folder.isprintable()):
             return FetchError("SFTP-AFTER", "There is no folder to move it to.")
-        moment = f"{datetime.fromtimestamp(candidate.mtime, UTC):%Y%m%d-%H%M%S}"
-        aside = candidate.folder if what == "rename" else folder
-        if what == "move" and not folder.startswith("/"):
-            aside = _joined(candidate.folder, folder)
+        moment = f"{datetime.fromtimestamp(candidate.mtime, UTC):{_MOMENT}}"
+        aside = _aside(candidate.folder, what, folder)
         for file in candidate.files:
             new = _joined(aside, f"{file.name}.{moment}.taken")
             try:
@@ -276,6 +279,30 @@ class Session:
                     return fault
                 return FetchError("SFTP-AFTER", file.name)
         return None
+
+    def tidy(self, lay: str, what: After, folder: str, before: datetime) -> FetchError | None:
+        """Delete what `after` has put aside from the folder `lay` and what the district wrote before that moment, as
+        the names say. Nothing else is touched, whatever it is called.
+
+        A failure is returned, not raised: SFTP-TIDY."""
+        if what == "leave":
+            return None
+        try:
+            with self._line.spoken():
+                aside = _aside(lay, what, folder)
+                for name in [entry.name for entry in self._seen(aside) if _is_older(entry, before)]:
+                    self._client.remove(_joined(aside, name))
+        except FetchError as fault:
+            return FetchError("SFTP-TIDY", fault.message)
+        return None
+
+    def _seen(self, folder: str) -> Iterator[Entry]:
+        """No more than the limits let us look at; what is beyond them is for another day."""
+        until = time.monotonic() + self._limits.listing
+        for entry in islice(self._client.entries(folder or "."), self._limits.entries):
+            if time.monotonic() > until:
+                return
+            yield entry
 
 
 class Search:
@@ -416,6 +443,24 @@ def _pack(files: tuple[RemoteFile, ...], pieces: Callable[[RemoteFile], Iterator
             with archive.open(info, "w") as member:
                 for piece in pieces(file):
                     member.write(piece)
+
+
+def _aside(lay: str, what: After, folder: str) -> str:
+    """Where what lay in the folder `lay` is put."""
+    if what == "rename":
+        return lay
+    return folder if folder.startswith("/") else _joined(lay, folder)
+
+
+def _is_older(entry: Entry, before: datetime) -> bool:
+    """Whether this is a file that was put aside, and was written before that moment."""
+    found = _PUT_ASIDE.fullmatch(entry.name) if _is_plain(entry.name) else None
+    if found is None or entry.mode is None or not stat.S_ISREG(entry.mode):
+        return False
+    try:
+        return datetime.strptime(found[1], _MOMENT).replace(tzinfo=UTC) < before
+    except ValueError:
+        return False
 
 
 def _is_plain(name: str) -> bool:

@@ -240,6 +240,24 @@ class TestWhatIsDoneWithTheFile:
         assert _fetch(renaming).status == "nothing_new"
         assert not laid.exists()
 
+    def test_what_was_put_aside_long_ago_goes_where_that_was_agreed(
+        self, renaming: Connection, put: Put, tables: making.Tables
+    ) -> None:
+        folder = put(tables).parent
+        long_ago = folder / "roster.zip.20200301-020000.taken"
+        long_ago.write_bytes(b"an old roster")
+        assert _fetch(renaming).status == "delivered"
+        assert long_ago.exists(), "nothing was agreed"
+        Connection.objects.update(done_days=30)
+        renaming.refresh_from_db()
+        assert _fetch(renaming).words == "Nothing lies there since the last one was taken."
+        (left,) = folder.iterdir()
+        assert left.name.endswith(".taken") and left != long_ago
+        long_ago.write_bytes(b"an old roster")
+        put(tables | {"users": tables["users"].head(-1)}, "roster-2.zip")
+        assert _fetch(renaming).status == "delivered"
+        assert len(list(folder.iterdir())) == 2 and not long_ago.exists()
+
     def test_an_empty_folder_after_that_is_nothing_new_and_no_failure(
         self, renaming: Connection, put: Put, tables: making.Tables
     ) -> None:

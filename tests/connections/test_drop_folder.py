@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,6 +78,27 @@ class TestTaking:
         assert trouble is not None and trouble.code == "SFTP-AFTER"
         (kept,) = (drop / "done").iterdir()
         assert kept.read_bytes() == b"first"
+
+    def test_what_was_put_aside_long_ago_is_deleted_and_nothing_else(self, drop: Path, tmp_path: Path) -> None:
+        (drop / "done").mkdir()
+        names = (
+            "a.zip.20260101-020000.taken", "b.zip.20260301-020000.taken", "c.zip.20260101-020000.take",
+            "d.zip", ".20260101-020000.taken", "e.zip.20261301-020000.taken",
+        )  # fmt: skip
+        for name in names:
+            (drop / "done" / name).write_bytes(b"roster")
+        (drop / "done" / "f.zip.20260101-020000.taken").mkdir()
+        (drop / "done" / "g.zip.20260101-020000.taken").symlink_to(drop / "done" / "d.zip")
+        session = sftp.open_folder(drop)
+        before = datetime(2026, 2, 1, tzinfo=UTC)
+        assert session.tidy("in", "leave", "/done", before) is None
+        assert session.tidy("in", "rename", "/done", before) is None
+        assert len(list((drop / "done").iterdir())) == 8, "neither folder is the one that was agreed"
+        assert session.tidy("", "move", "done", before) is None
+        assert names[0] not in {path.name for path in (drop / "done").iterdir()}
+        assert len(list((drop / "done").iterdir())) == 7
+        trouble = session.tidy("in", "move", "/no such folder", before)
+        assert trouble is not None and trouble.code == "SFTP-TIDY"
 
 
 class TestStrangers:
