@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from connections import fetching, sftp
 from connections.announcing.models import Announcement
+from connections.exceptions import FetchError
 from connections.models import Connection
 from connections.onboarding import sending
 from connections.onboarding.models import Call, Person, Question, StandingLink, Upload
@@ -27,11 +29,14 @@ def _delete(district: District) -> dict[str, int]:
     people = Person.objects.filter(district=district)
     calls = Call.objects.filter(district=district)
     questions = Question.objects.filter(delivery__district=district)
+    dropped, stuck = _dropped(district)
     counts = {
         "connections": connections.count(),
         "people of the district": people.count(),
         "calls": calls.count(),
         "questions": questions.count(),
+        **({"files in its folder on our SFTP server": dropped} if dropped else {}),
+        **({"files there that we may not delete": stuck} if stuck else {}),
     }
     questions.delete()
     uploads.delete()
@@ -43,3 +48,11 @@ def _delete(district: District) -> dict[str, int]:
     SentOnce.objects.filter(sync__district=district).delete()
     Client.districts.through.objects.filter(district=district).delete()  # the manager of districts does not see it
     return counts
+
+
+def _dropped(district: District) -> tuple[int, int]:
+    """What the district laid into its folder on our own server is deleted; what is on its own server is its own."""
+    try:
+        return sftp.emptied(fetching.drop_folder(district))
+    except FetchError:
+        return 0, 0

@@ -42,7 +42,10 @@ CHROMIUM_FLAGS = (
 
 # Django reads its settings in `pytest_configure` below, not earlier: pytest is not told of them in pyproject.toml.
 DATA_DIR = Path(tempfile.mkdtemp(prefix="roster-portal-tests-"))
-for name in ("PORTAL_PRODUCTION", "SECRET_KEY", "PORTAL_ENCRYPTION_KEY", "ALLOWED_HOSTS", "DEBUG", "PORT", "CACHE_URL"):
+for name in (
+    "PORTAL_PRODUCTION", "SECRET_KEY", "PORTAL_ENCRYPTION_KEY", "PORTAL_DROP_DIR", "ALLOWED_HOSTS", "DEBUG", "PORT",
+    "CACHE_URL",
+):  # fmt: skip
     os.environ.pop(name, None)
 os.environ.update(DJANGO_SETTINGS_MODULE="portal.settings", PORTAL_DATA_DIR=str(DATA_DIR))
 
@@ -155,6 +158,7 @@ def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> None:
 def data_dir(tmp_path: Path, settings: Settings) -> Path:
     """A data folder for this test alone."""
     settings.PORTAL_DATA_DIR = tmp_path
+    settings.PORTAL_DROP_DIR = tmp_path / "drop"
     return tmp_path
 
 

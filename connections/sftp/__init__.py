@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from connections.sftp.doctor import steps
-from connections.sftp.folder import open_folder
+from connections.sftp.folder import emptied, open_folder
 from connections.sftp.keys import HostKey, new_key_pair
 from connections.sftp.session import Candidate, RemoteFile, Session, filled, host_key, is_stable, open_session
 from connections.sftp.wire import Limits, Server
@@ -15,6 +15,7 @@ __all__ = [
     "RemoteFile",
     "Server",
     "Session",
+    "emptied",
     "filled",
     "host_key",
     "is_stable",

@@ -27,6 +27,22 @@ def open_folder(root: Path, *, limits: Limits | None = None) -> Session:
     return Session(folder, folder)
 
 
+def emptied(root: Path) -> tuple[int, int]:
+    """Delete every file in the district's folder `root`; the folders in it stay. How many there were, and how many of
+    them we may not delete."""
+    deleted = stuck = 0
+    if not root.is_dir():
+        return 0, 0
+    for _, _, names, at in os.fwalk(root, topdown=False):
+        for name in names:
+            try:
+                os.unlink(name, dir_fd=at)
+                deleted += 1
+            except OSError:
+                stuck += 1
+    return deleted, stuck
+
+
 class Folder:
     """What a `Session` asks of a server, answered from the disk."""
 

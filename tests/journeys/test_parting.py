@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from django.conf import settings
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import connection as database
 from django.test import Client
@@ -148,10 +149,20 @@ def test_at_once_nothing_comes_in_and_no_tool_reads_it_and_if_it_stays_it_is_as_
         syncs.stay(trip.district, by=trip.by)
 
 
+def _dropped(site_code: str) -> Path:
+    """A file that a district laid into its folder on our own SFTP server."""
+    path: Path = settings.PORTAL_DROP_DIR / site_code / "taken" / "roster.zip.20260901-020000.taken"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"a roster")
+    return path
+
+
 def test_when_its_time_is_over_nothing_of_it_is_anywhere(lived: Trip) -> None:
     trip, now = lived, timezone.now()
     asked = tool(trip.district, staff=trip.by)
     people, files = User.objects.count(), Delivery.objects.count()
+    dropped = _dropped(trip.district.site_code)
+    others = _dropped("1002")
     assert len(_where_it_stands()) > 10
     _leave(trip)
     assert syncs.to_purge(now) == [] and not parting.purge(trip.district.pk), "not before its time"
@@ -164,7 +175,11 @@ def test_when_its_time_is_over_nothing_of_it_is_anywhere(lived: Trip) -> None:
     left = District.with_leaving.get(pk=trip.district.pk)
     assert (left.name, left.site_code, left.version) == ("Cedar Grove", f"left-{left.pk}", 0)
     assert left.left_with["records"]["users"] == people and left.left_with["files"] == files
-    assert left.left_with["others"] == {"connections": 1, "people of the district": 1, "calls": 0, "questions": 1}
+    assert left.left_with["others"] == {
+        "connections": 1, "people of the district": 1, "calls": 0, "questions": 1,
+        "files in its folder on our SFTP server": 1,
+    }  # fmt: skip
+    assert not dropped.exists() and dropped.parent.is_dir() and others.exists()
     assert Sync.objects.count() > 5 and Snapshot.objects.filter(forgotten_at=None).count() == 0
     assert not parting.purge(left.pk, now=now + 2 * OVER), "it is done once"
     assert syncs.to_purge(now + 2 * OVER) == []
