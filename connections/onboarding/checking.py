@@ -14,10 +14,12 @@ import time
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import date
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
+from django import forms
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -30,9 +32,11 @@ from connections.onboarding.findings import systems_of
 from connections.onboarding.models import Person
 from rosters import syncs
 from rosters.explaining import checked_in_words
+from rosters.explaining.moves import moves_in_all
 from rosters.findings import Finding, Findings
 from rosters.frames import LINE, Checked, Delivered
 from rosters.models import District, Sync
+from rosters.oneroster.plain import NOUNS
 from rosters.reading.archive import Damaged, opened
 from rosters.reading.limits import MEGABYTE, Limits
 from rosters.storing import formula_safe_frame
@@ -53,6 +57,8 @@ _BUSY: Final = "Several large sets are being checked just now. Nothing was store
 
 _REFUSED = Words("refused", "Needs a corrected file", "", "district")
 _LOSES = Words("review", "Can be sent, with gaps", "", "district")
+_NOT_TAKEN = Words("refused", "Would not be taken", "", "district")
+_ASKED = Words("review", "Can be sent, and we would ask", "", "district")
 _GOOD = Words("good", "Ready to send", "", "district")
 
 
@@ -62,12 +68,12 @@ def check(request: HttpRequest, person: Person) -> HttpResponse:
     """The page; and the answer to files, which is the page, their faulty rows or a corrected zip of them."""
     if request.method == "GET":
         return _shown(request)
-    sent = request.FILES.getlist("files")
-    if complaint := _complaint(sent):
+    sent, day = request.FILES.getlist("files"), DayForm(request.POST)
+    if complaint := _complaint(sent) or day.complaint(person.district):
         return _shown(request, status=422, complaint=complaint)
     try:
         with _turn(), _laid_out(sent) as path:
-            return _answer(request, person.district, path)
+            return _answer(request, person.district, path, day.cleaned_data["as_if_on"])
     except NoTurn:
         return _shown(request, status=503, complaint=_BUSY)
     except (Exception, pl.exceptions.PanicException) as fault:  # its words may hold a value: only its name is told
@@ -76,6 +82,22 @@ def check(request: HttpRequest, person: Person) -> HttpResponse:
         logger.error("a check before sending: %s", type(fault).__name__)
     complaint = "We could not finish this check. The fault is ours: tell whoever looks after your district at our end."
     return _shown(request, status=500, complaint=complaint)
+
+
+class DayForm(forms.Form):
+    """The day on which the files will be sent; empty is today."""
+
+    as_if_on = forms.DateField(required=False)
+
+    def complaint(self, district: District) -> str:
+        """Why the files cannot be checked as if they came on that day, "" if they can."""
+        if not self.is_valid():
+            return "That is no day. Leave the field empty for today."
+        day: date | None = self.cleaned_data["as_if_on"]
+        if day and syncs.not_such_a_day(district, day, dry_run=True):
+            ahead = syncs.AT_MOST_AHEAD.days
+            return f"Files are checked as of today, or as of a day of the {ahead} that follow."
+        return ""
 
 
 class NoTurn(Exception):
@@ -102,15 +124,17 @@ def _turn() -> Iterator[None]:
     raise NoTurn
 
 
-def _answer(request: HttpRequest, district: District, path: Path) -> HttpResponse:
+def _answer(request: HttpRequest, district: District, path: Path, day: date | None) -> HttpResponse:
     if request.POST.get("answer") == "corrected":
         files, changes = _mended(path)
         return _zip("corrected.zip", files) if changes else _shown(request, complaint="There is nothing we can mend.")
-    delivered, checked = syncs.look(district, path)
+    delivered, checked = syncs.look(district, path, as_if_on=day)
     if request.POST.get("answer") == "rows":
         rows = faulty_rows(delivered, checked.findings)
         return _zip("faulty-rows.zip", rows) if rows else _shown(request, complaint="No row has an error.")
-    return _shown(request, **_result(district, path, delivered, checked))
+    found = _result(district, path, delivered, checked)
+    found |= _outlook(district, path, delivered, checked)
+    return _shown(request, day=day, **found, words=_words(found, checked))
 
 
 def _complaint(sent: Sequence[Any]) -> str:
@@ -161,7 +185,6 @@ def _result(district: District, path: Path, delivered: Delivered, checked: Check
     # A file that is read in the district's own encoding must come in it.
     mends = not district.encoding and any(each.finding.code in repairing.MENDS for each in told)
     return {
-        "words": _REFUSED if checked.rejections else _LOSES if errors else _GOOD,
         "verdict": checked_in_words(delivered, checked),
         "counts": [_count(name, delivered, checked) for name in delivered.tables],
         "errors": errors,
@@ -171,6 +194,43 @@ def _result(district: District, path: Path, delivered: Delivered, checked: Check
         "new_errors": sum(each.finding.count for each in faults if each.is_new),
         "has_rows": any(each.finding.file and len(each.finding.places) for each in faults),
         "changes": _mended(path)[1] if mends else [],
+    }
+
+
+def _words(found: Mapping[str, Any], checked: Checked) -> Words:
+    """How these files stand, in a word."""
+    if checked.rejections:
+        return _REFUSED
+    if not found.get("taken", True):
+        return _NOT_TAKEN
+    if found["errors"]:
+        return _LOSES
+    return _ASKED if found.get("saw") else _GOOD
+
+
+def _outlook(district: District, path: Path, delivered: Delivered, checked: Checked) -> dict[str, Any]:
+    """What these files would change, and what would make us stop and look: what was seen, never what we make of it,
+    which may tell of others. Nothing where no roster is live, or none of it would be taken."""
+    folder = path.parent / "outlook"
+    seen = syncs.outlook(district, delivered, checked, folder) if district.snapshot else None
+    if seen is None:
+        return {}
+    lived = {name: facts["rows"] for name, facts in district.snapshot.tables.items()} if district.snapshot else {}
+    told = any(hold.code == "WRONG_DISTRICT" for hold in seen.holds)
+    moves = [] if told else [move.as_json() for move in seen.moves]
+    return {
+        "outlook": seen,
+        "would_change": []
+        if told
+        else [
+            {"what": NOUNS[table].many, "lived": lived.get(table, 0), **seen.counts.get(table, {})}
+            for table in NOUNS
+            if lived.get(table) or table in seen.counts
+        ],
+        "saw": [hold.saw for hold in seen.holds if not hold.explained],
+        "taken": all(hold.approvable for hold in seen.holds),
+        "moves": moves,
+        "moves_in_all": moves_in_all(moves),
     }
 
 

@@ -27,6 +27,7 @@ from rosters.admin.district_form import setting_for
 from rosters.admin.districts import OfProduct
 from rosters.admin.scope_form import ScopeForm, in_words
 from rosters.diffing import DIMENSIONS
+from rosters.explaining.moves import moves_in_all
 from rosters.models import District, Finding, Hold, Org, Sync, Tally
 from rosters.oneroster.normal import TABLES
 from rosters.staff import DECIDE, acting, may_see
@@ -451,10 +452,8 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "may_look": syncs.may_look(sync) and approvable,
         "ids_changed": any(_leads_to_who(hold) for hold in holds if not hold.explained),
         "newer_has_come": sync.dry_run and syncs.newer_has_come(sync),
-        "moves_in_all": {
-            key: sum(move[key] for move in sync.grade_moves)
-            for key in ("before", "moved", "elsewhere", "stay", "left", "came")
-        },
+        "moves_in_all": moves_in_all(sync.grade_moves),
+        "moves_lead_to": "" if sync.forgotten_at else reverse("admin:rosters_sync_changes", args=[sync.pk]),
         "undo_until": _undo_until(sync),
         "undoing": Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"]).first(),
         "consequences": left_without.numbers(sync),

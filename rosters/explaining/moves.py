@@ -3,8 +3,9 @@ see first: whether everybody goes up, who stays, and who leaves."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -56,6 +57,12 @@ def grade_moves(base: Frames, difference: Difference) -> list[Move]:
         ways.setdefault(was, {})[now] = number
     grades = sorted({*before, *came}, key=_in_order)[:_MOST]
     return [_move(grade, before.get(grade, 0), ways.get(grade, {}), left, came) for grade in grades]
+
+
+def moves_in_all(moves: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """The numbers of all grades together, of moves as they are kept (`Move.as_json`)."""
+    told = list(moves)
+    return {key: sum(move[key] for move in told) for key in ("before", "moved", "elsewhere", "stay", "left", "came")}
 
 
 def _move(grade: str, before: int, ways: dict[str, int], left: dict[str, int], came: dict[str, int]) -> Move:

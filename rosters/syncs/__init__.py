@@ -32,7 +32,7 @@ from rosters.syncs.judging import judged
 from rosters.syncs.keeping import StillWrong, little_room, rebuild, recover, tidy, to_verify, verify
 from rosters.syncs.minimising import Cells, cells_kept, keep_without
 from rosters.syncs.parting import certificate, leave, overwriting, purge, stay, to_purge
-from rosters.syncs.preparing import look, prepare
+from rosters.syncs.preparing import Outlook, look, outlook, prepare
 from rosters.syncs.receiving import AT_MOST_AHEAD, NoRoom, not_such_a_day, receive
 from rosters.syncs.rekeying import (
     LARGEST_LIST,
@@ -75,6 +75,7 @@ __all__ = [
     "Leaves",
     "NoRoom",
     "NotApprovable",
+    "Outlook",
     "Replay",
     "StalePlan",
     "StillWrong",
@@ -110,6 +111,7 @@ __all__ = [
     "newer_has_come",
     "not_such_a_day",
     "only_about",
+    "outlook",
     "overwriting",
     "prepare",
     "purge",

@@ -19,7 +19,7 @@ from rosters.findings import Findings
 from rosters.frames import Frames
 from rosters.models import District, Finding, Hold, Org, Sync, Tally
 from rosters.oneroster.plain import listed
-from rosters.storing import StoredFrames
+from rosters.storing import Store, StoredFrames
 from rosters.syncs.working import Work, base_facts, ours, store
 
 PLACES_KEPT = 10
@@ -27,9 +27,9 @@ TALLIES_KEPT = 20_000
 PAST_KEPT = 400
 
 
-def compared(sync: Sync, base: StoredFrames, target: dict[str, pl.DataFrame]) -> Difference:
-    """What turns `base` into `target`, stored table by table. Of `target`, which is used up, what the rules look at is
-    left."""
+def compared(sync: Sync, base: StoredFrames, target: dict[str, pl.DataFrame], where: Store | None = None) -> Difference:
+    """What turns `base` into `target`, stored table by table, where the syncs' are or elsewhere. Of `target`, which is
+    used up, what the rules look at is left."""
 
     def one_after_the_other() -> Iterator[tuple[str, pl.LazyFrame]]:
         for table, rows in differences(base, target):
@@ -37,7 +37,8 @@ def compared(sync: Sync, base: StoredFrames, target: dict[str, pl.DataFrame]) ->
             if table in target:
                 target[table] = target[table].select(holding.LOOKED_AT.get(table, ("sourcedId",)))
 
-    return store().draft_difference(sync.district_id, sync.pk, one_after_the_other()).load()
+    kept_in = where or store()
+    return kept_in.draft_difference(sync.district_id, sync.pk or 0, one_after_the_other()).load()
 
 
 def finish_preparing(
@@ -72,9 +73,7 @@ def finish_preparing(
         return
     with work.phase("judging"):
         lines = tally(base, difference)
-        situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, left_out)
-        situation = replace(situation, unusable=unusable)
-        situation = _wanted(situation, district.not_kept)
+        situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, left_out, unusable)
         holds, year = judged(situation, district.hold_limits)
         left = consequences(base, target, difference)
         moves = grade_moves(base, difference)
@@ -114,6 +113,24 @@ def finish_preparing(
         if sync.dry_run:
             mark = sync.mark_planned
         ours(mark(work.now, verdict, seconds=work.seconds, **values))
+
+
+def foreseen(
+    sync: Sync,
+    base: StoredFrames,
+    target: Frames,
+    difference: Difference,
+    facts: dict[str, Any],
+    delivered_ids: Mapping[str, pl.Series],
+    unusable: Mapping[str, str],
+) -> tuple[list[holding.HoldFound], str]:
+    """What a sync that is kept nowhere would be held for, and the verdict in words."""
+    district = sync.district
+    digest = applying.digest_of(applying.facts_after(district.snapshot.tables if district.snapshot else {}, difference))
+    lines, nothing = tally(base, difference), Difference({})
+    situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, nothing, unusable)
+    holds, year = judged(situation, district.hold_limits)
+    return holds, _verdict(sync, difference.counts, holds, holding.nothing_lives(base), year)
 
 
 def _wanted(situation: holding.Situation, not_kept: Sequence[str]) -> holding.Situation:
@@ -220,6 +237,7 @@ def _situation(
     facts: dict[str, Any],
     delivered_ids: Mapping[str, pl.Series],
     left_out: Difference,
+    unusable: Mapping[str, str],
 ) -> holding.Situation:
     district = sync.district
     applied = district.syncs.filter(status="applied", undoes=None).select_related("delivery")
@@ -227,7 +245,7 @@ def _situation(
     by_files = all(one is None or not one.delivery or one.delivery.origin != "rest" for one in (sync, previous))
     earlier = district.snapshots.filter(version__lt=district.version).order_by("version")
     orgs = delivered_ids["orgs"] if "orgs" in delivered_ids else column_of(target, "orgs", "sourcedId")
-    return holding.Situation(
+    situation = holding.Situation(
         base=base,
         target=target,
         difference=difference,
@@ -248,7 +266,9 @@ def _situation(
         other_districts=lambda: _other_districts(district, orgs),
         is_undo=sync.is_undo,
         oneroster_version=facts.get("oneroster_version", ""),
+        unusable=unusable,
     )
+    return _wanted(situation, district.not_kept)
 
 
 def _history(district: District) -> list[holding.Past]:

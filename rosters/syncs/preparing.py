@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,12 @@ from django.utils import timezone
 
 from rosters import explaining, holding, normalising, reading, recognising, validating
 from rosters.diffing import compare, differences
+from rosters.explaining.moves import Move, grade_moves
 from rosters.frames import Checked, CheckOptions, Delivered, Frames, Progress, rows_of, silent
 from rosters.models import District, Sync
 from rosters.scope import Scope, within
-from rosters.syncs.judging import compared, finish_preparing, write_findings
+from rosters.storing import Store
+from rosters.syncs.judging import compared, finish_preparing, foreseen, write_findings
 from rosters.syncs.receiving import supersede_older
 from rosters.syncs.rekeying import keep_few
 from rosters.syncs.undoing import prepare_undo
@@ -111,9 +114,7 @@ def _prepare_delivery(work: Work) -> None:
             )
         return
     with work.phase("comparing"):
-        delivered_ids: dict[str, pl.Series] = {
-            t: checked.tables[t].frame["sourcedId"] for t in ("orgs", "users") if t in checked.tables
-        }
+        delivered_ids = _ids_of(checked)
         last_modified = newest_change(checked, work.now)
         target = normalising.target(checked, base, additions_only=sync.additions_only)
         target = normalising.without(target, district.not_kept)
@@ -206,13 +207,43 @@ def _same_as_live(sync: Sync) -> Sync | None:
     return made if same else None
 
 
-def look(district: District, path: Path, *, now: datetime | None = None) -> tuple[Delivered, Checked]:
-    """Read and check what lies at `path` as a delivery of the district would be; nothing is kept, nothing follows."""
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What a delivery would do: the `counts` of its difference (table -> kind -> number), the `holds` it would wait
+    for, both in a sentence, and the grade moves where it is the turn of a year."""
+
+    counts: Mapping[str, Mapping[str, int]]
+    holds: list[holding.HoldFound]
+    words: str
+    moves: list[Move]
+
+
+def look(
+    district: District, path: Path, *, as_if_on: date | None = None, now: datetime | None = None
+) -> tuple[Delivered, Checked]:
+    """Read and check what lies at `path` as a delivery of the district would be, today or `as_if_on` another day;
+    nothing is kept, nothing follows."""
     kept = ids_of(district)
     delivered = _read(district, path, kept)
-    return delivered, _checked(
-        delivered, base_frames(district), district, kept, district.local_date(now or timezone.now())
-    )
+    today = as_if_on or district.local_date(now or timezone.now())
+    return delivered, _checked(delivered, base_frames(district), district, kept, today)
+
+
+def outlook(
+    district: District, delivered: Delivered, checked: Checked, folder: Path, *, now: datetime | None = None
+) -> Outlook | None:
+    """What a delivery would change that was read and checked (`look`), and what it would be held for. The difference
+    lies in `folder` meanwhile; nothing is kept. None where the delivery would be refused."""
+    if checked.rejections:
+        return None
+    sync = Sync(district=district, received_at=now or timezone.now(), dry_run=True)
+    base = base_frames(district)
+    ids = _ids_of(checked)
+    facts = {**_delivery_facts(delivered, checked), "last_modified": newest_change(checked, sync.received_at)}
+    target = normalising.without(normalising.target(checked, base), district.not_kept)
+    difference = compared(sync, base, target, Store(folder))
+    holds, words = foreseen(sync, base, target, difference, facts, ids, delivered.unusable)
+    return Outlook(difference.counts, holds, words, grade_moves(base, difference))
 
 
 def _read(district: District, path: Path, kept: pl.DataFrame, progress: Progress = silent) -> Delivered:
@@ -245,6 +276,11 @@ def _options(district: District, today: date) -> CheckOptions:
         max_bad_share=holding.limit_of(district.hold_limits, "bad_share"),
         max_bad_rows=int(holding.limit_of(district.hold_limits, "bad_rows")),
     )
+
+
+def _ids_of(checked: Checked) -> dict[str, pl.Series]:
+    """The sourcedIds of orgs and users as they came."""
+    return {name: checked.tables[name].frame["sourcedId"] for name in ("orgs", "users") if name in checked.tables}
 
 
 def _delivery_facts(delivered: Delivered, checked: Checked) -> dict[str, Any]:

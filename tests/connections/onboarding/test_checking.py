@@ -9,19 +9,23 @@ import json
 import logging
 import zipfile
 from collections.abc import Callable, Mapping
+from datetime import timedelta
+from html import unescape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
 from django.apps import apps
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.core.management import call_command
 from django.test import Client
+from django.utils import timezone
 
 from connections.models import Connection
 from connections.onboarding import checking
 from connections.onboarding.models import Person
-from rosters import syncs
+from rosters import making, syncs
 from rosters.models import District
 from tests.rosters.reading.sets import manifest
 from tests.rosters.test_check_roster import district, zipped
@@ -35,6 +39,7 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.django_db, pytest.mark.alike]
 
 ComeIn = Callable[[Person], Client]
+Send = Callable[..., str]
 CHECK = "/district/check/"
 
 
@@ -241,6 +246,86 @@ def applied(district: District, content: bytes, by: Staff) -> None:
     sync = syncs.prepare(sync.pk) or sync
     syncs.approve(sync, by=by, plan_digest=sync.plan_digest)
     assert syncs.apply(sync.pk)
+
+
+class TestWhatTheyWouldChange:
+    """Files are held against what is live, as a delivery would be: before they are sent, not after."""
+
+    @pytest.fixture
+    def tables(self) -> making.Tables:
+        return making.make_roster(users=300, seed=4, today=timezone.localdate(), name="Cedar Grove")
+
+    @pytest.fixture
+    def send(self, client: Client, cedar: District, alice: Staff, tmp_path: Path, tables: making.Tables) -> Send:
+        """Check a roster of a district in which another one is live."""
+        path = tmp_path / "live.zip"
+        making.write_zip(path, tables)
+        sync = syncs.receive(cedar, path, origin="staff", name="live.zip", by=alice)
+        sync = syncs.prepare(sync.pk) or sync
+        syncs.approve(sync, by=alice, plan_digest=sync.plan_digest)
+        syncs.apply(sync.pk)
+
+        def check(roster: making.Tables, **asked: str) -> str:
+            making.write_zip(path, roster)
+            answer = client.post(CHECK, {"files": SimpleUploadedFile("x.zip", path.read_bytes()), **asked})
+            return unescape(words_of(answer))
+
+        return check
+
+    def test_an_ordinary_day_in_numbers(
+        self, send: Send, tables: making.Tables, data_dir: Path, settings: Settings, tmp_path_factory: Any
+    ) -> None:
+        settings.FILE_UPLOAD_TEMP_DIR = str(tmp_path_factory.mktemp("uploads"))
+        rows, files = rows_of_every_table(), kept(data_dir / "syncs")
+        tomorrow, differs = making.next_day(tables, change=0.01, seed=2)
+        page = send(tomorrow)
+        assert "What they would change" in page and "Nothing unusual:" in page and "Ready to send" in page
+        people = differs["users"]
+        lived = len(tables["users"])
+        assert f'People</th><td class="n" data-label="Live now">{lived}</td>' in page
+        assert f'data-label="+ come">{len(people["added"])}</td>' in page.split("People</th>")[1].split("</tr>")[0]
+        assert "From grade to grade" not in page
+        assert (rows_of_every_table(), kept(data_dir / "syncs")) == (rows, files)
+        assert not list(Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir())
+
+    def test_the_same_roster_changes_nothing(self, send: Send, tables: making.Tables) -> None:
+        assert "Nothing: the roster in these files is the one that is live." in send(tables)
+
+    def test_what_we_would_ask_is_known_before(self, send: Send, tables: making.Tables) -> None:
+        page = send(making.without_school(tables, 0))
+        assert "Can be sent, and we would ask" in page
+        school = tables["orgs"].filter(pl.col("type") == "school")["name"][0]
+        told = page.split("somebody at our end would stop and ask whether this is right:")[1].split("</ul>")[0]
+        assert school in told
+
+    def test_next_year_is_tried_out_as_of_its_first_day(
+        self, send: Send, tables: making.Tables, cedar: District
+    ) -> None:
+        day = cedar.local_date(timezone.now()) + timedelta(weeks=30)
+        page = send(making.rollover(tables, seed=3)[0], as_if_on=day.isoformat())
+        assert f"What they would change on {day.day} {day:%B %Y}" in page and "From grade to grade" in page
+        assert f'value="{day.isoformat()}"' in page
+        for wrong in ("yesterday", "2020-01-01", "2199-01-01"):
+            assert "Nothing was stored" in send(tables, as_if_on=wrong) and "Live now" not in send(
+                tables, as_if_on=wrong
+            )
+
+    def test_of_another_districts_roster_nothing_is_told(
+        self, send: Send, maple: District, alice: Staff, tmp_path: Path
+    ) -> None:
+        others = making.make_roster(users=300, seed=9, today=timezone.localdate(), name="Maple Hill")
+        path = tmp_path / "maple.zip"
+        making.write_zip(path, others)
+        sync = syncs.receive(maple, path, origin="staff", name="maple.zip", by=alice)
+        sync = syncs.prepare(sync.pk) or sync
+        syncs.approve(sync, by=alice, plan_digest=sync.plan_digest)
+        syncs.apply(sync.pk)
+        page = send(others)
+        assert "Would not be taken" in page and "It looks like another district’s roster." in page
+        assert "Maple" not in page and "Live now" not in page and "From grade to grade" not in page
+
+    def test_before_anything_is_live_there_is_nothing_to_change(self, client: Client) -> None:
+        assert "What they would change" not in words_of(sent(client, ("roster.zip", packed(district("1.1")))))
 
 
 class TestDownloads:
