@@ -123,14 +123,16 @@ def foreseen(
     facts: dict[str, Any],
     delivered_ids: Mapping[str, pl.Series],
     unusable: Mapping[str, str],
-) -> tuple[list[holding.HoldFound], str]:
-    """What a sync that is kept nowhere would be held for, and the verdict in words."""
+) -> tuple[list[holding.HoldFound], str, str]:
+    """What a sync that is kept nowhere would be held for, the verdict in words, and, where it is the turn of a school
+    year, a sentence that says so."""
     district = sync.district
     digest = applying.digest_of(applying.facts_after(district.snapshot.tables if district.snapshot else {}, difference))
     lines, nothing = tally(base, difference), Difference({})
     situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, nothing, unusable)
     holds, year = judged(situation, district.hold_limits)
-    return holds, _verdict(sync, difference.counts, holds, holding.nothing_lives(base), year)
+    words = _verdict(sync, difference.counts, holds, holding.nothing_lives(base), year)
+    return holds, words, year.sentence if year else ""
 
 
 def _wanted(situation: holding.Situation, not_kept: Sequence[str]) -> holding.Situation:

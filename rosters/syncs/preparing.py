@@ -210,11 +210,12 @@ def _same_as_live(sync: Sync) -> Sync | None:
 @dataclass(frozen=True, slots=True)
 class Outlook:
     """What a delivery would do: the `counts` of its difference (table -> kind -> number), the `holds` it would wait
-    for, both in a sentence, and the grade moves where it is the turn of a year."""
+    for, both in a sentence; where it is the turn of a year, a sentence about that and the grade moves."""
 
     counts: Mapping[str, Mapping[str, int]]
     holds: list[holding.HoldFound]
     words: str
+    year: str
     moves: list[Move]
 
 
@@ -242,8 +243,8 @@ def outlook(
     facts = {**_delivery_facts(delivered, checked), "last_modified": newest_change(checked, sync.received_at)}
     target = normalising.without(normalising.target(checked, base), district.not_kept)
     difference = compared(sync, base, target, Store(folder))
-    holds, words = foreseen(sync, base, target, difference, facts, ids, delivered.unusable)
-    return Outlook(difference.counts, holds, words, grade_moves(base, difference))
+    holds, words, year = foreseen(sync, base, target, difference, facts, ids, delivered.unusable)
+    return Outlook(difference.counts, holds, words, year, grade_moves(base, difference))
 
 
 def _read(district: District, path: Path, kept: pl.DataFrame, progress: Progress = silent) -> Delivered:

@@ -304,6 +304,7 @@ class TestWhatTheyWouldChange:
         day = cedar.local_date(timezone.now()) + timedelta(weeks=30)
         page = send(making.rollover(tables, seed=3)[0], as_if_on=day.isoformat())
         assert f"What they would change on {day.day} {day:%B %Y}" in page and "From grade to grade" in page
+        assert "This looks like the turn of the school year" in page
         assert f'value="{day.isoformat()}"' in page
         for wrong in ("yesterday", "2020-01-01", "2199-01-01"):
             assert "Nothing was stored" in send(tables, as_if_on=wrong) and "Live now" not in send(
