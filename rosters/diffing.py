@@ -14,6 +14,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from types import MappingProxyType
 from typing import Final
 
 import polars as pl
@@ -304,8 +305,9 @@ TALLY: Final = {
 }  # fmt: skip
 
 
-def tally(base: Frames, difference: Difference) -> pl.DataFrame:
-    """How many records were, came, changed and went: columns of `TALLY`.
+def tally(base: Frames, difference: Difference, apart: Mapping[str, pl.Series] = MappingProxyType({})) -> pl.DataFrame:
+    """How many records were, came, changed and went: columns of `TALLY`. `apart`: of each table the ids of records that
+    were and do not count.
 
     One row with dimension "" for every table that the base or the difference has; for tables with changes also one per
     school, grade, role (whose key may be "") and per changed field, of which ``before`` is the whole table.
@@ -317,12 +319,12 @@ def tally(base: Frames, difference: Difference) -> pl.DataFrame:
     def counted(asked: tuple[str, str]) -> pl.DataFrame | None:
         table, dimension = asked
         if dimension in DIMENSIONS:
-            lived = _lived(table, scan_of(base, table), people, dimension)
+            lived = _lived(table, counting(scan_of(base, table), apart.get(table)), people, dimension)
             found = _by_key(lived, difference.scan(table), dimension)
             if found["key"].to_list() == [""]:
                 return None
             return _tallied(table, dimension, found, names if dimension == "school" else None)
-        number = rows_of(base, table)
+        number = rows_of(base, table) - (len(apart[table]) if table in apart else 0)
         if dimension:
             return _tallied(table, dimension, _by_field(difference.scan(table), number))
         return _tallied(table, "", _whole(number, counts.get(table, _NONE))) if number or table in counts else None
@@ -332,6 +334,11 @@ def tally(base: Frames, difference: Difference) -> pl.DataFrame:
     rows = max(rows, *(sum(kinds.values()) for kinds in counts.values()), 0)
     parts = [part for part in side_by_side(counted, asked, rows=rows) if part is not None]
     return pl.concat(parts) if parts else pl.DataFrame(schema=TALLY)
+
+
+def counting(before: pl.LazyFrame, apart: pl.Series | None) -> pl.LazyFrame:
+    """The records of a table without those `apart`."""
+    return before if apart is None or apart.is_empty() else before.filter(~ID.is_in(apart.implode()))
 
 
 def school_names(base: Frames, difference: Difference) -> pl.DataFrame:

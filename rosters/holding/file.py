@@ -48,29 +48,77 @@ def empty(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
 
 
 def wrong_district(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
-    """WRONG_DISTRICT: hardly any of our ids are in a full file, or its orgs are those of another district of ours."""
+    """WRONG_DISTRICT: hardly any of our ids are in a full file, or hardly anybody whom a file of changes names is ours
+    or comes into a school of ours, or its orgs are those of another district of ours."""
     complete = {name for name, mode in s.modes.items() if mode == "bulk"}
-    if s.is_undo or nothing_lives(s.base) or not {"orgs", "users"} & complete:
+    if s.is_undo or nothing_lives(s.base):
         return []
-    known = {table: column_of(s.base, table, "sourcedId") for table in ("orgs", "users")}
+    if not {"orgs", "users"} & complete:
+        return _changes_of_another(s, limit)
+    known = {table: s.spoken_for(table) for table in ("orgs", "users")}
     shares = {table: _share_seen(ids, _ids(s, table)) for table, ids in known.items()}
     strange = sum(map(len, known.values())) >= _ENOUGH_IDS and max(shares.values()) < limit["known_ids"]
     twin = _district_with_these_orgs(s)
     if not twin and (not strange or _shares_an_identifier(s) or _knows_our_people(s)):
         return []
+    saw = (
+        f"Of our schools and other orgs {percent(shares['orgs'])} are in this file, of our people "
+        f"{percent(shares['users'])}."
+    )
+    return [_foreign(saw, "Nearly all of both are in a district's own file.", twin, {**shares}, limit)]
+
+
+def _foreign(saw: str, usual: str, twin: str, shares: dict[str, float], limit: Mapping[str, float]) -> HoldFound:
     whose = f"Its orgs are those of {twin}" if twin else "This looks like another district's roster"
-    return [
-        HoldFound(
-            "WRONG_DISTRICT",
-            f"Of our schools and other orgs {percent(shares['orgs'])} are in this file, of our people "
-            f"{percent(shares['users'])}.",
-            "Nearly all of both are in a district's own file.",
-            f"{whose}. What is in it is not shown, and it cannot be approved.",
-            "Ask the district which file it meant to send. If it was for another district, treat it as an incident.",
-            approvable=False,
-            numbers={"orgs": shares["orgs"], "users": shares["users"], "limit": limit["known_ids"]},
-        )
-    ]
+    return HoldFound(
+        "WRONG_DISTRICT",
+        saw,
+        usual,
+        f"{whose}. What is in it is not shown, and it cannot be approved.",
+        "Ask the district which file it meant to send. If it was for another district, treat it as an incident.",
+        approvable=False,
+        numbers={**shares, "limit": limit["known_ids"]},
+    )
+
+
+def _changes_of_another(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
+    """The same of a file of changes, which names few of our records at best: who is new must come into an org of ours,
+    or into one that comes beneath it."""
+    orgs, users = _ids(s, "orgs") if "orgs" in s.modes else None, s.delivered_ids.get("users")
+    if orgs is None and users is None:
+        return []
+    ours = _orgs_of_ours(s)
+    strangers = [] if orgs is None or orgs.is_in(ours.implode()).any() else orgs.to_list()
+    others = sorted(s.other_districts().items()) if strangers else []
+    twin = next((name for name, theirs in others if theirs.issuperset(strangers)), "")
+    known = 1.0 if users is None else _share_at_home(s, users, ours)
+    enough = users is not None and len(users) >= _ENOUGH_IDS
+    by_number = orgs is not None and _shares_an_identifier(s)
+    if not twin and (not enough or known >= limit["known_ids"] or by_number):
+        return []
+    people = NOUNS["users"].count(0 if users is None else len(users))
+    saw = f"Of the {people} in this file of changes {percent(known)} are ours, or come into a school of ours."
+    return [_foreign(saw, "Nearly all are in a district's own changes.", twin, {"users": known}, limit)]
+
+
+def _orgs_of_ours(s: Situation) -> pl.Series:
+    """The ids of our orgs, and of those that come beneath them."""
+    ours = column_of(s.base, "orgs", "sourcedId")
+    if "orgs" not in s.difference.tables:
+        return ours
+    come = s.difference.scan("orgs").filter(ADDED).select("sourcedId", "parentSourcedId").collect()
+    while len(more := come.filter(pl.col("parentSourcedId").is_in(ours.implode()) & ~ID.is_in(ours.implode()))):
+        ours = pl.concat([ours, more["sourcedId"]])
+    return ours
+
+
+def _share_at_home(s: Situation, users: pl.Series, orgs: pl.Series) -> float:
+    """The share of these people who are ours already, or have a role in one of the `orgs`."""
+    home = users.is_in(column_of(s.base, "users", "sourcedId").implode())
+    if "roles" in s.difference.tables:
+        roles = s.difference.scan("roles").filter(pl.col("orgSourcedId").is_in(orgs.implode()))
+        home |= users.is_in(roles.select("userSourcedId").collect().to_series().implode())
+    return float(home.mean() or 0.0)  # type: ignore[arg-type]
 
 
 def _ids(s: Situation, table: str) -> pl.Series:
@@ -245,7 +293,7 @@ def tail_missing(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
         removed = s.difference.scan(table).filter(REMOVED).select("sourcedId").collect().to_series()
         least = max(1, limit["tail_missing"])
         enough = len(removed) >= least  # else the ids of the table need not be read
-        ids = _missing_at_the_end(column_of(s.base, table, "sourcedId"), removed) if enough else removed.clear()
+        ids = _missing_at_the_end(s.spoken_for(table), removed) if enough else removed.clear()
         missing = len(ids)
         if missing >= least:
             holds.append(

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from rosters.diffing import Difference, scan_of
+from rosters.diffing import Difference, counting, scan_of
 from rosters.frames import Frames, rows_of
 from rosters.oneroster.plain import NOUNS, percent
 from rosters.recognising import known_again
@@ -82,7 +82,8 @@ class Situation:
     for each of our other districts a name that staff may see and the sourcedIds of its live orgs. `is_undo`: the target
     is an older snapshot on purpose. `left_out`: what the delivery would still change if it did not only add: the
     records that stay for that reason are removed in it. `not_kept`: what its district does not want kept; that it goes
-    is in neither `difference` nor `tally`.
+    is in neither `difference` nor `tally`. `apart`: of each table the accepted ids that the delivery does not speak
+    for; shares are shares of the others, and `tally` counts those alone.
     """
 
     base: Frames
@@ -106,6 +107,11 @@ class Situation:
     left_out: Difference = field(default_factory=Difference)
     oneroster_version: str = ""
     not_kept: Collection[str] = ()
+    apart: Mapping[str, pl.Series] = field(default_factory=dict)
+
+    def spoken_for(self, table: str) -> pl.Series:
+        """The accepted ids of a table of which the delivery says whether they are still there, in their order."""
+        return counting(scan_of(self.base, table), self.apart.get(table)).select("sourcedId").collect().to_series()
 
     @cached_property
     def known_again(self) -> pl.DataFrame:

@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 from django.db import transaction
+from django.db.models import QuerySet
 
 from rosters import applying, explaining, holding
 from rosters.diffing import Difference, column_of, differences, plan_digest, tally
@@ -52,6 +53,7 @@ def finish_preparing(
     left_out: Difference,
     left_alone: str = "",
     unusable: Mapping[str, str] = MappingProxyType({}),
+    apart: Mapping[str, pl.Series] = MappingProxyType({}),
 ) -> None:
     sync, district = work.sync, work.sync.district
     base_tables = district.snapshot.tables if district.snapshot else {}
@@ -73,7 +75,9 @@ def finish_preparing(
         return
     with work.phase("judging"):
         lines = tally(base, difference)
-        situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, left_out, unusable)
+        spoken = tally(base, difference, apart) if apart else lines
+        situation = _situation(sync, base, target, difference, spoken, digest, facts, delivered_ids, left_out, unusable)
+        situation = replace(situation, apart=apart)
         holds, year = judged(situation, district.hold_limits)
         left = consequences(base, target, difference)
         moves = grade_moves(base, difference)
@@ -243,7 +247,7 @@ def _situation(
 ) -> holding.Situation:
     district = sync.district
     applied = district.syncs.filter(status="applied", undoes=None).select_related("delivery")
-    previous = applied.order_by("-applied_at").first()
+    previous = _of_the_same(applied, sync).order_by("-applied_at").first()
     by_files = all(one is None or not one.delivery or one.delivery.origin != "rest" for one in (sync, previous))
     earlier = district.snapshots.filter(version__lt=district.version).order_by("version")
     orgs = delivered_ids["orgs"] if "orgs" in delivered_ids else column_of(target, "orgs", "sourcedId")
@@ -264,7 +268,7 @@ def _situation(
         delivered_ids=delivered_ids,
         left_out=left_out,
         previous_last_modified=previous.last_modified if previous else "",
-        history=_history(district),
+        history=_history(sync),
         other_districts=lambda: _other_districts(district, orgs),
         is_undo=sync.is_undo,
         oneroster_version=facts.get("oneroster_version", ""),
@@ -273,14 +277,17 @@ def _situation(
     return _wanted(situation, district.not_kept)
 
 
-def _history(district: District) -> list[holding.Past]:
+def _of_the_same(earlier: QuerySet[Sync], sync: Sync) -> QuerySet[Sync]:
+    """Of `earlier` syncs those that speak for the same schools as this one, for others come from another system: with
+    other columns and files, and from another hour. Where there is none yet, those that speak for the whole district."""
+    same = earlier.filter(speaks_for=sync.speaks_for)
+    return same if not sync.speaks_for or same.exists() else earlier.filter(speaks_for={})
+
+
+def _history(sync: Sync) -> list[holding.Past]:
     """The shares of earlier applied syncs, newest first."""
-    recent = {
-        s.pk: s
-        for s in district.syncs.filter(status="applied", undoes=None, base_version__gt=0).order_by("-applied_at")[
-            :PAST_KEPT
-        ]
-    }
+    applied = sync.district.syncs.filter(status="applied", undoes=None, base_version__gt=0)
+    recent = {s.pk: s for s in _of_the_same(applied, sync).order_by("-applied_at")[:PAST_KEPT]}
     shares: dict[int, dict[str, dict[str, float]]] = {pk: {} for pk in recent}
     for line in Tally.objects.filter(sync__in=list(recent), dimension="", before__gt=0):
         shares[line.sync_id][line.table] = {k: getattr(line, k) / line.before for k in ("removed", "updated")}
@@ -304,7 +311,7 @@ def write_findings(sync: Sync, findings: Findings) -> None:
     ordered = findings.ordered()
     store().write_places(sync.district_id, sync.pk, findings)
     earlier = Sync.objects.filter(district=sync.district_id, received_at__lt=sync.received_at)
-    before = earlier.judged().order_by("-received_at", "-pk").first()
+    before = _of_the_same(earlier.judged(), sync).order_by("-received_at", "-pk").first()
     known = set(before.findings.values_list("code", "file", "column")) if before else None
     sync.findings.all().delete()
     Finding.objects.bulk_create(

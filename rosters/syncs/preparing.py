@@ -123,7 +123,7 @@ def _prepare_delivery(work: Work) -> None:
             whole = normalising.without(normalising.target(checked, base), district.not_kept)
         left_out = compare(target, whole)
         left_alone, unusable = explaining.left_alone(delivered, base), delivered.unusable
-        untouched = delivered.untouched
+        untouched, apart = delivered.untouched, checked.stays
         findings = checked.findings.without_values(district.not_kept)
         del checked, delivered, whole
         difference = compared(sync, base, target)
@@ -147,6 +147,7 @@ def _prepare_delivery(work: Work) -> None:
         left_out,
         left_alone,
         unusable,
+        apart,
     )
 
 

@@ -223,6 +223,40 @@ def test_a_page_offers_the_schools_and_the_sync_says_which(
 
 
 @pytest.mark.alike
+def test_a_system_of_its_own_is_compared_with_what_it_sent_before(trip: Trip, tables: making.Tables) -> None:
+    """With other columns, other files, and records from another hour than the rest of the district has."""
+    first, second = schools(tables)[:2]
+    trip.go(trip.send(tables))
+    of_first = of_school(tables, first)
+    bare = {name: frame for name, frame in of_school(tables, second).items() if name != "demographics"}
+    bare["users"] = bare["users"].with_columns(pl.lit("yes").alias("metadata.bus"))
+    for day in range(3):
+        for school, sent in ((first, of_first), (second, bare)):
+            named = pl.concat(
+                [sent["users"].head(1).with_columns(givenName=pl.lit(f"Day {day}")), sent["users"].slice(1)]
+            )
+            sync = send(trip, pack(trip, {**sent, "users": named}), school)
+            codes = {hold.code for hold in sync.holds.all()}
+            if day:
+                assert not codes & {"HEADERS_CHANGED", "FILE_GONE", "STALE"}, (day, codes)
+                assert not sync.findings.filter(is_new=True).exists()
+            trip.go(sync)
+    sync = send(trip, pack(trip, {name: frame for name, frame in of_first.items() if name != "demographics"}), first)
+    assert sync.holds.filter(code="FILE_GONE").exists(), "of the first school it is missed"
+
+
+def test_a_file_of_one_school_that_was_cut_off_is_held(trip: Trip, tables: making.Tables) -> None:
+    mine = schools(tables)[0]
+    sent = of_school(tables, mine)
+    trip.go(trip.send(tables))
+    cut = {**sent, "enrollments": sent["enrollments"].head(-(len(sent["enrollments"]) // 5))}
+    sync = send(trip, pack(trip, cut), mine)
+    held = sync.holds.get(code="REMOVED_SHARE", table="enrollments")
+    assert held.numbers["before"] <= len(sent["enrollments"])
+    shown = sync.tallies.get(table="enrollments", dimension="")
+    assert shown.before == len(tables["enrollments"]), "the page counts the whole district"
+
+
 def test_a_connection_speaks_for_its_schools(trip: Trip, tables: making.Tables, client: Client, alice: Staff) -> None:
     trip.go(trip.send(tables))
     mine = schools(tables)[0]

@@ -122,6 +122,68 @@ def test_wrong_district_is_known_by_the_orgs_of_another_of_ours() -> None:
     assert "WRONG_DISTRICT" not in held(target, other_districts=lambda: {"Oak": frozenset({"s1"})})
 
 
+def test_wrong_district_in_a_file_of_changes() -> None:
+    """It names few of our records at best; who is new must come into an org of ours, or into one beneath it."""
+
+    def held_of(come: Frames, **facts: Any) -> dict[str, HoldFound]:
+        target = {name: pl.concat([BASE.get(name, come[name].clear()), come[name]]) for name in come}
+        target = {**BASE, **{name: frame.unique("sourcedId", keep="first") for name, frame in target.items()}}
+        ids = {name: come[name]["sourcedId"] for name in ("orgs", "users") if name in come}
+        return held(target, modes=dict.fromkeys(come, "delta"), delivered_ids=ids, **facts)
+
+    def roles(users: pl.DataFrame, org: str) -> pl.DataFrame:
+        held = [
+            {"sourcedId": f"r{n}", "userSourcedId": who, "orgSourcedId": org}
+            for n, who in enumerate(users["sourcedId"])
+        ]
+        return table("roles", held)
+
+    theirs = district("x", people=60)
+    found = held_of(theirs)
+    assert list(found) == ["WRONG_DISTRICT"] and not found["WRONG_DISTRICT"].approvable
+    assert "School x" not in found["WRONG_DISTRICT"].saw
+    assert "WRONG_DISTRICT" in held_of({"users": theirs["users"]}), "people without a word on where they belong"
+    few = {name: theirs[name].head(5) for name in ("orgs", "users")}
+    assert "WRONG_DISTRICT" not in held_of(few), "so few prove nothing"
+    another = {"Cedar": frozenset(theirs["orgs"]["sourcedId"])}
+    assert "WRONG_DISTRICT" in held_of({"orgs": theirs["orgs"].head(1)}, other_districts=lambda: another)
+
+    newcomers = {"users": theirs["users"], "roles": roles(theirs["users"], "s1")}
+    assert "WRONG_DISTRICT" not in held_of(newcomers)
+    beneath = theirs["orgs"].with_columns(parentSourcedId=pl.lit("s0"))
+    opened = {"orgs": beneath, "users": theirs["users"], "roles": roles(theirs["users"], "xs1")}
+    assert "WRONG_DISTRICT" not in held_of(opened, other_districts=lambda: another), "new schools of ours"
+    mixed = pl.concat([theirs["users"], BASE["users"].head(30)])
+    assert "WRONG_DISTRICT" not in held_of({"users": mixed})
+
+
+def test_a_file_about_some_schools_is_judged_by_those() -> None:
+    """Its shares are shares of what it speaks for, and its end is the end of that."""
+    elsewhere = {
+        "orgs": BASE["orgs"].filter(ID != "s1")["sourcedId"],
+        **{
+            name: BASE[name].filter(pl.col(column) != "s1")["sourcedId"]
+            for name, column in (("users", "primaryOrgSourcedId"), ("enrollments", "schoolSourcedId"))
+        },
+    }
+    seats = BASE["enrollments"].filter(pl.col("schoolSourcedId") == "s1")["sourcedId"]
+    cut = without("enrollments", ID.is_in(seats.tail(15).implode()))
+    assert held(cut) == {}, "nothing that a district would notice"
+    difference = compare(BASE, cut)
+    spoken = Situation(
+        base=BASE, target=cut, difference=difference, tally=tally(BASE, difference, elsewhere), base_version=3,
+        modes=MODES, previous_modes=MODES, apart=elsewhere,
+    )  # fmt: skip
+    found = {hold.code: hold for hold in judge(spoken, {})}
+    assert {"TAIL_MISSING", "REMOVED_SHARE"} <= set(found)
+    assert "15 of 100 enrollments" in found["REMOVED_SHARE"].saw
+    ids = {"orgs": pl.Series(["s1"]), "users": pl.Series([f"p{n}" for n in range(1, PEOPLE, 4)])}
+    large = {name: [f"z{n}" for n in range(9_000)] for name in ("orgs", "users")}
+    many = {name: pl.concat([BASE[name], table(name, [{"sourcedId": each} for each in large[name]])]) for name in large}
+    apart = {name: pl.concat([elsewhere[name], pl.Series(large[name])]) for name in large}
+    assert "WRONG_DISTRICT" not in held({**BASE, **many}, base={**BASE, **many}, delivered_ids=ids, apart=apart)
+
+
 def test_wrong_district_looks_at_what_came_not_at_what_was_kept() -> None:
     kept = {name: pl.concat([BASE[name], frame]) for name, frame in district("x").items() if name in ("orgs", "users")}
     ids = {name: district("x")[name]["sourcedId"] for name in ("orgs", "users")}
