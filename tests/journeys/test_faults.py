@@ -129,6 +129,20 @@ def test_a_delta_applied_and_undone_leads_back_to_the_digest(trip: Trip, tables:
     assert third.target_digest == first.target_digest
 
 
+def test_another_districts_changes_cannot_be_approved_either(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    theirs = making.make_roster(users=60, seed=77, today=timezone.localdate(), name="Elsewhere")
+    files = {}
+    for name in ("orgs", "academicSessions", "courses", "classes", "users", "enrollments"):
+        said = theirs[name].with_columns(status=pl.lit("active"), dateLastModified=pl.lit("2026-01-01T00:00:00.000Z"))
+        files[f"{name}.csv"] = said.select(theirs[name].columns).write_csv(line_terminator="\r\n")
+    path = trip.folder / "delta.zip"
+    packed(path, {"manifest.csv": manifest(*(name[:-4] for name in files), mode="delta"), **files})
+    sync = trip.send_file(path)
+    assert list(sync.holds.values_list("code", "approvable")) == [("WRONG_DISTRICT", False)]
+    assert not sync.may_apply_by_itself
+
+
 def test_where_the_disk_is_full_nothing_is_received_and_who_sent_it_is_told(
     trip: Trip, tables: making.Tables, monkeypatch: pytest.MonkeyPatch
 ) -> None:
