@@ -12,6 +12,7 @@ business (`Connection.allowed_networks`), this room only obeys it.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Sequence
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -72,14 +73,20 @@ def resolved(host: str, port: int, allowed: Sequence[Network] = ()) -> list[Addr
 
 
 def connect(host: str, port: int, *, timeout: float, allowed: Sequence[Network] = ()) -> socket.socket:
-    """A TCP connection to `host`, at an address that was judged. `timeout` in seconds, for each address and for later
-    reads and writes. Raises FetchError."""
+    """A TCP connection to `host`, at an address that was judged. `timeout` in seconds, shared by all its addresses (a
+    stranger's name can have hundreds), and for each later read and write. Raises FetchError."""
     refused: OSError | None = None
-    for address in resolved(host, port, allowed):
+    found = resolved(host, port, allowed)
+    ends = time.monotonic() + timeout
+    for number, address in enumerate(found):
+        share = max(ends - time.monotonic(), 0.01) / (len(found) - number)
         try:
-            return socket.create_connection((str(address), port), timeout=timeout)
+            made = socket.create_connection((str(address), port), timeout=share)
         except OSError as error:
             refused = error
+        else:
+            made.settimeout(timeout)
+            return made
     if isinstance(refused, TimeoutError):
         raise FetchError("CONN-TIMEOUT", f"{host}, port {port}.") from None
     raise FetchError("CONN-REFUSED", f"{host}, port {port}.") from None

@@ -7,7 +7,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -204,23 +204,35 @@ class Client:
         return Token(value, seconds, ends, str(document.get("scope") or ""))
 
     def _sent(self, method: str, url: str, auth: AuthBase | None, form: dict[str, str] | None = None) -> Answer:
-        """One attempt. Where it is refused, redirected or cut, FetchError; a status of 400 or more is an answer."""
-        with self._turn(url):
+        """One attempt. Where it is refused, redirected, cut or too slow, FetchError; a status of 400 or more is an
+        answer."""
+        with self._turn(url), self._faults_told(url), ExitStack() as stack:
             left = self.remaining()
-            try:
-                with self._session.request(
-                    method, url, data=form, auth=auth, allow_redirects=False, stream=True,
-                    timeout=(min(self.limits.connect, left), min(self.limits.read, left)),
-                ) as response:  # fmt: skip
-                    if 300 <= response.status_code < 400:
-                        raise FetchError("API-REDIRECT", _led_to(response.headers.get("Location", "")))
-                    return Answer(response.status_code, response.headers, self._body(response))
-            except (requests.Timeout, urllib3.exceptions.TimeoutError):
-                raise FetchError("CONN-TIMEOUT", f"{origin_of(url)}.") from None
-            except (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError) as error:
-                raise FetchError("API-TLS", certificate_fault(error)) from None
-            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
-                raise FetchError("CONN-CUT", f"{origin_of(url)}.") from None
+            with self._session.within(min(self.limits.connect + self.limits.read, left)):
+                response = stack.enter_context(
+                    self._session.request(
+                        method, url, data=form, auth=auth, allow_redirects=False, stream=True,
+                        timeout=(min(self.limits.connect, left), min(self.limits.read, left)),
+                    )
+                )  # fmt: skip
+            if 300 <= response.status_code < 400:
+                raise FetchError("API-REDIRECT", _led_to(response.headers.get("Location", "")))
+            with self._session.within(self.remaining()):
+                return Answer(response.status_code, response.headers, self._body(response))
+
+    @contextmanager
+    def _faults_told(self, url: str) -> Iterator[None]:
+        """What a server and the way to it can do wrong, as FetchError."""
+        try:
+            yield
+        except (requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError):
+            if time.monotonic() >= self._ends:
+                raise self._out_of_time() from None
+            raise FetchError("CONN-TIMEOUT", f"{origin_of(url)}.") from None
+        except (requests.exceptions.SSLError, urllib3.exceptions.SSLError, ssl.SSLError) as error:
+            raise FetchError("API-TLS", certificate_fault(error)) from None
+        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError):
+            raise FetchError("CONN-CUT", f"{origin_of(url)}.") from None
 
     def _body(self, response: requests.Response) -> bytes:
         """The answer's body, unpacked, counted while it comes: it may be endless, and it may never quite end."""

@@ -96,7 +96,7 @@ class Question:
 @dataclass(frozen=True)
 class Reply:
     """`cut`: so many bytes of the body are kept back, though its length was announced. `silent`: nothing is sent.
-    `drips`: the body comes byte by byte, and goes on for ever."""
+    `drips`: the body comes byte by byte, and goes on for ever; `trickles`: a header does."""
 
     status: int = 200
     body: bytes = b""
@@ -104,6 +104,7 @@ class Reply:
     cut: int = 0
     silent: bool = False
     drips: bool = False
+    trickles: bool = False
 
     def having(self, **headers: str) -> Reply:
         """With these headers too; underscores are hyphens."""
@@ -239,6 +240,10 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         self.send_response_only(reply.status)
+        if reply.trickles:
+            self.flush_headers()
+        while reply.trickles and not self.server.stopping.wait(0.01):
+            self.wfile.write(b"X")
         if "Date" not in reply.headers:
             self.send_header("Date", self.date_time_string())
         if "Transfer-Encoding" not in reply.headers and not reply.drips:

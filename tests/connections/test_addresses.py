@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+import time
+from contextlib import ExitStack
 from datetime import date
 from ipaddress import ip_address, ip_network
 
@@ -55,3 +57,22 @@ def test_a_name_that_leads_to_this_machine_is_refused_however_it_is_spelt(name: 
         with pytest.raises(FetchError) as stopped:
             connect(name, server.getsockname()[1], timeout=1)
         assert stopped.value.code in ("CONN-ADDRESS", "CONN-NAME")
+
+
+def test_all_addresses_of_a_name_together_take_no_longer_than_one_may(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full backlog is a server that drops what comes; a stranger's name can lead to any number of them."""
+    with ExitStack() as stack:
+        first = stack.enter_context(socket.create_server(("127.0.0.2", 0), backlog=0))
+        port = first.getsockname()[1]
+        hosts = [f"127.0.0.{number}" for number in range(2, 8)]
+        for host in hosts[1:]:
+            stack.enter_context(socket.create_server((host, port), backlog=0))
+        for host in hosts:
+            stack.enter_context(socket.create_connection((host, port)))
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (host, port)) for host in hosts]
+        monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+        begun = time.monotonic()
+        with pytest.raises(FetchError) as stopped:
+            connect("sis.example", port, timeout=1.2, allowed=EVERYWHERE)
+        assert time.monotonic() - begun < 3
+    assert stopped.value.code == "CONN-TIMEOUT"

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+import logging
 import socket
+import threading
+import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -16,7 +21,7 @@ from typing import Any
 import pytest
 
 from connections.exceptions import FAULTS, FetchError
-from connections.rest import Api, Limits, pull
+from connections.rest import Api, Limits, pull, steps
 from tests.connections.sis import (
     KEY,
     LOOPBACK,
@@ -355,6 +360,84 @@ def test_a_server_that_falls_silent(tmp_path: Path) -> None:
 def test_a_server_that_sends_a_byte_now_and_then_for_ever(tmp_path: Path) -> None:
     with running(misbehaviour=always(Reply(drips=True))) as sis:
         assert refused(tmp_path, sis, limits=Limits(seconds=0.7)).code == "CONN-BUDGET"
+
+
+@pytest.mark.parametrize("safe", [False, True])
+def test_headers_that_come_byte_by_byte_end_with_the_patience_for_an_answer_and_are_asked_for_again(
+    tmp_path: Path, safe: bool
+) -> None:
+    chain = certificate(tmp_path) if safe else None
+    limits = Limits(connect=0.2, read=0.2, tries=2)
+    with running(misbehaviour=always(Reply(trickles=True)), certificate=chain) as sis:
+        assert refused(tmp_path, sis, limits=limits).code == "CONN-TIMEOUT"
+        assert sis.count("users") == 3  # how many there are, the page, and once more
+
+    def once(question: Question, good: Reply) -> Reply:
+        return replace(good, trickles=question.collection == "users" and question.number == 2)
+
+    with running(misbehaviour=once, certificate=chain) as sis:
+        assert pull(sis.api, tmp_path, limits=limits, sleep=id).collections["users"].rows == 25
+
+
+@pytest.mark.parametrize("safe", [False, True])
+def test_headers_that_come_byte_by_byte_end_with_the_time_of_the_run(tmp_path: Path, safe: bool) -> None:
+    begun = time.monotonic()
+    chain = certificate(tmp_path) if safe else None
+    with running(misbehaviour=always(Reply(trickles=True)), certificate=chain) as sis:
+        assert refused(tmp_path, sis, limits=Limits(seconds=0.7)).code == "CONN-BUDGET"
+    assert time.monotonic() - begun < 10
+
+
+@contextmanager
+def dripping(beginning: bytes) -> Iterator[str]:
+    """A server that says this to everybody, and then a byte now and then, for ever: its address."""
+    over = threading.Event()
+
+    def speak(line: socket.socket) -> None:
+        with line, suppress(OSError):
+            line.sendall(beginning)
+            while not over.wait(0.02):
+                line.sendall(b"\x00")
+
+    def serve() -> None:
+        with suppress(OSError), ThreadPoolExecutor() as speakers:
+            while True:
+                speakers.submit(speak, listening.accept()[0])
+
+    with socket.create_server(("127.0.0.1", 0)) as listening, ThreadPoolExecutor(1) as server:
+        server.submit(serve)
+        try:
+            yield f"https://127.0.0.1:{listening.getsockname()[1]}/ims"
+        finally:
+            over.set()
+            listening.shutdown(socket.SHUT_RDWR)
+
+
+@pytest.mark.parametrize(
+    ("limits", "code"),
+    [
+        (Limits(connect=0.3, read=0.3, tries=1), "CONN-TIMEOUT"),
+        (Limits(connect=30, read=0.3, seconds=0.7), "CONN-BUDGET"),
+    ],
+)
+def test_a_handshake_that_never_ends(tmp_path: Path, limits: Limits, code: str) -> None:
+    begun = time.monotonic()
+    handshake = b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc"  # a record of 16 KiB, and in it a ServerHello as long
+    with dripping(handshake) as url, running() as sis:
+        assert refused(tmp_path, sis, replace(sis.api, base_url=url), limits).code == code
+    with dripping(handshake) as url:
+        steps_taken = {step.name: step for step in steps(replace(sis.api, base_url=url), limits=limits, sleep=id)}
+    assert steps_taken["TLS"].code == "CONN-TIMEOUT"
+    assert time.monotonic() - begun < 10
+
+
+def test_what_a_stranger_calls_a_header_is_not_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    odd = {"X-Good": "yes\r\nAda Kim was here\r\nX-More: no"}
+    with running(misbehaviour=lambda _, good: good.having(**odd)) as sis:
+        pull(sis.api, tmp_path)
+    assert "GET" in caplog.text
+    assert "Ada" not in caplog.text
 
 
 def test_a_pause_longer_than_what_is_left_is_not_waited_for(tmp_path: Path) -> None:
