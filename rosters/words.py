@@ -66,6 +66,12 @@ HELD_STEP = "Read what held it, then approve or decline."
 DECLINE_STEP = "It cannot be approved: decline it, and ask the district for the right file."
 
 DISTRICT_UP_TO_DATE = Words("good", "Up to date", "Nothing to do.", "nobody")
+DISTRICT_DECLINED = Words(
+    "refused",
+    "Needs a corrected file",
+    "The last file was declined. What is live stays; see that the district knows why, and sends a better one.",
+    "district",
+)
 DISTRICT_LEAVES = Words(
     "ended",
     "Leaves",
@@ -82,8 +88,8 @@ def district_words(version: int, latest: Sync | None) -> Words:
         return DISTRICT_SETTING_UP
     if latest.status in (S.APPLIED, S.UNCHANGED):
         return DISTRICT_UP_TO_DATE
-    if latest.status == S.DECLINED and version:
-        return DISTRICT_UP_TO_DATE
+    if latest.status == S.DECLINED:
+        return DISTRICT_UP_TO_DATE if version and not latest.delivery_id else DISTRICT_DECLINED
     return sync_words(latest)
 
 
@@ -147,6 +153,9 @@ ACTION_WORDS: dict[str, str] = {
     "sync.retried": "had the file checked again",
     "sync.for_real": "had the file of a dry run checked to go live",
     "roster.exported": "took the roster out as files",
+    "delivery.taken_out": "took out a file as it came",
+    "findings.taken_out": "took out every place of the findings",
+    "changes.taken_out": "took out changes as a file",
     "roster.differs": "the live roster was found not to be what was accepted",
     "roster.as_accepted": "the live roster was found to be what was accepted again",
     "roster.rebuilt": "built the live roster anew",
@@ -176,6 +185,8 @@ ACTION_WORDS: dict[str, str] = {
     "person.invited": "sent a person of the district a link",
     "person.entered": "a person of the district came in",
     "person.sent": "a person of the district sent a file",
+    "person.took_file": "a person of the district took out a file as it was sent",
+    "person.took_findings": "a person of the district took out every place of the findings",
     "person.withdrawn": "withdrew the access of a person of the district",
     "standing.made": "a person of the district made a link that shows how its rosters stand",
     "standing.withdrawn": "ended the district's link that shows how its rosters stand",

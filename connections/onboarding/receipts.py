@@ -14,13 +14,15 @@ from django.core.paginator import Paginator
 from django.db.models import QuerySet
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import render
+from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from connections.onboarding.entering import for_people
+from connections.onboarding.entering import audit, for_people
 from connections.onboarding.findings import sent, systems_of
 from connections.onboarding.models import Person, Question, Upload
 from connections.onboarding.words import outcome, road, way_in
 from rosters import syncs
+from rosters.downloads import noted_first, or_later
 from rosters.models import Sync
 
 A_PAGE: Final = 20
@@ -76,6 +78,7 @@ def history(request: HttpRequest, person: Person) -> HttpResponse:
 
 
 @require_GET
+@or_later
 @for_people
 def original(request: HttpRequest, person: Person, key: str) -> FileResponse:
     """The file as it was sent, byte for byte."""
@@ -84,19 +87,28 @@ def original(request: HttpRequest, person: Person, key: str) -> FileResponse:
     stored = syncs.store().original(sync.district_id, sync.delivery.sha256)
     if sync.delivery.forgotten_at or not stored.exists():
         raise Http404
+    _note("person.took_file", person, sync)
     return FileResponse(stored.open("rb"), as_attachment=True, filename=sync.delivery.name)
 
 
 @require_GET
+@or_later
 @for_people
 def findings(request: HttpRequest, person: Person, key: str) -> StreamingHttpResponse:
     """Every place of every finding as CSV; no cell of it is taken for a formula."""
     sync = sync_of(person, key)
     rows = list(sync.findings.values("position", "code", "severity", "file", "column", "message", "next_step"))
+    _note("person.took_findings", person, sync)
     lines = syncs.store().places_csv(sync.district_id, sync.pk, rows)
     answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="findings-{sync.received_at:%Y-%m-%d-%H%M}.csv"'
     return answer
+
+
+def _note(action: str, person: Person, sync: Sync) -> None:
+    """That the person takes out a file. Raises CannotNote."""
+    with noted_first():
+        audit(action, person, timezone.now(), sync=sync)
 
 
 def key_of(sync: Sync) -> str:

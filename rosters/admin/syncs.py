@@ -27,6 +27,7 @@ from rosters.admin.district_form import setting_for
 from rosters.admin.districts import OfProduct
 from rosters.admin.scope_form import ScopeForm, in_words
 from rosters.diffing import DIMENSIONS
+from rosters.downloads import note_taken, or_later
 from rosters.explaining.moves import moves_in_all
 from rosters.models import District, Finding, Hold, Org, Sync, Tally
 from rosters.oneroster.normal import TABLES
@@ -171,8 +172,8 @@ class SyncAdmin(ReadOnly):
             own("left/", require_GET(self.left), "left"),
             own("who-is-who/", require_GET(self.who_is_who), "who_is_who"),
             own("keep-ids/", require_POST(self.keep_ids), "keep_ids"),
-            own("original/", require_GET(self.original), "original"),
-            own("findings.csv", require_GET(self.findings_csv), "findings"),
+            own("original/", or_later(require_GET(self.original)), "original"),
+            own("findings.csv", or_later(require_GET(self.findings_csv)), "findings"),
             *super().get_urls(),
         ]
 
@@ -385,12 +386,14 @@ class SyncAdmin(ReadOnly):
         stored = syncs.store().original(sync.district_id, sync.delivery.sha256)
         if sync.delivery.forgotten_at or not stored.exists():
             raise Http404
+        note_taken("delivery.taken_out", sync.delivery, by=acting(request), sync=sync)
         return FileResponse(stored.open("rb"), as_attachment=True, filename=sync.delivery.name)
 
     def findings_csv(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         sync = self._sync(request, pk)
         told = sync.findings.values("position", "code", "severity", "file", "column", "message", "next_step")
         rows = [row if _shown(request, row["file"]) else {**row, "position": _NOWHERE} for row in told]
+        note_taken("findings.taken_out", sync, by=acting(request))
         answer = StreamingHttpResponse(
             syncs.store().places_csv(sync.district_id, sync.pk, rows), content_type="text/csv; charset=utf-8"
         )

@@ -24,6 +24,7 @@ from rosters import syncs, tasks
 from rosters.api.manners import PortalView, Problem, grant_of
 from rosters.api.models import SentOnce
 from rosters.api.scopes import CORE, DELIVERIES_CREATE, DEMOGRAPHICS, ROSTER, SYNCS_DECIDE, SYNCS_READ, V1P1, V1P2
+from rosters.downloads import CannotNote, note_taken
 from rosters.explaining.consequences import CONSEQUENCES
 from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Sync
 from rosters.oneroster.normal import NORMAL, TABLES
@@ -767,6 +768,15 @@ class Original(DeliveryView):
         stored = syncs.store().original(delivery.district_id, delivery.sha256)
         if not stored.exists():
             raise Http404
+        try:
+            note_taken("delivery.taken_out", delivery, by=cast("Any", request.user), about=self.acted_by)
+        except CannotNote:
+            raise Problem(
+                503,
+                "busy",
+                "A roster is just being written, and who takes out a file is written down first.",
+                "Ask again in a minute.",
+            ) from None
         return FileResponse(
             stored.open("rb"), as_attachment=True, filename=delivery.name, content_type="application/octet-stream"
         )

@@ -15,7 +15,7 @@ from django.test import Client
 
 from connections.onboarding.models import Person
 from rosters import making, syncs
-from rosters.models import District, Sync
+from rosters.models import AuditEvent, District, Sync
 from tests.queue import work_off
 
 if TYPE_CHECKING:
@@ -107,6 +107,10 @@ class TestAReceipt:
         rows = list(csv.reader(io.StringIO(lines.lstrip("\ufeff"))))
         assert any("cmd|" in cell for row in rows for cell in row)
         assert not any(cell.startswith(("=", "+", "-", "@")) for row in rows for cell in row)
+        taken = AuditEvent.objects.filter(action__startswith="person.took").order_by("pk")
+        told = [(row.action, row.by, row.subject, row.sync) for row in taken]
+        mine = (None, f"person {sam.pk}", Sync.objects.get())
+        assert told == [("person.took_file", *mine), ("person.took_findings", *mine)]
 
 
 class TestTheHistory:
