@@ -150,7 +150,7 @@ def _posted(announcement: Announcement, now: datetime) -> tuple[bool, str]:
     webhook, body = announcement.webhook, body_of(announcement)
     try:
         headers = {"Content-Type": "application/json", HEADER: signature(webhook.secret(), body, now)}
-        with session(settings.WEBHOOK_NETWORKS) as made:
+        with session(settings.WEBHOOK_NETWORKS) as made, made.within(PATIENCE):
             answer = made.post(
                 webhook.url, data=body, headers=headers, timeout=PATIENCE, allow_redirects=False, stream=True
             )
@@ -159,6 +159,6 @@ def _posted(announcement: Announcement, now: datetime) -> tuple[bool, str]:
         return False, fault.code
     except SealBroken:
         return False, "The secret cannot be opened: make a new one."
-    except requests.RequestException as fault:
+    except (requests.RequestException, TimeoutError) as fault:
         return False, type(fault).__name__
     return 200 <= answer.status_code < 300, f"HTTP {answer.status_code}"

@@ -7,7 +7,9 @@ import hmac
 import json
 import re
 import threading
+import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import ip_network
@@ -44,6 +46,7 @@ class Tool:
     def __init__(self) -> None:
         self.heard: list[tuple[dict[str, str], bytes]] = []
         self.status = 200
+        self.trickles = False
         tool = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -51,6 +54,11 @@ class Tool:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 tool.heard.append((dict(self.headers), body))
                 self.send_response(tool.status)
+                with suppress(OSError):
+                    self.flush_headers()
+                    while tool.trickles:
+                        self.wfile.write(b"X")
+                        time.sleep(0.02)
                 if tool.status == 302:
                     self.send_header("Location", "/elsewhere")
                 self.send_header("Content-Length", "0")
@@ -181,6 +189,20 @@ def test_only_a_2xx_is_an_arrival_and_no_redirect_is_followed(
     tool.status = status
     sent = telling.send(telling.ping(webhook, timezone.now()).pk)
     assert sent is not None and (sent.status, sent.answered, len(tool.heard)) == ("waiting", f"HTTP {status}", 1)
+
+
+def test_a_tool_whose_headers_come_byte_by_byte_holds_no_worker(
+    trip: Trip, webhook: Webhook, tool: Tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telling, "PATIENCE", 0.5)
+    tool.trickles = True
+    made = telling.ping(webhook, timezone.now())
+    begun = time.monotonic()
+    sent = telling.send(made.pk)
+    tool.trickles = False
+    assert time.monotonic() - begun < 5
+    assert sent is not None
+    assert (sent.status, sent.answered) == ("waiting", "TimeoutError")
 
 
 def test_a_webhook_that_nothing_reaches_for_days_is_switched_off_and_on_again_misses_nothing(
