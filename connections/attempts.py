@@ -28,7 +28,7 @@ from django.utils import timezone
 from connections import fetching
 from connections.exceptions import FAULTS, OWN, FetchError
 from connections.models import FAILURES_BEFORE_PAUSE, SPREAD, Attempt, Checkup, Connection
-from connections.schedules import is_late, missed
+from connections.schedules import gap_of, is_late, missed
 from rosters import syncs
 from rosters.leases import renewed
 from rosters.models import AuditEvent, Sync
@@ -56,6 +56,9 @@ CHECKUP_LOST: Final = timedelta(minutes=15)
 
 #: Whoever sent something this short a time ago is not asked about.
 SOONEST_LATE: Final = timedelta(hours=3)
+#: What is taken for usual at least where nothing has come yet, and where one delivery has.
+_NEVER_CAME: Final = timedelta(days=2)
+_ONCE_CAME: Final = timedelta(days=5)
 
 #: Of so many deliveries the usual gap is taken, if they are no older.
 GAPS: Final = 10
@@ -376,7 +379,8 @@ def _find_late(now: datetime) -> None:
         .filter(state=Connection.State.ACTIVE, next_due_at__isnull=False)
         .annotate(last_came=Subquery(newest.order_by("-ended_at").values("ended_at")[:1]))
     )
-    doubtful = active.filter(Q(last_came__lt=now - SOONEST_LATE) | Q(late_since__isnull=False))
+    never = Q(last_came=None, state_since__lt=now - SOONEST_LATE)
+    doubtful = active.filter(Q(last_came__lt=now - SOONEST_LATE) | never | Q(late_since__isnull=False))
     came = _came(doubtful, now)
     for connection in doubtful.select_related("district"):
         try:
@@ -389,16 +393,24 @@ def _find_late(now: datetime) -> None:
         with _alone(connection):
             Connection.objects.filter(pk=connection.pk).update(late_since=now if late else None)
             if late:
-                _audit(connection, "connection.late", now, after={"last": came[connection.pk][0].isoformat()})
+                last = came[connection.pk][0].isoformat() if came[connection.pk] else ""
+                _audit(connection, "connection.late", now, after={"last": last})
 
 
 def _is_late(connection: Connection, came: list[datetime], now: datetime) -> bool | None:
-    """None where nobody can say."""
+    """None where nobody can say. How often a delivery comes is known from the third on; until then we go by how often
+    we look, with more patience."""
     timetable = connection.timetable()
-    if timetable is None or not came:
+    if timetable is None:
         return None
-    awaited_since = max(came[0], connection.state_since)  # during a pause nothing was
-    return is_late(timetable, [later - earlier for later, earlier in pairwise(came)], awaited_since, now)
+    awaited_since = max([*came[:1], connection.state_since])  # during a pause nothing was
+    gaps = [later - earlier for later, earlier in pairwise(came)]
+    if not gaps:
+        usual = gap_of(timetable, awaited_since)
+        if usual is None:
+            return None
+        return is_late(timetable, max(2 * usual, _ONCE_CAME) if came else max(usual, _NEVER_CAME), awaited_since, now)
+    return is_late(timetable, gaps, awaited_since, now)
 
 
 def _came(connections: QuerySet[Connection], now: datetime) -> defaultdict[int, list[datetime]]:

@@ -213,6 +213,8 @@ class ConnectionForm(forms.ModelForm):  # type: ignore[type-arg]
         self.save(commit=new)
         if not new:
             connection.save(update_fields=[*(name for name in self.fields if name not in secret), "sealed"])
+            if self.changed_data:
+                connection.checkups.filter(passed=True).update(passed=None)  # that was another connection
             if set(SOURCE[self.kind]) & set(self.changed_data):
                 connection.forget_what_was_taken(now)
             if {"host", "port"} & set(self.changed_data):

@@ -286,6 +286,18 @@ class Connection(models.Model):
                 self.call_off(now, "The connection was paused before this ended.")
         return paused
 
+    @property
+    def gave_up(self) -> bool:
+        """Whether it is paused because it failed again and again, and goes on only when somebody resumes it."""
+        return self.state == self.State.PAUSED and self.paused_by_id is None and self.paused_until is None
+
+    def set_up_anew(self, now: datetime) -> bool:
+        """Out of a pause, back to where it is tested and put into service: it is not what it was. False if it was not
+        paused."""
+        return self._move(
+            now, [self.State.PAUSED], self.State.SETUP, paused_by=None, pause_reason="", paused_until=None
+        )
+
     def call_off(self, now: datetime, words: str) -> None:
         """End the attempt that waits or runs, if there is one: its worker finds out, and delivers nothing."""
         self.attempts.filter(status__in=Attempt.OPEN).update(

@@ -18,7 +18,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
-from itertools import groupby, takewhile
+from itertools import groupby, islice, pairwise, takewhile
 from statistics import median
 from typing import Any, Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -331,6 +331,15 @@ def missed(
 
 #: A delivery is late when it has been awaited this many times as long as usual.
 PATIENCE: Final = 1.5
+#: So many runs tell how often there is one.
+_LOOKED_AHEAD: Final = 15
+
+
+def gap_of(schedule: Schedule, since: datetime) -> timedelta | None:
+    """The usual time between two runs; None where there are no two."""
+    moments = [run.at for run in islice(runs(schedule, since), _LOOKED_AHEAD)]
+    gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(moments)]
+    return timedelta(seconds=median(gaps)) if gaps else None
 
 
 def is_late(schedule: Schedule, gaps: Sequence[timedelta] | timedelta, last_delivery: datetime, now: datetime) -> bool:

@@ -165,7 +165,7 @@ def _standings(districts: Any) -> dict[str, int]:
     return Sync.objects.filter(pk__in=latest_syncs(districts)).aggregate(
         review=Count("pk", filter=Q(status__in=Sync.WAITING)),
         stuck=Count("pk", filter=Q(status__in=Sync.STUCK)),
-        good=Count("pk", filter=Q(status__in=UP_TO_DATE)),
+        good=Count("pk", filter=UP_TO_DATE),
     )
 
 
@@ -183,7 +183,7 @@ def _standings_at(districts: Any, moment: datetime) -> dict[str, int]:
     return Sync.objects.filter(pk__in=districts.order_by().annotate(then=Subquery(newest)).values("then")).aggregate(
         review=Count("pk", filter=Q(status__in=Sync.WAITING) & rested | waited),
         stuck=Count("pk", filter=Q(status__in=Sync.STUCK) & rested),
-        good=Count("pk", filter=Q(status__in=UP_TO_DATE) & rested),
+        good=Count("pk", filter=UP_TO_DATE & rested),
     )
 
 

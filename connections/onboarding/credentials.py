@@ -101,7 +101,10 @@ def enter_settings(request: HttpRequest, person: Person, kind: str = "", uid: UU
         now = timezone.now()
         with transaction.atomic():
             names = sorted(form.keep(now))
-            audit(action, person, now, connection=connection.pk, names=names)
+            # A pause ends by itself; what staff have not tested and put into service may not begin with it.
+            anew = bool(uid and names) and connection.set_up_anew(now)
+            about: dict[str, Any] = {"connection": connection.pk, "names": names}
+            audit(action, person, now, **about, **({"set_up_anew": True} if anew else {}))
         return _back(str(connection.uid))
     context = {
         "form": form,

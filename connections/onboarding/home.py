@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from connections.models import Connection, latest_attempts
+from connections.models import Attempt, Connection, latest_attempts
 from connections.onboarding import asking
 from connections.onboarding.entering import for_people
 from connections.onboarding.models import Call, Person, Question
@@ -24,6 +24,8 @@ from rosters.models import District, Sync
 from rosters.words import Words, district_words, not_kept_words
 
 SHOWN = 5
+#: What of a connection is told before how the roster stands, gravest first.
+_TROUBLE = ("plug", "late", "paused")
 _ASKED = "We have a question about a roster of yours, which waits for your answer."
 
 
@@ -68,6 +70,7 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
                 {"sync": sync, "key": key_of(sync), "words": outcome(sync, asked=sync.pk in waits)} for sync in syncs
             ],
             "expected": expected(connections),
+            "nothing_expected": nothing_expected(connections),
             "owner": district.owner,
             "agreed": agreed(district),
             "not_kept": not_kept_words(district.not_kept),
@@ -80,7 +83,7 @@ def steps(
 ) -> list[Step]:
     """From the first call to launch, in order; worked out from what is there, nothing is ticked off by hand."""
     fine = any(sync.delivery and not sync.errors and sync.status not in Sync.RUNNING for sync in syncs)
-    arrives = any(one.state == Connection.State.ACTIVE for one in connections)
+    arrives = any(one.state != Connection.State.SETUP for one in connections)
     live = district.version > 0
     call = Call.latest_of(district)
     talked = live or (call is not None and call.ends_at < timezone.now())
@@ -137,12 +140,19 @@ def standing_of(district: District, connections: list[Connection], syncs: list[S
     """The same status that staff see, with the district's own next step."""
     counted = [sync for sync in syncs if sync.status != Sync.Status.SUPERSEDED]
     latest = latest_attempts(connections)
-    troubles = [connection_words(one, latest.get(one.pk)) for one in connections if one.state == one.State.ACTIVE]
-    trouble = next((words for words in troubles if words.sign in ("plug", "late")), None)
+    troubles = [_trouble(one, latest.get(one.pk)) for one in connections if one.state != one.State.SETUP]
+    signs = [sign for sign in _TROUBLE if sign != "paused" or all(words.sign == "paused" for words in troubles)]
+    trouble = next((words for sign in signs for words in troubles if words.sign == sign), None)
     if trouble is not None and (not counted or counted[0].status in (Sync.Status.APPLIED, Sync.Status.UNCHANGED)):
         return trouble
     words = district_words(district.version, counted[0] if counted else None)
     return outcome(counted[0]) if counted and words.owner != "nobody" else words
+
+
+def _trouble(connection: Connection, latest: Attempt | None) -> Words:
+    """How a connection is, for those who need not know that we stopped trying, only that nothing comes."""
+    words = connection_words(connection, latest)
+    return replace(words, sign="plug", word="Cannot connect") if connection.gave_up else words
 
 
 def sentence_of(district: District, connections: list[Connection], standing: Words) -> str:
@@ -154,9 +164,31 @@ def sentence_of(district: District, connections: list[Connection], standing: Wor
     if standing.sign == "plug":
         step = "Whoever answers for your district sees under Connection what is wrong, step by step."
         return f"We cannot fetch your roster. {step}"
+    if standing.sign == "paused":
+        return _pause_of(connections)
     if standing.sign == "setup":
         return "We are getting ready together. The next step stands below."
     return f"{standing.word}. {standing.next_step}"
+
+
+def nothing_expected(connections: list[Connection]) -> str:
+    """Why nothing is expected, where that is so."""
+    states = {one.state for one in connections if not one.gave_up}
+    if Connection.State.ACTIVE in states:
+        return "No time is agreed: it is fetched when somebody asks."
+    if Connection.State.PAUSED in states:
+        return _pause_of(connections)
+    if any(one.gave_up for one in connections):
+        return "Nothing, until the connection works again."
+    return "Nothing comes by itself: files are sent by hand."
+
+
+def _pause_of(connections: list[Connection]) -> str:
+    paused = [one for one in connections if one.state == Connection.State.PAUSED and not one.gave_up]
+    until = max((one.paused_until for one in paused if one.paused_until), default=None)
+    if until is None:
+        return "Nothing is fetched for the moment. Whoever looks after your district at our end knows why."
+    return f"Nothing is fetched until {until.day} {until:%B}; then it goes on by itself. What is live stays."
 
 
 def _day(district: District, moment: datetime) -> str:

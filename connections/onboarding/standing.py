@@ -82,6 +82,7 @@ def _facts(district: District) -> dict[str, Any]:
         "live_since": district.snapshot.made_at if district.snapshot else None,
         "last": (syncs[0], outcome(syncs[0])) if syncs else None,
         "expected": home.expected(connections),
+        "nothing_expected": home.nothing_expected(connections),
         "now": timezone.now(),
     }
 
@@ -97,7 +98,7 @@ _WHOSE: Final = {
 def _sentence(district: District, connections: list[Connection], words: Words) -> str:
     if words.sign == "setup":
         return "We are getting ready together: the first roster is not live yet."
-    if words.sign in ("late", "plug"):
+    if words.sign in ("late", "plug", "paused"):
         return home.sentence_of(district, connections, words)
     return f"{words.word}. {_WHOSE[words.owner]}"
 

@@ -43,7 +43,9 @@ REPLAYED_SHOWN = 8
 LINE_DAYS = 90
 
 #: A district whose latest sync ended so is up to date; the words of `district_words` say the same.
-UP_TO_DATE = (Sync.Status.APPLIED, Sync.Status.UNCHANGED, Sync.Status.DECLINED)
+UP_TO_DATE = Q(status__in=(Sync.Status.APPLIED, Sync.Status.UNCHANGED)) | Q(status=Sync.Status.DECLINED, delivery=None)
+#: One whose latest file was declined waits for a better one.
+DECLINED = Q(status=Sync.Status.DECLINED, delivery__isnull=False)
 
 
 class Standing(admin.SimpleListFilter):
@@ -57,6 +59,7 @@ class Standing(admin.SimpleListFilter):
             ("good", "Up to date"),
             ("review", "Needs review"),
             ("refused", "Refused or failed"),
+            ("declined", "Declined, a better file is awaited"),
             ("setup", "Setting up"),
             ("leaving", "Leaves or left"),
         ]
@@ -68,10 +71,10 @@ class Standing(admin.SimpleListFilter):
             return queryset
         if wanted == "setup":
             return queryset.filter(syncs=None)
-        statuses = UP_TO_DATE if wanted == "good" else [s for s, w in SYNC_WORDS.items() if w.sign == wanted]
-        return queryset.filter(
-            pk__in=Sync.objects.filter(pk__in=latest_syncs(queryset), status__in=statuses).values("district")
-        )
+        so = UP_TO_DATE if wanted == "good" else Q(status__in=[s for s, w in SYNC_WORDS.items() if w.sign == wanted])
+        so = DECLINED if wanted == "declined" else so
+        latest = Sync.objects.filter(pk__in=latest_syncs(queryset))
+        return queryset.filter(pk__in=latest.filter(so).values("district"))
 
 
 class OfProduct(admin.SimpleListFilter):

@@ -21,6 +21,7 @@ from django.utils import timezone
 from connections import attempts, fetching, tasks
 from connections.exceptions import FetchError
 from connections.models import Attempt, Checkup, Connection
+from connections.schedules import Schedule
 from connections.words import connection_words
 from rosters import making
 from rosters.models import AuditEvent, Delivery, District, Sync
@@ -590,6 +591,26 @@ class TestEveryMinute:
         attempts.minute(now)
         scheduled.refresh_from_db()
         assert scheduled.late_since is None
+
+    def test_one_that_never_delivered_is_late_by_how_often_it_is_asked(self, scheduled: Connection) -> None:
+        now = timezone.now()
+        Attempt.objects.create(connection=scheduled, why="schedule", status="nothing_new", asked_at=now, ended_at=now)
+
+        def late_after(days: float) -> bool:
+            Connection.objects.update(state_since=now - timedelta(days=days), late_since=None)
+            attempts.minute(now)
+            scheduled.refresh_from_db()
+            return scheduled.late_since is not None
+
+        scheduled.set_schedule(now, Schedule(days=frozenset(range(7)), times=(clock(2),), zone="America/Chicago"))
+        assert not late_after(2.5)
+        assert late_after(4.5)
+        assert AuditEvent.objects.get(action="connection.late").after == {"last": ""}
+        came = {"status": "delivered", "asked_at": now - timedelta(days=5), "ended_at": now - timedelta(days=5)}
+        Attempt.objects.create(connection=scheduled, why="schedule", **came)
+        assert not late_after(30), "one has come, and nobody knows yet how often one does"
+        Attempt.objects.filter(status="delivered").update(ended_at=now - timedelta(days=9))
+        assert late_after(30)
 
 
 def test_the_mail_to_the_owner_names_no_secret(trusted: Connection, manu: Staff, district: Sshd) -> None:

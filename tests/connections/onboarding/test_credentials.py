@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import date, timedelta
+from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
 from django.test import Client
 from django.utils import timezone
 
+from connections import attempts
 from connections.models import Checkup, Connection
 from connections.onboarding.models import Person
 from connections.vendors import VENDORS
@@ -90,6 +93,63 @@ def test_what_is_in_service_is_not_changed_from_here(cedar: District, dana: Pers
     client = come_in(dana)
     assert client.post(f"/district/connection/{connection.uid}/", SFTP).status_code == 403
     assert b"Change its settings" not in client.get("/district/connection/").content
+
+
+def test_what_is_changed_in_a_pause_does_not_run_again_by_itself(
+    cedar: District, dana: Person, come_in: ComeIn, alice: Staff
+) -> None:
+    client, now = come_in(dana), timezone.now()
+    client.post("/district/connection/new/rest/", API)
+    connection = Connection.objects.get()
+    checkup = Checkup.objects.create(connection=connection, started_at=now)
+    checkup.end(
+        now, [{"name": "name", "outcome": "ok", "words": "Found.", "code": "", "next_step": "", "seconds": 0.1}]
+    )
+    connection.activate(now, None)
+    connection.pause(now, "Summer", by=alice, until=cedar.local_date(now) + timedelta(days=1))
+    client.post(f"/district/connection/{connection.uid}/", {**API, "key": "", "secret": ""})
+    connection.refresh_from_db()
+    assert connection.state == "paused", "nothing was changed"
+    client.post(
+        f"/district/connection/{connection.uid}/", {**API, "base_url": "https://else.example.org/ims/oneroster/v1p1"}
+    )
+    attempts.minute(now + timedelta(days=3))
+    connection.refresh_from_db()
+    assert (connection.state, connection.paused_until, connection.pause_reason) == ("setup", None, "")
+    assert AuditEvent.objects.filter(action="connection.changed").latest("pk").after["set_up_anew"] is True
+    desk = Client()
+    desk.force_login(alice)
+    answer = desk.post(f"/admin/connections/connection/{connection.pk}/start/", follow=True)
+    assert "Test it first" in answer.content.decode(), "what passed was the one before"
+    connection.refresh_from_db()
+    assert connection.state == "setup"
+
+
+def test_the_district_is_told_what_a_connection_does_that_does_not_run(
+    cedar: District, dana: Person, come_in: ComeIn, alice: Staff
+) -> None:
+    client, now = come_in(dana), timezone.now()
+
+    def told() -> str:
+        return unescape(client.get("/district/").content.decode())
+
+    assert "Nothing comes by itself: files are sent by hand." in told()
+    connection = Connection.objects.create(district=cedar, kind="sftp", host="sftp.cedar.test", username="c", path="*")
+    connection.activate(now, None)
+    assert "No time is agreed" in told()
+    connection.pause(now, "Summer", by=alice, until=date(2027, 8, 10))
+    page = told()
+    assert "Paused until 10 Aug" in page and "Nothing is fetched until 10 August" in page
+    assert "Enter how we reach your system" not in page, "that was done"
+    connection.activate(now, None)
+    connection.pause(now, "It failed three times.")
+    page = told()
+    assert "Cannot connect" in page and "We cannot fetch your roster." in page and "Up to date" not in page
+    other = Connection.objects.create(district=cedar, kind="sftp", host="b.cedar.test", username="c", path="*")
+    other.activate(now, None)
+    connection.activate(now, None)
+    connection.pause(now, "Not needed any more", by=alice)
+    assert "Paused" not in told(), "another one is in service"
 
 
 def test_the_doctor_is_asked_once_and_its_ticks_are_seen(cedar: District, dana: Person, come_in: ComeIn) -> None:
