@@ -22,10 +22,15 @@ from connections.exceptions import FetchError
 Network = IPv4Network | IPv6Network
 Address = IPv4Address | IPv6Address
 
-#: Ways to write an IPv4 address inside an IPv6 one, besides those that `ipaddress` calls not global: NAT64 (RFC 6052,
-#: RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380), IPv4-compatible (RFC 4291).
-_TRANSLATED: Final = tuple(
-    ip_network(text) for text in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
+#: The one part of IPv6 from which public addresses are given out (RFC 4291, IANA). What Python calls global differs
+#: from version to version, and reaches beyond it: site-local addresses, segment routing, IPv4 in other spellings.
+_PUBLIC_V6: Final = ip_network("2000::/3")
+
+#: Parts of what remains that are no district's server, and which some Python calls global: protocol assignments
+#: (RFC 6890), among them Teredo; the ways from IPv4 to IPv6 that are given up (6to4 and its anycast, RFC 7526); what is
+#: for documents (RFC 9637).
+_SPECIAL: Final = tuple(
+    ip_network(text) for text in ("192.0.0.0/24", "192.88.99.0/24", "2001::/23", "2002::/16", "3fff::/20")
 )
 
 #: What a machine in a cloud is told its own secrets by: never a district's server, whatever an allow-list says. Besides
@@ -42,7 +47,9 @@ def may_be_contacted(address: Address, allowed: Sequence[Network] = ()) -> bool:
         return False
     if any(plain in network for network in allowed if network.version == plain.version):
         return True
-    return plain.is_global and not any(plain in n for n in _TRANSLATED if n.version == plain.version)
+    if plain not in _PUBLIC_V6 and plain.version == 6:
+        return False
+    return plain.is_global and not any(plain in network for network in _SPECIAL)
 
 
 def never(address: Address) -> bool:

@@ -29,11 +29,30 @@ def test_a_public_server_may_be_contacted(text: str) -> None:
         "127.0.0.1", "10.0.0.1", "172.16.0.1", "192.168.1.1", "100.64.0.1", "0.1.2.3", "255.255.255.255", "224.0.0.1",
         "169.254.169.254", "168.63.129.16", "::1", "::", "fe80::1", "fc00::1", "fd00:ec2::254", "ff02::1",
         "::ffff:127.0.0.1", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a00:1", "2002:7f00:1::",
-        "2001::1", "::7f00:1",
+        "2001::1", "::7f00:1", "::ffff:0:a00:1", "2001:db8::1", "198.18.0.1", "203.0.113.1", "240.0.0.1",
     ],
 )  # fmt: skip
 def test_what_is_private_special_or_another_spelling_of_it_may_not(text: str) -> None:
     assert not may_be_contacted(ip_address(text))
+
+
+@pytest.mark.parametrize(
+    "network",
+    [
+        "fec0::/10", "192.0.0.0/24", "192.88.99.0/24", "3fff::/20", "5f00::/16", "2001::/23", "2002::/16",
+        "64:ff9b::/96", "100:0:0:1::/64", "::ffff:c000:0/120",
+    ],
+)  # fmt: skip
+def test_what_only_some_pythons_know_to_be_special_may_not_either(network: str) -> None:
+    """Those of 3.11 and 3.12 call the first five global, those of 3.13 parts of 2001::/23."""
+    whole = ip_network(network)
+    for number in (0, 1, 9, 10, 170, whole.num_addresses // 2, whole.num_addresses - 1):
+        assert not may_be_contacted(whole[number]), whole[number]
+
+
+@pytest.mark.parametrize("text", ["192.0.1.1", "192.88.98.1", "2001:200::1", "2003::1", "3fff:1000::1"])
+def test_what_lies_beside_it_is_as_public_as_it_was(text: str) -> None:
+    assert may_be_contacted(ip_address(text))
 
 
 @pytest.mark.parametrize(
