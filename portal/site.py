@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils import timezone
 
+from portal.logins import LoginForm
 from portal.rooms import rooms
 
 
@@ -18,6 +19,7 @@ class PortalAdminSite(admin.AdminSite):
     site_title = "Roster portal"
     index_title = "Desk"
     index_template = "admin/desk.html"
+    login_form = LoginForm
     enable_nav_sidebar = False  # the rooms at the top say the same in our words and leave lists their width
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
@@ -28,6 +30,15 @@ class PortalAdminSite(admin.AdminSite):
         from connections.announcing.pages import mails
 
         return [path("mails/", self.admin_view(mails), name="mails"), *super().get_urls()]
+
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The page, with 429 where the login has to wait (`portal.logins`)."""
+        answer = super().login(request, extra_context)
+        form = answer.context_data and answer.context_data.get("form") if isinstance(answer, TemplateResponse) else None
+        if isinstance(form, LoginForm) and form.wait:
+            answer.status_code = 429
+            answer.headers["Retry-After"] = str(form.wait)
+        return answer
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         from portal.desk import desk  # the desk stands on pages that are registered with this very site
