@@ -36,7 +36,7 @@ def _delete(district: District) -> dict[str, int]:
         "calls": calls.count(),
         "questions": questions.count(),
         **({"files in its folder on our SFTP server": dropped} if dropped else {}),
-        **({"files there that we may not delete": stuck} if stuck else {}),
+        **({"files or folders there that we may not delete": stuck} if stuck else {}),
     }
     questions.delete()
     uploads.delete()

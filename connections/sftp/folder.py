@@ -28,18 +28,27 @@ def open_folder(root: Path, *, limits: Limits | None = None) -> Session:
 
 
 def emptied(root: Path) -> tuple[int, int]:
-    """Delete every file in the district's folder `root`; the folders in it stay. How many there were, and how many of
-    them we may not delete."""
+    """Delete every file in the district's folder `root`; the folders in it stay. How many there were, and how many
+    files and folders there are that we may not delete, or not even open."""
+    folder = Folder(root, Limits())
     deleted = stuck = 0
-    if not root.is_dir():
-        return 0, 0
-    for _, _, names, at in os.fwalk(root, topdown=False):
-        for name in names:
-            try:
-                os.unlink(name, dir_fd=at)
-                deleted += 1
-            except OSError:
-                stuck += 1
+    waiting = [""]  # not by os.walk, which can be dug too deep for, and passes over a folder that it may not open
+    while waiting:
+        path = waiting.pop()
+        try:
+            with folder.opened(path) as at, os.scandir(at) as found:
+                entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]
+                waiting += [f"{path}/{name}" for name, is_folder in entries if is_folder]
+                for name in (name for name, is_folder in entries if not is_folder):
+                    try:
+                        os.unlink(name, dir_fd=at)
+                        deleted += 1
+                    except OSError:
+                        stuck += 1
+        except FileNotFoundError:
+            continue  # it has no folder here, or took one away in this moment
+        except OSError:
+            stuck += 1
     return deleted, stuck
 
 
@@ -69,7 +78,7 @@ class Folder:
             return _entry(name, os.stat(name, dir_fd=folder, follow_symlinks=False))
 
     def entries(self, path: str) -> Iterator[Entry]:
-        with self._opened(path) as folder, os.scandir(folder) as found:
+        with self.opened(path) as folder, os.scandir(folder) as found:
             for entry in found:
                 yield _entry(entry.name, entry.stat(follow_symlinks=False))
 
@@ -108,11 +117,11 @@ class Folder:
     def _inside(self, path: str) -> Iterator[tuple[int, str]]:
         """The folder that holds `path`, open, and the last part of the name."""
         folder, _, name = path.rpartition("/")
-        with self._opened(folder) as handle:
+        with self.opened(folder) as handle:
             yield handle, name or "."
 
     @contextmanager
-    def _opened(self, path: str) -> Iterator[int]:
+    def opened(self, path: str) -> Iterator[int]:
         """The folder at `path`, opened part by part, so that no part can be a link."""
         handle = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pwd
+import tempfile
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,6 +102,54 @@ class TestTaking:
         assert len(list((drop / "done").iterdir())) == 7
         trouble = session.tidy("in", "move", "/no such folder", before)
         assert trouble is not None and trouble.code == "SFTP-TIDY"
+
+
+@contextmanager
+def without_privileges() -> Iterator[Path]:
+    """A folder of somebody who is bound by the modes of files, and we are that one: root is not."""
+    with tempfile.TemporaryDirectory(prefix="drop-") as folder:
+        here = Path(folder)
+        if os.geteuid():
+            yield here
+            return
+        nobody = pwd.getpwnam("nobody").pw_uid
+        os.chown(here, nobody, -1)
+        os.seteuid(nobody)
+        try:
+            yield here
+        finally:
+            os.seteuid(0)
+
+
+class TestEmptying:
+    def test_every_file_goes_however_deep_and_no_link_is_followed(self, drop: Path, tmp_path: Path) -> None:
+        elsewhere = _aged(tmp_path / "elsewhere.zip", b"another's", 1_700_000_000)
+        deep = drop
+        for _ in range(1_200):  # deeper than Python's own ways through folders go
+            deep /= "d"
+            deep.mkdir()
+        (deep / "deep.zip").write_bytes(b"roster")
+        (drop / "in" / "new.zip").write_bytes(b"roster")
+        (drop / "in" / "file").symlink_to(elsewhere)
+        (drop / "in" / "folder").symlink_to(tmp_path)
+        assert sftp.emptied(drop) == (4, 0)
+        assert elsewhere.exists() and deep.is_dir() and not list((drop / "in").iterdir())
+        assert sftp.emptied(drop) == (0, 0)
+        os.removedirs(deep)
+        assert sftp.emptied(tmp_path / "nobody's") == (0, 0)
+
+    def test_a_folder_that_we_may_not_open_and_one_in_which_we_may_not_delete_are_told(self) -> None:
+        with without_privileges() as drop:
+            for name, mode in (("open", 0o700), ("shut", 0o000), ("kept", 0o500)):
+                (drop / name).mkdir()
+                (drop / name / "roster.zip").write_bytes(b"roster")
+                (drop / name).chmod(mode)
+            assert sftp.emptied(drop) == (1, 2)
+            drop.chmod(0o000)
+            assert sftp.emptied(drop) == (0, 1)
+            for folder in (drop, drop / "shut", drop / "kept"):
+                folder.chmod(0o700)
+            assert [len(list((drop / name).iterdir())) for name in ("open", "shut", "kept")] == [0, 1, 1]
 
 
 class TestStrangers:
