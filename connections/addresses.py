@@ -75,8 +75,21 @@ def resolved(host: str, port: int, allowed: Sequence[Network] = ()) -> list[Addr
         raise FetchError("CONN-NAME")
     for address in addresses:
         if not may_be_contacted(address, allowed):
-            raise FetchError("CONN-ADDRESS", f"{host} is at {address}.")
+            raise FetchError("CONN-ADDRESS", inside=f"{host} is at {address}.")
     return addresses
+
+
+def in_words(host: str, port: int, allowed: Sequence[Network] = ()) -> tuple[str, str]:
+    """How `host` is known, for everybody; and for our staff alone, where it is at an address that is not public: who
+    enters names must not learn what they mean in our network. Raises FetchError CONN-NAME."""
+    try:
+        found = resolved(host, port, allowed)
+    except FetchError as fault:
+        if fault.code != "CONN-ADDRESS":
+            raise
+        return f"{host} is known.", fault.inside  # whether it may be contacted is the next question
+    where = f"{host} is at {', '.join(map(str, found))}."
+    return (where, "") if all(map(may_be_contacted, found)) else (f"{host} is known.", where)
 
 
 def connect(host: str, port: int, *, timeout: float, allowed: Sequence[Network] = ()) -> socket.socket:

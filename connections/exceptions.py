@@ -39,9 +39,10 @@ _NETWORK: Final = {
         "district",
     ),
     "CONN-ADDRESS": _lasting(
-        "The server's address may not be contacted: it is private or special.",
-        "Ask the district for a public address. If its server really stands in its own network, add the address to the "
-        "connection's allow-list; another member of staff has to confirm it.",
+        "The server's name leads to an address that is not public.",
+        "Enter the name or address by which the server is reached from the internet. If it really stands in the "
+        "district's own network, our staff can add its address to the connection's allow-list; another of them has to "
+        "confirm it.",
     ),
     "CONN-REFUSED": _passing(
         "The server does not answer at this port.",
@@ -296,13 +297,15 @@ FAULTS: Final[dict[str, Fault]] = {**_NETWORK, **_SFTP, **_API, **_PORTAL}
 
 
 class FetchError(Exception):
-    """A delivery could not be fetched. `code` is a key of `FAULTS`; `detail` says what only this occasion knows."""
+    """A delivery could not be fetched. `code` is a key of `FAULTS`; `detail` says what only this occasion knows.
+    `inside` is what it tells of our network, for our staff alone: it stands in no message."""
 
-    def __init__(self, code: str, detail: str = "", *, permanent: bool | None = None) -> None:
+    def __init__(self, code: str, detail: str = "", *, permanent: bool | None = None, inside: str = "") -> None:
         fault = FAULTS[code]
         super().__init__(f"{fault.title} {detail}".strip())
         self.code = code
         self.detail = detail
+        self.inside = inside
         self.permanent = fault.permanent if permanent is None else permanent
 
     @property

@@ -320,7 +320,7 @@ def probe(connection: Connection) -> Iterator[Step]:
 
 
 def failed(name: str, fault: FetchError, seconds: float) -> Step:
-    return Step(name, "failed", round(seconds, 3), fault.message, fault.code, fault.next_step)
+    return Step(name, "failed", round(seconds, 3), fault.message, fault.code, fault.next_step, fault.inside)
 
 
 def as_json(step: Step) -> dict[str, Any]:

@@ -8,9 +8,12 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True)
 class Step:
+    """`inside` is for our staff alone: what it tells of our network. The rest is read by the district too."""
+
     name: str
     outcome: Literal["ok", "failed", "skipped", "warning"]
     seconds: float
     words: str
     code: str = ""
     next_step: str = ""
+    inside: str = ""

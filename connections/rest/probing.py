@@ -57,6 +57,7 @@ class _Done:
 
     words: str
     outcome: Literal["ok", "skipped", "warning"] = "ok"
+    inside: str = ""
 
 
 def steps(
@@ -80,7 +81,8 @@ def steps(
             try:
                 done = step()
             except FetchError as error:
-                yield Step(name, "failed", time.monotonic() - begun, error.message, error.code, error.next_step)
+                seconds = time.monotonic() - begun
+                yield Step(name, "failed", seconds, error.message, error.code, error.next_step, error.inside)
                 if name in ("name", "address", "TLS", "token") or error.code in (
                     "API-AUTH",
                     "API-CLOCK",
@@ -88,7 +90,7 @@ def steps(
                 ):
                     blocked = name
             else:
-                yield Step(name, done.outcome, time.monotonic() - begun, done.words)
+                yield Step(name, done.outcome, time.monotonic() - begun, done.words, inside=done.inside)
 
 
 class _Trial:
@@ -108,13 +110,8 @@ class _Trial:
 
     def name(self) -> _Done:
         self.api.check()
-        try:
-            found = addresses.resolved(self._host, port_of(self.parts), self.api.allowed)
-        except FetchError as error:
-            if error.code == "CONN-ADDRESS":  # the name is good; the next step says what is wrong
-                return _Done(f"{self._host} is known.")
-            raise
-        return _Done(f"{self._host} is known: {', '.join(map(str, found))}.")
+        words, inside = addresses.in_words(self._host, port_of(self.parts), self.api.allowed)
+        return _Done(words, inside=inside)
 
     def address(self) -> _Done:
         self._connected().close()

@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator
 from contextlib import ExitStack
-from ipaddress import ip_network
+from typing import Literal
 
-from connections.addresses import connect, resolved
+from connections.addresses import connect, in_words, resolved
 from connections.exceptions import FetchError
 from connections.sftp.session import FORMATS, Candidate, Format, Search, Session
 from connections.sftp.wire import Limits, Line, Server
 from connections.steps import Step
 
-_ANYWHERE = (ip_network("0.0.0.0/0"), ip_network("::/0"))
 #: The line is sound; there is only nothing to take at this moment.
 _LATER = ("SFTP-NOTHING", "SFTP-STILL-WRITING")
 
@@ -37,15 +36,17 @@ def steps(
                 yield Step(name, "skipped", 0.0, "A step before it did not succeed.")
                 continue
             start = time.monotonic()
+            walk.inside = ""
             try:
                 words = examine()
             except FetchError as fault:
                 broken = True
                 seconds = time.monotonic() - start
                 later = fault.code in _LATER
-                yield Step(name, "warning" if later else "failed", seconds, fault.message, fault.code, fault.next_step)
+                outcome: Literal["warning", "failed"] = "warning" if later else "failed"
+                yield Step(name, outcome, seconds, fault.message, fault.code, fault.next_step, fault.inside)
             else:
-                yield Step(name, "ok", time.monotonic() - start, words)
+                yield Step(name, "ok", time.monotonic() - start, words, inside=walk.inside)
 
 
 class _Walk:
@@ -55,6 +56,8 @@ class _Walk:
     session: Session
     search: Search
     candidate: Candidate
+    #: What the step that was taken tells our staff alone.
+    inside = ""
 
     def __init__(
         self,
@@ -88,8 +91,8 @@ class _Walk:
         ]
 
     def name(self) -> str:
-        found = resolved(self.server.host, self.server.port, _ANYWHERE)
-        return f"{self.server.host} is at {', '.join(map(str, found))}."
+        words, self.inside = in_words(self.server.host, self.server.port, self.server.allowed)
+        return words
 
     def address(self) -> str:
         resolved(self.server.host, self.server.port, self.server.allowed)

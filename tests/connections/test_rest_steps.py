@@ -81,6 +81,23 @@ def test_what_everything_stands_on_fails_first_and_alone(
     assert "failed" not in outcomes(done, *NAMES[:at])
 
 
+def test_where_a_name_leads_in_our_network_is_told_to_staff_alone(tmp_path: Path) -> None:
+    with running(certificate=certificate(tmp_path)) as sis:
+        let_in, kept_out = tried(sis.api), tried(replace(sis.api, allowed=()))
+    for done in (let_in, kept_out):
+        assert (done["name"].outcome, done["name"].words) == ("ok", "localhost is known.")
+        assert "localhost is at " in done["name"].inside
+        told = " ".join(f"{step.words} {step.next_step}" for step in done.values())
+        assert "127.0.0.1" not in told and "::1" not in told
+    address = kept_out["address"]
+    assert (address.words, address.code) == (
+        "The server's name leads to an address that is not public.",
+        "CONN-ADDRESS",
+    )
+    assert "internet" in address.next_step and "localhost is at " in address.inside
+    assert let_in["address"].outcome == "ok"
+
+
 def test_a_key_that_is_refused_is_not_tried_on_every_collection() -> None:
     with running(auth="oauth1") as sis:
         done = tried(replace(sis.api, secret="other"))

@@ -63,6 +63,22 @@ def test_each_step_stops_the_way_with_its_own_code(district: Sshd, mailbox: Path
     assert stop(examined(good(), box, formats=("csv",))) == ("newest file", "warning", "SFTP-NOTHING")
 
 
+def test_where_a_name_leads_in_our_network_is_told_to_staff_alone(district: Sshd, mailbox: Path) -> None:
+    for server in (district.server(host="localhost", allowed=()), district.server(host="localhost")):
+        found = {step.name: step for step in examined(server, mailbox.name)}
+        assert (found["name"].outcome, found["name"].words) == ("ok", "localhost is known.")
+        assert "localhost is at " in found["name"].inside
+        for step in found.values():
+            told = f"{step.words} {step.next_step}"
+            assert "127.0.0.1" not in told and "::1" not in told, step.name
+    refused = {step.name: step for step in examined(district.server(host="localhost", allowed=()), "")}["address"]
+    assert (refused.words, refused.code) == (
+        "The server's name leads to an address that is not public.",
+        "CONN-ADDRESS",
+    )
+    assert "internet" in refused.next_step and "localhost is at " in refused.inside
+
+
 def test_a_port_that_is_no_sftp_server_stops_at_the_host_key() -> None:
     with saying(b"HTTP/1.1 400 Bad Request\r\n\r\n", hang_up=True) as port:
         found = examined(Server("127.0.0.1", port, "district", allowed=LOOPBACK), "")

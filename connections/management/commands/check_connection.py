@@ -30,6 +30,8 @@ class Command(BaseCommand):
         for step in fetching.probe(connection):
             works = works and step.outcome != "failed"
             self.stdout.write(f"{_SIGNS[step.outcome]} {step.name:20} {step.seconds:6.1f} s  {step.words} {step.code}")
+            if step.inside:
+                self.stdout.write(f"{'':30}{step.inside}")
             if step.next_step and step.outcome != "ok":
                 self.stdout.write(f"{'':30}→ {step.next_step}")
         sys.exit(0 if works else 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Callable
 from datetime import date, timedelta
 from html import unescape
@@ -16,6 +17,7 @@ from connections.models import Checkup, Connection
 from connections.onboarding.models import Person
 from connections.vendors import VENDORS
 from rosters.models import AuditEvent, District
+from tests.queue import work_off
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -166,6 +168,34 @@ def test_the_doctor_is_asked_once_and_its_ticks_are_seen(cedar: District, dana: 
     answer = client.get(part)
     assert answer.status_code == 286
     assert b"Every step passed" in answer.content
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"kind": "sftp", "host": "localhost", "username": "c", "path": "*"},
+        {"kind": "rest", "base_url": "https://localhost/ims", "auth": "bearer"},
+    ],
+)
+def test_a_district_does_not_learn_where_a_name_leads_in_our_network_and_who_runs_connections_does(
+    cedar: District, dana: Person, come_in: ComeIn, manu: Staff, vera: Staff, fields: dict[str, str]
+) -> None:
+    connection = Connection(district=cedar, **fields)
+    connection.keep_secret("password" if fields["kind"] == "sftp" else "secret", "correct horse")
+    connection.save()
+    client = come_in(dana)
+    client.post(f"/district/connection/{connection.uid}/test/")
+    work_off()
+    assert "localhost is at " in str(Checkup.objects.get().steps)
+    for place in ("/district/connection/", f"/district/connection/{connection.uid}/checkup/"):
+        page = html.unescape(client.get(place).content.decode())
+        assert "The server's name leads to an address that is not public." in page and "by which the server" in page
+        assert "127.0.0.1" not in page and "::1" not in page
+    for staff, sees in ((manu, True), (vera, False)):
+        client.force_login(staff)
+        for place in ("change", "checkup"):
+            page = client.get(f"/admin/connections/connection/{connection.pk}/{place}/").content.decode()
+            assert ("localhost is at " in page) == sees, (staff, place)
 
 
 def test_staff_put_it_into_service_not_the_district(dana: Person, come_in: ComeIn, manu: Staff) -> None:
