@@ -29,7 +29,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, TypedDict, Unpack
 
 import polars as pl
 
@@ -104,6 +104,18 @@ class Page:
     total: int
 
 
+class Wanted(TypedDict, total=False):
+    """Which rows of a difference: those that fit every filter that is not "". `field`: a column that changed. `text`:
+    in any cell, old or new, without regard to case."""
+
+    kind: str
+    school: str
+    grade: str
+    role: str
+    field: str
+    text: str
+
+
 class StoredDifference:
     """The difference of one sync on disk: paged and filtered there, never loaded whole."""
 
@@ -144,7 +156,22 @@ class StoredDifference:
         """The same as a `Difference`, whose tables stay on the disk."""
         return Difference(_StoredTables(self))
 
-    def page(
+    def page(self, table: str, *, offset: int = 0, limit: int = 50, **wanted: Unpack[Wanted]) -> Page:
+        """Rows `offset` to `offset + limit` of those that are wanted."""
+        if not any(wanted.values()):
+            rows = self.scan(table)
+            total = rows.select(pl.len()).collect().item()
+            return Page(rows.slice(offset, limit).collect().to_dicts(), total)
+        found = self._found(table, **wanted)
+        parts = pl.collect_all(self._groups(table, found.slice(offset, limit)))
+        return Page([row for part in parts for row in part.to_dicts()], len(found))
+
+    def pieces(self, table: str, **wanted: Unpack[Wanted]) -> Iterator[pl.DataFrame]:
+        """All rows that are wanted, of one row group after the other."""
+        for rows in self._groups(table, self._found(table, **wanted)):
+            yield rows.collect()
+
+    def _found(
         self,
         table: str,
         *,
@@ -154,13 +181,8 @@ class StoredDifference:
         role: str = "",
         field: str = "",
         text: str = "",
-        offset: int = 0,
-        limit: int = 50,
-    ) -> Page:
-        """Rows `offset` to `offset + limit` of those that fit every filter that is not "".
-
-        `field`: a column that changed. `text`: in any cell, old or new, without regard to case.
-        """
+    ) -> pl.Series:
+        """Numbers, ascending, of the rows that are wanted."""
         rows = self.scan(table).with_row_index("number")
         fits = []
         if kind:
@@ -169,17 +191,13 @@ class StoredDifference:
         fits += [pl.col(column) == wanted for column, wanted in places.items() if wanted]
         if field:
             fits.append(pl.col("fields").str.contains(f"(^|,){re.escape(field)}(,|$)"))
-        if not fits and not text:
-            total = rows.select(pl.len()).collect().item()
-            return Page(rows.slice(offset, limit).drop("number").collect().to_dicts(), total)
-        if text:
-            found = self._holding(table, text)
-            if fits or kind:
-                others = rows.filter(fits) if fits else rows
-                found = others.select("number").filter(pl.col("number").is_in(found.implode())).collect().to_series()
-        else:
-            found = (rows.filter(fits) if fits else rows).select("number").collect().to_series()
-        return Page(self._rows(table, found.slice(offset, limit)), len(found))
+        others = (rows.filter(fits) if fits else rows).select("number")
+        if not text:
+            return others.collect().to_series()
+        found = self._holding(table, text)
+        if fits or kind:
+            return others.filter(pl.col("number").is_in(found.implode())).collect().to_series()
+        return found
 
     def _holding(self, table: str, text: str) -> pl.Series:
         """Numbers, ascending, of the rows of which some cell holds `text`, whatever the case.
@@ -201,15 +219,13 @@ class StoredDifference:
             found = [part.filter(_holds(name, text)) for part, name in zip(found, cells, strict=True)]
         return pl.concat([part["number"] for part in found]).unique().sort()
 
-    def _rows(self, table: str, numbers: pl.Series) -> list[dict[str, Any]]:
-        """The rows with these numbers, in ascending order, each row group read once."""
+    def _groups(self, table: str, numbers: pl.Series) -> Iterator[pl.LazyFrame]:
+        """The rows with these ascending numbers, of each row group together, so that it is read once."""
         wanted = pl.DataFrame({"number": numbers}).with_columns(group=pl.col("number") // _ROW_GROUP)
-        parts = []
         for _, part in wanted.group_by("group", maintain_order=True):
             here = part["number"]
             first, last = int(here[0]), int(here[-1])
-            parts.append(self.scan(table).slice(first, last - first + 1).select(pl.all().gather(here - first)))
-        return [row for part in pl.collect_all(parts) for row in part.to_dicts()]
+            yield self.scan(table).slice(first, last - first + 1).select(pl.all().gather(here - first))
 
     def _span(self, table: str, kind: str) -> tuple[int, int]:
         """Where the rows of a kind stand, which lie together: the first, and how many."""

@@ -1,21 +1,26 @@
-"""The changes of a sync as people read them: one page, filtered; what a record refers to by its name."""
+"""The changes of a sync as people read them: one page, filtered; what a record refers to by its name. And the same as a
+file."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
-from django.http import HttpRequest
+from django.conf import settings
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest
 from django.urls import reverse
 
 from rosters import syncs
 from rosters.applying.tables import snake
+from rosters.diffing import KINDS, WAS
 from rosters.models import LIVE, Sync, Tally
 from rosters.oneroster.normal import LISTED_REFERENCES, NORMAL, REFERENCES, TABLES
-from rosters.staff import may_see
-from rosters.storing import StoredDifference
+from rosters.staff import DECIDE, may_see
+from rosters.storing import StoredDifference, Wanted, formula_safe_frame
 from rosters.words import TABLE_WORDS
 
 PAGE_SIZE = 50
@@ -59,38 +64,21 @@ def changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     tables = [t for t in TABLES if t in stored.tables and may_see(request, t)]
     if not tables:
         return {"change_tables": [], "rows": []}
-    table = asked.get("table", "")
-    if table not in tables:
-        table = "users" if "users" in tables else tables[0]
+    table = _table_of(request, tables)
     number = asked.get("page", "1")
     page = max(int(number), 1) if number.isdecimal() and len(number) < 9 else 1
-    kind = asked.get("kind", "") if asked.get("kind") in ("added", "updated", "removed") else ""
-    field = asked.get("field", "") if asked.get("field") in NORMAL[table] else ""
-    found = stored.page(
-        table,
-        kind=kind,
-        school=asked.get("school", ""),
-        grade=asked.get("grade", ""),
-        role=asked.get("role", ""),
-        field=field,
-        text=asked.get("text", "").strip(),
-        offset=(page - 1) * PAGE_SIZE,
-        limit=PAGE_SIZE,
-    )
+    wanted = _wanted(request, table)
+    found = stored.page(table, **wanted, offset=(page - 1) * PAGE_SIZE, limit=PAGE_SIZE)
     names = names_of(sync, stored, table, found.rows)
     fields = sync.tallies.filter(table=table, dimension="field").order_by("-updated").values_list("key", flat=True)
     return {
         "changes_at": reverse("admin:rosters_sync_changes", args=[sync.pk]),
         "change_tables": [(t, TABLE_WORDS[t]) for t in tables],
         "table": table,
-        "kind": kind,
-        "field": field,
+        **wanted,
         "fields": list(fields),
-        "school": asked.get("school", ""),
-        "grade": asked.get("grade", ""),
-        "role": asked.get("role", ""),
-        "school_label": _label(sync, asked.get("school", "")),
-        "text": asked.get("text", ""),
+        "school_label": _label(sync, wanted["school"]),
+        "may_take_out": request.user.has_perm(DECIDE),
         "rows": [change_of(table, row, names) for row in found.rows],
         "total": found.total,
         "page": page,
@@ -98,6 +86,73 @@ def changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "first": (page - 1) * PAGE_SIZE + 1 if found.total else 0,
         "last": min(page * PAGE_SIZE, found.total),
     }
+
+
+def _table_of(request: HttpRequest, tables: list[str]) -> str:
+    """The table that is asked for; unless it is one of `tables`, that of people, or the first."""
+    asked = request.GET.get("table", "")
+    return asked if asked in tables else "users" if "users" in tables else tables[0]
+
+
+def _wanted(request: HttpRequest, table: str) -> Wanted:
+    """The filters of the query string."""
+    asked = request.GET
+    return {
+        "kind": asked.get("kind", "") if asked.get("kind") in KINDS else "",
+        "school": asked.get("school", ""),
+        "grade": asked.get("grade", ""),
+        "role": asked.get("role", ""),
+        "field": asked.get("field", "") if asked.get("field") in NORMAL[table] else "",
+        "text": asked.get("text", "").strip(),
+    }
+
+
+# --------------------------------------------------------------------------------------------------------- as a file
+
+
+def changes_file(request: HttpRequest, sync: Sync) -> tuple[IO[bytes], dict[str, Any]]:
+    """The records that fit the filters of the query string as CSV, in a file that is gone when it is closed; and what
+    it holds, without any value of it. Raises PermissionDenied where the table is not for who asks."""
+    stored = syncs.store().difference(sync.district_id, sync.pk)
+    asked = request.GET.get("table", "")
+    if asked in TABLES and not may_see(request, asked):
+        raise PermissionDenied
+    tables = [table for table in stored.tables if may_see(request, table)]
+    if not tables or not sync.plan_digest:
+        raise Http404
+    table = _table_of(request, tables)
+    wanted = _wanted(request, table)
+    file = tempfile.TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115  # whoever asked closes it
+    try:
+        rows = _write(file, stored, table, wanted)
+        file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    by = [name for name, value in wanted.items() if value and name != "kind"]
+    return file, {"table": table, "kind": wanted["kind"], "rows": rows, "filtered_by": by}
+
+
+def _write(to: IO[bytes], stored: StoredDifference, table: str, wanted: Wanted) -> int:
+    """Write what is wanted as CSV for a spreadsheet, never all of it in memory. Returns how many rows there are."""
+    names = _columns(table, olds=wanted["kind"] in ("", "updated"))
+    to.write(b"\xef\xbb\xbf")  # Excel knows UTF-8 by its mark
+    pl.DataFrame(schema=names).write_csv(to)
+    rows = 0
+    for piece in stored.pieces(table, **wanted):
+        shown = formula_safe_frame(piece.select(names)).with_columns(pl.col(pl.String).replace("", None))
+        shown.write_csv(to, include_header=False)
+        rows += len(piece)
+    return rows
+
+
+def _columns(table: str, *, olds: bool) -> list[str]:
+    """Where a record belongs, its id, and its cells, of each with `olds` the one before beside it, which stands only
+    where it changed. ``fields`` names those that did: a cell that was empty before shows nothing else of it."""
+    cells = NORMAL[table][1:]
+    beside = {name: [name, WAS + name] if olds and name in cells else [name] for name in ("role", *cells)}
+    about = ["kind", "school", "grade", *beside.pop("role"), "sourcedId", *(["fields"] if olds else [])]
+    return [*about, *(name for pair in beside.values() for name in pair)]
 
 
 def _label(sync: Sync, school: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -12,7 +13,15 @@ import polars as pl
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseRedirect, StreamingHttpResponse
+from django.http import (
+    FileResponse,
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseBase,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -22,7 +31,7 @@ from django.views.decorators.http import require_GET, require_POST
 from rosters import syncs, tasks
 from rosters.admin import left_without, who_is_who
 from rosters.admin.audit import ReadOnly
-from rosters.admin.changes import changes_context
+from rosters.admin.changes import changes_context, changes_file
 from rosters.admin.district_form import setting_for
 from rosters.admin.districts import OfProduct
 from rosters.admin.scope_form import ScopeForm, in_words
@@ -173,6 +182,7 @@ class SyncAdmin(ReadOnly):
             own("who-is-who/", require_GET(self.who_is_who), "who_is_who"),
             own("keep-ids/", require_POST(self.keep_ids), "keep_ids"),
             own("original/", or_later(require_GET(self.original)), "original"),
+            own("changes.csv", or_later(require_GET(self.changes_csv)), "changes_csv"),
             own("findings.csv", or_later(require_GET(self.findings_csv)), "findings"),
             *super().get_urls(),
         ]
@@ -388,6 +398,20 @@ class SyncAdmin(ReadOnly):
             raise Http404
         note_taken("delivery.taken_out", sync.delivery, by=acting(request), sync=sync)
         return FileResponse(stored.open("rb"), as_attachment=True, filename=sync.delivery.name)
+
+    def changes_csv(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """The records that the page shows under the same filters, all of them."""
+        sync = self._decide(request, pk)
+        file, about = changes_file(request, sync)
+        with ExitStack() as unless_handed_out:
+            unless_handed_out.callback(file.close)
+            if not Sync.with_dry_runs.filter(pk=pk, plan_digest=sync.plan_digest).exists():
+                fresh, notice = self._sync(request, pk), "The plan was made anew meanwhile: download its changes again."
+                return self._page(request, fresh, status=409, notice=notice)
+            note_taken("changes.taken_out", sync, by=acting(request), about=about)
+            unless_handed_out.pop_all()
+        name = f"changes-{sync.district.site_code}-{pk}-{about['table']}.csv"
+        return FileResponse(file, as_attachment=True, filename=name, content_type="text/csv; charset=utf-8")
 
     def findings_csv(self, request: HttpRequest, pk: int) -> StreamingHttpResponse:
         sync = self._sync(request, pk)

@@ -175,6 +175,17 @@ def test_a_page_holds_what_fits_every_filter(
         page = store.difference(7, 1).page("users", **filters, offset=offset, limit=7)
         assert page.total == len(expected)
         assert page.rows == expected[offset : offset + 7]
+    pieces = store.difference(7, 1).pieces("users", **filters)
+    assert [row for piece in pieces for row in piece.to_dicts()] == expected
+
+
+def test_all_rows_of_a_large_difference_are_read_a_row_group_at_a_time(store: Store) -> None:
+    people = table("users", person(0)).select(pl.all().repeat_by(70_000).explode(empty_as_null=False))
+    numbered = people.with_columns(sourcedId=pl.int_range(70_000).cast(pl.String))
+    store.write_difference(7, 1, differences({}, {"users": numbered}))
+    pieces = [piece["sourcedId"] for piece in store.difference(7, 1).pieces("users", kind="added")]
+    assert [len(piece) for piece in pieces] == [65_536, 70_000 - 65_536]
+    assert pl.concat(pieces).equals(numbered["sourcedId"])
 
 
 def test_a_page_by_grade_and_role(store: Store, difference: Difference) -> None:
