@@ -306,8 +306,8 @@ def _under(version: str, table: DeliveredTable, lists: Mapping[str, pl.DataFrame
 
 def _naming(version: str, table: str) -> list[tuple[Column, str]]:
     """The columns of `table` that name records, each with the table of those."""
-    if table not in VERSIONS[version].tables:
-        return []
+    if version not in VERSIONS or table not in VERSIONS[version].tables:
+        return []  # what cannot be read has no version
     return [
         (column, column.refers_to or table)
         for column in VERSIONS[version].tables[table].columns

@@ -12,7 +12,6 @@ from django.utils import timezone
 
 from rosters.models import AuditEvent, District, Sync
 from rosters.scope import Scope
-from rosters.syncs.receiving import supersede_older
 from rosters.syncs.working import (
     READ_OTHERWISE,
     DecisionRefused,
@@ -220,15 +219,18 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
 
 
 def newer_has_come(sync: Sync) -> bool:
-    """Whether a later file is about the same schools and terms; that of a dry run is not counted."""
+    """Whether a later file is about the same schools and terms; that of a dry run is not counted, nor what could not
+    be used."""
     came = sync.delivery.received_at if sync.delivery else sync.received_at
-    newer = Sync.objects.filter(district=sync.district_id, delivery__received_at__gt=came)
+    newer = Sync.objects.filter(district=sync.district_id, delivery__received_at__gt=came).exclude(
+        status__in=Sync.STUCK
+    )
     return speak_for_the_same(sync, newer.values_list("speaks_for", flat=True))
 
 
 def dry_run_again(sync: Sync, *, by: Staff, for_real: bool = False, now: datetime | None = None) -> Sync:
     """The file of a dry run once more, against the roster and by the settings as they are now: as another dry run or,
-    `for_real`, to be decided upon like any other delivery. Then it takes the place of older ones that wait."""
+    `for_real`, to be decided upon like any other delivery."""
     moment = now or timezone.now()
     if sync.delivery is None or not (sync.dry_run and sync.ended):
         raise DecisionRefused("Only the file of a dry run that is over can be looked at once more.")
@@ -250,8 +252,6 @@ def dry_run_again(sync: Sync, *, by: Staff, for_real: bool = False, now: datetim
             as_if_on=sync.as_if_on if still_to_come and not for_real else None,
         )
         audit(moment, by, "sync.for_real" if for_real else "sync.retried", made, before={"sync": sync.pk})
-        if for_real:
-            supersede_older(made, moment)
     return made
 
 

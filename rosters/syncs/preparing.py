@@ -51,12 +51,25 @@ def prepare(
     return sync
 
 
+#: How a delivery stands that was read and compared, and is what the district has.
+_OF_USE = (
+    Sync.Status.READY,
+    Sync.Status.AWAITING_REVIEW,
+    Sync.Status.UNCHANGED,
+    Sync.Status.APPROVED,
+    Sync.Status.APPLYING,
+    Sync.Status.APPLIED,
+)
+
+
 def give_way(district_id: int, now: datetime) -> None:
-    """A newer delivery that came while this one was prepared could not supersede it then; so it is done now."""
+    """What waits gives way to a newer delivery, once that is known to be of use: a file that cannot be read, or is
+    refused, must not take a good one away. Asked whenever one was prepared, for the newer one may have been first."""
     syncs = Sync.objects.filter(district=district_id, undoes=None).order_by("received_at", "pk")
-    if (oldest := syncs.filter(status__in=Sync.WAITING).first()) is None:
+    if (oldest := syncs.filter(status__in=("received", *Sync.WAITING)).first()) is None:
         return
-    latest = {str(sync.speaks_for): sync for sync in syncs.filter(received_at__gte=oldest.received_at)}
+    newer = syncs.filter(received_at__gte=oldest.received_at, status__in=_OF_USE)
+    latest = {str(sync.speaks_for): sync for sync in newer}
     for newer in latest.values():
         with transaction.atomic():
             supersede_older(newer, now)

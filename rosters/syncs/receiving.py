@@ -56,10 +56,11 @@ def receive(
     as_if_on: date | None = None,
     speaks_for: Scope = EVERYTHING,
 ) -> Sync:
-    """Keep the bytes, then say so: the delivery is safe on disk before this returns. Older syncs of the district that
-    still wait are superseded; the caller enqueues the preparation. With `additions_only` it will remove nothing. A
-    `dry_run` only says what it would do, if `as_if_on` is given as of that day, and supersedes nothing. Of schools and
-    terms that it does not `speaks_for` it changes nothing. Raises Leaves where the district leaves."""
+    """Keep the bytes, then say so: the delivery is safe on disk before this returns. The caller enqueues the
+    preparation; what waits goes on waiting until that is done (`preparing.give_way`). With `additions_only` it will
+    remove nothing. A `dry_run` only says what it would do, if `as_if_on` is given as of that day, and supersedes
+    nothing. Of schools and terms that it does not `speaks_for` it changes nothing. Raises Leaves where the district
+    leaves."""
     moment = now or timezone.now()
     if not District.objects.filter(pk=district.pk).exists():
         raise Leaves
@@ -89,14 +90,12 @@ def receive(
         if as_if_on:
             received["as_if_on"] = as_if_on.isoformat()
         audit(moment, by, "delivery.received", sync, after={**received, "dry_run": dry_run})
-        if not dry_run:
-            supersede_older(sync, moment)
     return sync
 
 
 def supersede_older(sync: Sync, now: datetime) -> None:
-    """A newer delivery takes the place of those that still wait; what is being written is left alone, and so is what
-    is about other schools."""
+    """A newer delivery that was read and compared takes the place of those that still wait; what is being written is
+    left alone, and so is what is about other schools."""
     before = Q(received_at__lt=sync.received_at) | Q(received_at=sync.received_at, pk__lt=sync.pk)
     older = Sync.objects.filter(before, district=sync.district_id, undoes=None)
     for waiting in older.filter(status__in=["received", "ready", "awaiting_review"]):

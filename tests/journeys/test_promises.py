@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -91,7 +92,7 @@ def test_the_same_rows_are_asked_the_rules_of_a_product_bought_since(trip: Trip,
     assert any(finding.code.startswith("PR-") for finding in again.findings.all())
 
 
-def test_an_older_delivery_still_being_prepared_gives_way_to_a_newer(trip: Trip, tables: making.Tables) -> None:
+def test_an_older_delivery_gives_way_once_the_newer_one_is_of_use(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     paths = []
     for seed in (1, 2):
@@ -106,7 +107,38 @@ def test_an_older_delivery_still_being_prepared_gives_way_to_a_newer(trip: Trip,
 
     syncs.prepare(older.pk, progress=meanwhile)
     older.refresh_from_db()
+    assert older.status in Sync.WAITING, "nobody has read the newer one yet"
+    syncs.prepare(came[0].pk)
+    older.refresh_from_db()
     assert older.status == "superseded"
+    third = syncs.receive(trip.district, paths[0], origin="staff", name="third.zip")
+    fourth = syncs.receive(trip.district, paths[1], origin="staff", name="fourth.zip")
+    syncs.prepare(fourth.pk)
+    third.refresh_from_db()
+    assert third.status == "superseded", "it need not be read any more"
+    assert syncs.prepare(third.pk) is None
+
+
+@pytest.mark.parametrize("content", [b"8 bytes.", b"PK\x03\x04 and no more", b""])
+def test_a_file_that_cannot_be_used_takes_no_good_one_away(trip: Trip, tables: making.Tables, content: bytes) -> None:
+    trip.go(trip.send(tables))
+    good = trip.send(making.next_day(tables, change=0.05, seed=1)[0])
+    refused = trip.send_file(_written(trip.folder / "bad.zip", content))
+    assert (refused.status, refused.error_code) == ("rejected", "ROSTER-UNREADABLE")
+    good.refresh_from_db()
+    assert good.status in Sync.WAITING
+    failed = trip.send(making.next_day(tables, change=0.05, seed=2)[0])
+    good.refresh_from_db()
+    assert good.status == "superseded" and failed.status in Sync.WAITING
+    Sync.objects.filter(pk=good.pk).update(status="failed")
+    Sync.objects.filter(pk=failed.pk).update(status="rejected")
+    good.refresh_from_db()
+    assert syncs.retry(good, by=trip.by).pk != good.pk, "what came since is of no use"
+
+
+def _written(path: Path, content: bytes) -> Path:
+    path.write_bytes(content)
+    return path
 
 
 def test_a_plan_whose_worker_died_before_it_gave_way_waits_for_nobody(trip: Trip, tables: making.Tables) -> None:

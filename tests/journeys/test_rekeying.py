@@ -63,6 +63,16 @@ def test_what_truly_changes_in_the_same_file_is_what_is_left(trip: Trip, tables:
     trip.go(settled)
 
 
+def test_what_cannot_be_read_is_refused_as_ever(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    keep(trip, trip.send(rekeyed(tables)))
+    path = trip.folder / "bad.zip"
+    for content in (b"no zip", b"", b"PK\x05\x06" + bytes(18)):
+        path.write_bytes(content)
+        assert trip.send_file(path).error_code == "ROSTER-UNREADABLE"
+        assert not syncs.look(trip.district, path)[0].readable
+
+
 def test_findings_of_such_a_file_name_the_ids_that_stand_in_it(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     keep(trip, trip.send(rekeyed(tables)))
