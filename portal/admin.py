@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.contrib import admin
+from django.contrib import admin, messages
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest
 from django_q.admin import FailAdmin, QueueAdmin, ScheduleAdmin, TaskAdmin
 from django_q.models import Failure, OrmQ, Schedule, Success
 
+from portal import sessions
 from rosters.models import AuditEvent
 from rosters.staff import acting
 
@@ -30,6 +32,7 @@ class StaffAdmin(UserAdmin):  # type: ignore[type-arg]
     """Django's page for staff accounts; every change of what somebody may do leaves an audit row."""
 
     readonly_fields = ("last_login", "date_joined")  # facts; and as fields they have no labels
+    actions = ("end_sessions",)
 
     @transaction.atomic
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -49,7 +52,20 @@ class StaffAdmin(UserAdmin):  # type: ignore[type-arg]
         super().delete_model(request, obj)
 
     def get_actions(self, request: HttpRequest) -> Any:
-        return {}
+        """None that deletes: that would leave no audit row."""
+        known = super().get_actions(request)
+        return {name: known[name] for name in self.actions if name in known}
+
+    def has_end_sessions_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
+
+    @admin.action(description="End all sessions", permissions=["end_sessions"])
+    def end_sessions(self, request: HttpRequest, staff: QuerySet[User]) -> None:
+        """Wherever these are logged in, they are so no more: for a browser that was lost, or somebody who left."""
+        for each in staff:
+            sessions.end(each)  # first, as the audit row may have to wait for an import on SQLite
+            AuditEvent.objects.create(by=acting(request), action="staff.sessions_ended", subject=f"staff {each.pk}")
+        messages.success(request, "Their sessions have ended, in every browser. Who may come in logs in anew.")
 
 
 class StaffGroupAdmin(GroupAdmin):

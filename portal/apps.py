@@ -2,6 +2,7 @@
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+from django.contrib.auth.signals import user_logged_in, user_logged_out
 
 
 class PortalConfig(AppConfig):
@@ -9,7 +10,10 @@ class PortalConfig(AppConfig):
     verbose_name = "Portal"
 
     def ready(self) -> None:
-        from portal import checks  # noqa: F401  (registers the system checks)
+        from portal import checks, sessions  # noqa: F401  (registers the system checks)
+
+        user_logged_in.connect(sessions.begin, dispatch_uid="portal.sessions.begin")
+        user_logged_out.connect(sessions.end, dispatch_uid="portal.sessions.end")
 
 
 class PortalAdminConfig(AdminConfig):

@@ -123,12 +123,12 @@ def queue_patience(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> li
 @register(TAG)
 def shared_cache(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
     """portal.E006: pages and workers see the same cache."""
-    backend = settings.CACHES["default"]["BACKEND"]
-    if not backend.endswith((".LocMemCache", ".DummyCache")):
+    if not any(cache["BACKEND"].endswith((".LocMemCache", ".DummyCache")) for cache in settings.CACHES.values()):
         return []
     return [
         Error(
-            "The default cache is private to each process: the pages cannot see whether the workers are alive.",
+            "The cache is private to each process: the pages cannot see whether the workers are alive, nor whether a "
+            "session has ended.",
             hint="Leave CACHE_URL unset (files in PORTAL_DATA_DIR), or set it to a server that all processes reach.",
             id="portal.E006",
         )

@@ -55,6 +55,7 @@ MIDDLEWARE = [
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
+    "portal.sessions.awake",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -101,8 +102,10 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Shared by all processes of a machine: the workers tell the pages through it that they are alive. Not in the database,
 # where an import on SQLite would block it. Several machines share one through CACHE_URL.
 # Django's own 300 entries would be forgotten among the tools that page through rosters (`rosters.api.provider`).
+# Which sessions of staff have ended is kept apart from them (`portal.sessions`): it must never be forgotten for room.
 CACHES = {
     "default": env.cache_url("CACHE_URL", default=f"filecache://{PORTAL_DATA_DIR / 'cache'}?max_entries=5000"),
+    "sessions": env.cache_url("CACHE_URL", default=f"filecache://{PORTAL_DATA_DIR / 'sessions'}?max_entries=100000"),
 }
 
 AUTH_PASSWORD_VALIDATORS = [
@@ -141,9 +144,11 @@ FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHand
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # An import on SQLite holds the only write lock; sessions in cookies let people log in and look meanwhile.
-SESSION_ENGINE = "django.contrib.sessions.backends.signed_cookies"
+SESSION_ENGINE = "portal.sessions"
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_AGE = 12 * 60 * 60
+#: A session ends before that when nobody has asked for anything for so long.
+SESSION_IDLE_MINUTES = env.int("SESSION_IDLE_MINUTES", default=120)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = PORTAL_PRODUCTION
 SECURE_HSTS_SECONDS = 31_536_000 if PORTAL_PRODUCTION else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = PORTAL_PRODUCTION

@@ -214,6 +214,7 @@ ACTION_WORDS: dict[str, str] = {
     "webhook.off": "switched a webhook off",
     "webhook.replayed": "had a webhook told again",
     "staff.permissions": "changed what a member of staff may do",
+    "staff.sessions_ended": "ended all sessions of a member of staff",
     "group.permissions": "changed what a group may do",
 }
 
