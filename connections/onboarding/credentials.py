@@ -6,10 +6,10 @@ into service, and one that is in service is changed by them, not from here.
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
+from django.contrib import messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -32,8 +32,6 @@ FIELDS: Final = {
     "sftp": ("host", "port", "username", "login", "path"),
     "rest": ("vendor", "base_url", "version", "auth", "signature", "token_url", "scope"),
 }
-#: A test that never ended is asked for anew after this.
-_ONE_AT_A_TIME: Final = timedelta(minutes=10)
 #: So many ways in a district can enter by itself.
 _MOST: Final = 6
 _STOP_POLLING: Final = 286
@@ -103,8 +101,12 @@ def enter_settings(request: HttpRequest, person: Person, kind: str = "", uid: UU
             names = sorted(form.keep(now))
             # A pause ends by itself; what staff have not tested and put into service may not begin with it.
             anew = bool(uid and names) and connection.set_up_anew(now)
-            about: dict[str, Any] = {"connection": connection.pk, "names": names}
-            audit(action, person, now, **about, **({"set_up_anew": True} if anew else {}))
+            about: dict[str, Any] = {
+                "connection": connection.pk,
+                "names": names,
+                **({"set_up_anew": True} if anew else {}),
+            }
+            audit(action, person, now, **about)
         return _back(str(connection.uid))
     context = {
         "form": form,
@@ -119,14 +121,16 @@ def enter_settings(request: HttpRequest, person: Person, kind: str = "", uid: UU
 @require_POST
 @for_owners
 def test(request: HttpRequest, person: Person, uid: UUID) -> HttpResponse:
-    """Ask the doctor."""
+    """Ask the doctor, who looks at one connection of a district at a time."""
     connection = _of(person, uid)
     now = timezone.now()
-    if not connection.checkups.filter(ended_at=None, started_at__gt=now - _ONE_AT_A_TIME).exists():
-        with transaction.atomic():
-            checkup = Checkup.objects.create(connection=connection, started_at=now)
+    with transaction.atomic():
+        checkup = Checkup.ask(connection, now)
+        if checkup is not None:
             audit("connection.tested", person, now, connection=connection.pk)
             tasks.enqueue_check(checkup)
+    if checkup is None and not connection.checkups.filter(ended_at=None).exists():
+        messages.error(request, "Another test of yours is running. Wait until it has ended, then test this one.")
     return _back(str(connection.uid))
 
 

@@ -37,6 +37,21 @@ from rosters.validating.context import SHOWN
 SPARE_LINES = 3
 #: How a person writes that a word is read as an empty cell.
 EMPTY = "(empty)"
+#: What people of the United States call their zones.
+_AT_HOME = {
+    "America/New_York": "Eastern",
+    "America/Chicago": "Central",
+    "America/Denver": "Mountain",
+    "America/Phoenix": "Arizona",
+    "America/Los_Angeles": "Pacific",
+    "America/Anchorage": "Alaska",
+    "Pacific/Honolulu": "Hawaii",
+    "America/Puerto_Rico": "Puerto Rico",
+}
+#: Zones that are places; the database of zones also knows names of former times, and of machines.
+_PARTS_OF_THE_WORLD = (
+    "Africa/", "America/", "Antarctica/", "Asia/", "Atlantic/", "Australia/", "Europe/", "Indian/", "Pacific/",
+)  # fmt: skip
 #: Marks a line that we propose.
 _PROPOSED = "proposed"
 #: So many words of a finding are proposed at once.
@@ -414,6 +429,18 @@ _ENCODINGS = {
 }
 
 
+@cache
+def _zones() -> frozenset[str]:
+    return frozenset(zone for zone in zoneinfo.available_timezones() if zone.startswith(_PARTS_OF_THE_WORLD)) | {"UTC"}
+
+
+def zones() -> list[tuple[str, Any]]:
+    """The time zones to choose from, those of most districts first. None is chosen for anybody: all of a district's
+    times go by it."""
+    others = [(zone, zone.replace("_", " ")) for zone in sorted(_zones() - set(_AT_HOME))]
+    return [("", "Choose one"), ("United States", list(_AT_HOME.items())), ("Elsewhere", others)]
+
+
 class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
     products = forms.MultipleChoiceField(
         choices=list(_PRODUCTS.items()),
@@ -422,7 +449,7 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=District._meta.get_field("products").help_text,
     )
     time_zone = forms.ChoiceField(
-        choices=[(zone, zone.replace("_", " ")) for zone in sorted(zoneinfo.available_timezones())],
+        choices=zones,
         help_text=District._meta.get_field("time_zone").help_text,
     )
     encoding = forms.ChoiceField(
@@ -441,6 +468,9 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if self.instance.pk and self.instance.time_zone not in _zones():
+            zone = self.instance.time_zone
+            self.fields["time_zone"].choices = [(zone, zone), *zones()]  # type: ignore[attr-defined]
         limits = self.fields["hold_limits"].widget
         if self.instance.pk and isinstance(limits, LimitsInput):
             limits.tried_at = reverse("admin:rosters_district_replay", args=[self.instance.pk])

@@ -68,8 +68,8 @@ def give_way(district_id: int, now: datetime) -> None:
     syncs = Sync.objects.filter(district=district_id, undoes=None).order_by("received_at", "pk")
     if (oldest := syncs.filter(status__in=("received", *Sync.WAITING)).first()) is None:
         return
-    newer = syncs.filter(received_at__gte=oldest.received_at, status__in=_OF_USE)
-    latest = {str(sync.speaks_for): sync for sync in newer}
+    of_use = syncs.filter(received_at__gte=oldest.received_at, status__in=_OF_USE)
+    latest = {str(sync.speaks_for): sync for sync in of_use}
     for newer in latest.values():
         with transaction.atomic():
             supersede_older(newer, now)

@@ -45,6 +45,17 @@ def _saved(form: DistrictForm) -> District:
     return form.save()  # type: ignore[no-any-return]
 
 
+def test_nobody_is_given_a_time_zone_that_was_not_chosen(cedar: District) -> None:
+    new = DistrictForm({**NAMED, "site_code": "1002", "time_zone": ""})
+    assert "time_zone" in new.errors
+    page = str(DistrictForm())
+    assert page.index('value="America/New_York"') < page.index('value="Africa/Abidjan"')
+    assert not re.search(r'<option value="[^"]+" selected[^>]*>[^<]*Abidjan', page) and "Factory" not in page
+    cedar.time_zone = "US/Eastern"
+    cedar.save()
+    assert _saved(_form(cedar, time_zone="US/Eastern")).time_zone == "US/Eastern", "what it has may stay"
+
+
 def test_a_limit_is_written_in_percent_and_kept_as_a_share(cedar: District) -> None:
     saved = _saved(_form(cedar, hold_limits__removed_share="12.5", hold_limits__removed_count="800"))
     assert saved.hold_limits == {"removed_share": 0.125, "removed_count": 800}
