@@ -267,11 +267,16 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def test(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask the doctor."""
         connection = self._of(request, pk, running=True)
-        if connection.checkups.filter(ended_at=None, started_at__gt=timezone.now() - timedelta(minutes=10)).exists():
-            messages.info(request, "The doctor is looking already.")
-            return _page(connection, "#doctor")
-        checkup = Checkup.objects.create(connection=connection, by=acting(request))
-        tasks.enqueue_check(checkup)
+        with transaction.atomic():
+            checkup = Checkup.ask(connection, timezone.now(), by=acting(request))
+            if checkup is not None:
+                tasks.enqueue_check(checkup)
+        if checkup is None:
+            other = (at := Checkup.going_on(connection.district)) and at.connection_id != connection.pk
+            at_what = (
+                " at another connection of this district; test this one when that has ended" if other else " already"
+            )
+            messages.info(request, f"The doctor is looking{at_what}.")
         return _page(connection, "#doctor")
 
     def pull(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -548,6 +548,26 @@ class Checkup(models.Model):
     def __str__(self) -> str:
         return f"checkup {self.pk}"
 
+    @classmethod
+    def going_on(cls, district: District) -> Checkup | None:
+        """The test of one of this district's connections that waits or runs."""
+        return cls.objects.filter(connection__district=district, ended_at=None).first()
+
+    @classmethod
+    def ask(cls, connection: Connection, now: datetime, *, by: Staff | None = None) -> Checkup | None:
+        """A new test; the caller makes its task, in the same transaction. None while one of this district goes on: each
+        occupies a worker for minutes, and there are few."""
+        of_district = Connection.objects.filter(district=connection.district_id).order_by("pk")
+        list(of_district.select_for_update().values_list("pk"))  # whoever asks in this very moment waits here
+        if cls.going_on(connection.district):
+            return None
+        return cls.objects.create(connection=connection, by=by, started_at=now)
+
+    @classmethod
+    def begin(cls, pk: int, now: datetime) -> bool:
+        """A worker takes it: from here on its time counts. False if it was given up meanwhile."""
+        return bool(cls.objects.filter(pk=pk, ended_at=None).update(started_at=now))
+
     def end(self, now: datetime, steps: list[dict[str, Any]]) -> None:
         """It passed if there were steps and none failed."""
         passed = bool(steps) and all(step["outcome"] != "failed" for step in steps)

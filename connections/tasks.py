@@ -5,6 +5,7 @@ The dotted paths of these functions stand in the queue's rows: they are never re
 
 from __future__ import annotations
 
+from django.utils import timezone
 from django_q.tasks import async_task
 
 from connections import attempts, parting
@@ -23,8 +24,9 @@ def pull(*, attempt_id: int) -> None:
 
 
 def check(*, checkup_id: int) -> None:
-    """Let the connection doctor look."""
-    attempts.check(checkup_id)
+    """Let the connection doctor look; nothing if that was given up, for no worker had time for it."""
+    if Checkup.begin(checkup_id, timezone.now()):
+        attempts.check(checkup_id)
 
 
 def purge(*, district_id: int) -> None:

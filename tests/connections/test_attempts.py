@@ -25,6 +25,7 @@ from connections.schedules import Schedule
 from connections.words import connection_words
 from rosters import making
 from rosters.models import AuditEvent, Delivery, District, Sync
+from tests.connections.proxy import Proxy
 from tests.connections.sshd import Sshd
 from tests.queue import work_off
 
@@ -74,6 +75,18 @@ class TestTheDoctor:
         assert [step["code"] for step in checkup.steps if step["outcome"] == "failed"] == ["SFTP-HOSTKEY-NEW"]
         assert district.host_key in by_sftp.host_key_seen
         assert "publickey" not in district.log.removeprefix(before)
+
+    def test_a_test_ends_though_the_line_is_too_slow_for_its_patience_and_that_is_no_failure(
+        self, trusted: Connection, district: Sshd, put: Put, tables: making.Tables, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(fetching, "_TRIED", replace(fetching._TRIED, budget=2))
+        put(tables).write_bytes(os.urandom(16 << 20))
+        with Proxy(district.port, rate=2 << 20) as proxy:
+            Connection.objects.update(port=proxy.port)
+            checkup = attempts.check(Checkup.objects.create(connection=trusted).pk)
+        last = checkup.steps[-1]
+        assert (last["name"], last["outcome"], last["code"]) == ("Download", "warning", "CONN-BUDGET")
+        assert last["seconds"] < 5 and checkup.passed
 
     def test_every_step_has_its_tick_once_the_key_is_trusted(
         self, trusted: Connection, put: Put, tables: making.Tables

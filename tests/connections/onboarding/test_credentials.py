@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import html
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import date, timedelta
 from html import unescape
 from typing import TYPE_CHECKING
 
 import pytest
+import time_machine
+from django.db import connection as database
 from django.test import Client
 from django.utils import timezone
+from django_q.models import OrmQ
 
 from connections import attempts
 from connections.models import Checkup, Connection
@@ -168,6 +173,67 @@ def test_the_doctor_is_asked_once_and_its_ticks_are_seen(cedar: District, dana: 
     answer = client.get(part)
     assert answer.status_code == 286
     assert b"Every step passed" in answer.content
+
+
+def test_one_connection_of_a_district_is_tested_at_a_time_so_that_workers_are_left_for_others(
+    cedar: District, maple: District, dana: Person, come_in: ComeIn, manu: Staff
+) -> None:
+    ways = [Connection.objects.create(district=cedar, kind="sftp", host=f"{n}.test", path="*") for n in range(6)]
+    theirs = Connection.objects.create(district=maple, kind="sftp", host="sftp.maple.test", path="*")
+    client = come_in(dana)
+    for way in ways:
+        page = client.post(f"/district/connection/{way.uid}/test/", follow=True).content.decode()
+        assert ("Another test of yours is running." in page) == (way != ways[0])
+    assert (Checkup.objects.get().connection, OrmQ.objects.count()) == (ways[0], 1)
+    page = client.post(f"/district/connection/{ways[0].uid}/test/", follow=True).content.decode()
+    assert "Another test" not in page and "The test is running" in page
+    staff = Client()
+    staff.force_login(manu)
+    for way, words in ((ways[0], "looking already"), (ways[1], "looking at another connection of this district")):
+        answer = staff.post(f"/admin/connections/connection/{way.pk}/test/", follow=True)
+        assert words in answer.content.decode()
+    staff.post(f"/admin/connections/connection/{theirs.pk}/test/")
+    assert OrmQ.objects.count() == Checkup.objects.count() == 2
+    work_off()
+    assert not Checkup.objects.filter(ended_at=None).exists()
+    client.post(f"/district/connection/{ways[1].uid}/test/")
+    assert Checkup.objects.filter(connection=ways[1]).count() == 1
+
+
+def test_a_test_that_was_given_up_before_a_worker_had_time_is_not_begun(
+    cedar: District, dana: Person, come_in: ComeIn
+) -> None:
+    ways = [Connection.objects.create(district=cedar, kind="sftp", host=f"{n}.test", path="*") for n in range(2)]
+    client, later = come_in(dana), timezone.now() + timedelta(minutes=16)
+    client.post(f"/district/connection/{ways[0].uid}/test/")
+    attempts.minute(later)
+    client.post(f"/district/connection/{ways[1].uid}/test/")
+    with time_machine.travel(later):
+        work_off()
+    first, second = (Checkup.objects.get(connection=way) for way in ways)
+    assert [step["code"] for step in first.steps] == ["WORKER-LOST"]
+    assert second.started_at >= later, "its time counts from where a worker took it"
+    assert second.steps and "WORKER-LOST" not in str(second.steps)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_tests_that_are_asked_for_in_the_same_moment_one_begins(
+    cedar: District, dana: Person, come_in: ComeIn
+) -> None:
+    ways = [Connection.objects.create(district=cedar, kind="sftp", host=f"{n}.test", path="*") for n in range(4)]
+    clients = [come_in(dana) for _ in ways]
+    ready = threading.Barrier(len(ways))
+
+    def ask(client: Client, way: Connection) -> int:
+        ready.wait(10)
+        try:
+            return client.post(f"/district/connection/{way.uid}/test/").status_code
+        finally:
+            database.close()
+
+    with ThreadPoolExecutor(len(ways)) as pool:
+        assert list(pool.map(ask, clients, ways)) == [302] * len(ways)
+    assert Checkup.objects.count() == OrmQ.objects.count() == 1
 
 
 @pytest.mark.parametrize(
