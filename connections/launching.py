@@ -42,12 +42,13 @@ class Checklist:
         return next((item for item in self.items if not item.done), None)
 
 
+#: The connection that counts is the one nearest to running by itself.
+_NEAREST = (Connection.State.ACTIVE, Connection.State.PAUSED, Connection.State.SETUP)
+
+
 def checklists(district: District) -> list[Checklist]:
     """One for each product that receives the district's roster; a constant number of queries."""
-    connections = list(district.connections.exclude(state=Connection.State.PAUSED).order_by("pk"))
-    connection = next((one for one in connections if one.state == Connection.State.ACTIVE), None) or next(
-        iter(connections), None
-    )
+    connection = min(district.connections.order_by("pk"), key=lambda one: _NEAREST.index(one.state), default=None)
     checkup = connection.checkups.first() if connection else None
     judged = Sync.objects.filter(district=district).judged().order_by("-received_at", "-pk").first()
     tested = {step["name"]: step["outcome"] for step in checkup.steps} if checkup else {}
@@ -75,7 +76,7 @@ def checklists(district: District) -> list[Checklist]:
                 Item(
                     "It runs by itself at agreed times.",
                     connection is not None and connection.next_due_at is not None,
-                    "Set days and times, then put it into service.",
+                    _until_it_runs(connection),
                 ),
                 Item("A first roster is live.", district.version > 0, "Approve the first delivery when it has come."),
             ),
@@ -83,6 +84,13 @@ def checklists(district: District) -> list[Checklist]:
         for key in district.products
         if key in PRODUCTS
     ]
+
+
+def _until_it_runs(connection: Connection | None) -> str:
+    if connection is None or connection.state != Connection.State.PAUSED:
+        return "Set days and times, then put it into service."
+    until = connection.paused_until
+    return f"It is paused until {until.day} {until:%B}, and goes on by itself." if until else "Resume it: it is paused."
 
 
 def fit_name(product: str) -> str:

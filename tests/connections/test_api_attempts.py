@@ -209,3 +209,7 @@ class TestReadyForLaunch:
         district.refresh_from_db()
         (after,) = checklists(district)
         assert after.ready, [item for item in after.items if not item.done]
+        api.pause(timezone.now(), "Summer", by=alice, until=date(2027, 8, 10))
+        (paused,) = checklists(district)
+        assert paused.done == after.done - 1, "it is set up and tested, and only does not run"
+        assert paused.next_item is not None and "paused until 10 August" in paused.next_item.next_step
