@@ -52,12 +52,14 @@ def invite(person: Person, *, by: Staff, now: datetime | None = None) -> str:
     return _sent(made, secret)
 
 
-def withdraw(person: Person, *, by: Staff, now: datetime | None = None) -> None:
-    """Let the person in no more, from this moment."""
+def withdraw(person: Person, *, by: Staff, now: datetime | None = None) -> list[Person]:
+    """Let the person in no more, from this moment, nor who stands in for them; who those are."""
     moment = now or timezone.now()
     with transaction.atomic():
         if person.end(moment):
             audit("person.withdrawn", person, moment, by=by)
+        deputies = list(person.deputies.filter(ended_at=None).select_related("district"))
+        return deputies + [each for deputy in deputies for each in withdraw(deputy, by=by, now=moment)]
 
 
 def send_again(email: str, now: datetime | None = None) -> None:

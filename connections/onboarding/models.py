@@ -35,7 +35,8 @@ _SIGNS: Final = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 
 class Person(models.Model):
     """Somebody at a district. An owner answers for it and also enters credentials; a sender checks and sends files. A
-    deputy has the rights of whom it stands in for, from `first_day` to `last_day` on the district's calendar."""
+    deputy has the rights of whom it stands in for, from `first_day` to `last_day` on the district's calendar, while that
+    one has them; when the access of that one is withdrawn, so is the deputy's."""
 
     class Role(models.TextChoices):
         OWNER = "owner", "owner"
@@ -71,14 +72,23 @@ class Person(models.Model):
     def welcome(self, today: date) -> bool:
         """Whether the person may come in on this day of the district's calendar."""
         begun = self.first_day is None or self.first_day <= today
-        if self.district.leaving_since:
+        if self.district.leaving_since or self.is_withdrawn:
             return False
-        return self.ended_at is None and begun and (self.last_day is None or today <= self.last_day)
+        return begun and (self.last_day is None or today <= self.last_day)
+
+    @property
+    def is_withdrawn(self) -> bool:
+        """Whether the person's access has ended, or that of whom it stands in for."""
+        return self.ended_at is not None or (self.deputy_for is not None and self.deputy_for.is_withdrawn)
 
     @property
     def answers_for_it(self) -> bool:
-        """Whether the person may do what only an owner may."""
-        return self.role == self.Role.OWNER or (self.deputy_for is not None and self.deputy_for.answers_for_it)
+        """Whether the person may do what only an owner may, on this day."""
+        if self.role == self.Role.OWNER:
+            return True
+        stands_for = self.deputy_for
+        today = self.district.local_date(timezone.now())
+        return stands_for is not None and stands_for.answers_for_it and stands_for.welcome(today)
 
     def end(self, now: datetime) -> bool:
         """Let the person in no more; every link and session of theirs ends with it. False if it was so before."""
@@ -131,7 +141,7 @@ class Pass(models.Model):
     def good(cls, secret: str, purpose: str, now: datetime) -> Pass | None:
         """The pass with this secret, if it lets its person in at this moment."""
         found = (
-            cls.objects.select_related("person__district", "person__deputy_for")
+            cls.objects.select_related("person__district", "person__deputy_for__district")
             .filter(secret_hash=_hash(secret), purpose=purpose, expires_at__gt=now, revoked_at=None, used_at=None)
             .first()
         )

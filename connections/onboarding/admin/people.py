@@ -24,7 +24,7 @@ from rosters.staff import acting
 
 
 class PersonForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Who is invited. A deputy stands in for somebody, between two days."""
+    """Who is invited. A deputy stands in for somebody, and not for ever."""
 
     class Meta:
         model = Person
@@ -44,6 +44,8 @@ class PersonForm(forms.ModelForm):  # type: ignore[type-arg]
         first, last = cleaned.get("first_day"), cleaned.get("last_day")
         if first and last and last < first:
             self.add_error("last_day", "The last day is before the first.")
+        if cleaned.get("deputy_for") and not last and "last_day" not in self.errors:
+            self.add_error("last_day", "Say until when they stand in.")
         email = cleaned.get("email", "")
         if self.instance.district.people.filter(email__iexact=email, ended_at=None).exists():
             self.add_error("email", "Somebody with this address is invited already: send them a new link.")
@@ -91,15 +93,18 @@ class PersonAdmin(ReadOnly):
 
     def send_link(self, request: HttpRequest, pk: int) -> HttpResponse:
         person = self._of(request, pk)
-        if person.ended_at:
+        if person.is_withdrawn:
             messages.error(request, "Their access was withdrawn. Invite them anew.")
             return _back(person.district_id)
         return self._invited(request, person)
 
     def withdraw(self, request: HttpRequest, pk: int) -> HttpResponse:
         person = self._of(request, pk)
-        entering.withdraw(person, by=acting(request))
+        deputies = entering.withdraw(person, by=acting(request))
         messages.success(request, f"{person.name} cannot come in any more. What they sent stays.")
+        if deputies:
+            names = ", ".join(each.name for each in deputies)
+            messages.warning(request, f"Nor can who stood in for them: {names}. Invite them anew if they stay.")
         return _back(person.district_id)
 
     def end_standing_link(self, request: HttpRequest, district_id: int) -> HttpResponse:

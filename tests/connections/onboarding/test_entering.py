@@ -136,6 +136,45 @@ class TestASession:
         with time_machine.travel("2026-08-16T06:00:00Z"):
             assert client.get("/district/").status_code == 302
 
+    def test_a_deputy_answers_for_the_district_only_while_the_person_may_for_whom_it_stands_in(
+        self, cedar: District, dana: Person, come_in: ComeIn
+    ) -> None:
+        deputy = cedar.people.create(name="Lee", email="lee@cedar.test", deputy_for=dana, last_day="2036-08-15")
+        client = come_in(deputy)
+        assert client.get("/district/connection/").status_code == 200
+        today = cedar.local_date(timezone.now())
+        for days in ({"last_day": today - timedelta(days=1)}, {"first_day": today + timedelta(days=1)}):
+            Person.objects.filter(pk=dana.pk).update(**{"first_day": None, "last_day": None, **days})
+            assert client.get("/district/connection/").status_code == 403, "Dana may not come in on this day"
+            assert client.get("/district/").status_code == 200
+        Person.objects.filter(pk=dana.pk).update(first_day=None, last_day=None)
+        assert client.get("/district/connection/").status_code == 200
+
+    def test_a_deputys_access_ends_with_that_of_the_person_for_whom_it_stands_in(
+        self, cedar: District, dana: Person, sam: Person, alice: Staff, manu: Staff, come_in: ComeIn
+    ) -> None:
+        lee = cedar.people.create(name="Lee Chan", email="lee@cedar.test", deputy_for=dana, last_day="2036-08-15")
+        kim = cedar.people.create(name="Kim Wolf", email="kim@cedar.test", deputy_for=lee, last_day="2036-08-15")
+        inside = [come_in(person) for person in (lee, kim, sam)]
+        staff = Client()
+        staff.force_login(manu)
+        told = staff.post(f"/admin/onboarding/person/{dana.pk}/withdraw/", follow=True).content.decode()
+        assert "Nor can who stood in for them: Lee Chan, Kim Wolf." in told
+        assert [client.get("/district/").status_code for client in inside] == [302, 302, 200]
+        withdrawn = AuditEvent.objects.filter(action="person.withdrawn", by=manu).order_by("pk")
+        assert [row.subject for row in withdrawn] == [f"person {each.pk}" for each in (dana, lee, kim)]
+        assert not cedar.people.filter(name__in=["Lee Chan", "Kim Wolf"], ended_at=None).exists()
+
+    def test_who_was_a_deputy_of_somebody_withdrawn_long_ago_does_not_come_in(
+        self, cedar: District, dana: Person, alice: Staff, come_in: ComeIn
+    ) -> None:
+        lee = cedar.people.create(name="Lee Chan", email="lee@cedar.test", deputy_for=dana)
+        client = come_in(lee)
+        link = _secret(lee, alice)
+        Person.objects.filter(pk=dana.pk).update(ended_at=timezone.now())
+        assert client.get("/district/").status_code == 302
+        assert Client().post(DOOR, {"secret": link}).status_code == 403
+
     def test_the_clock_of_the_district_is_that_of_its_pages_and_of_nothing_after_them(
         self, dana: Person, come_in: ComeIn
     ) -> None:
@@ -209,6 +248,17 @@ class TestStaff:
         answer = client.post(f"/admin/onboarding/person/invite/{cedar.pk}/", form)
         assert answer.status_code == 422
         assert cedar.people.count() == 1
+
+    def test_whoever_stands_in_does_so_until_a_day(self, cedar: District, dana: Person, manu: Staff) -> None:
+        client = Client()
+        client.force_login(manu)
+        place = f"/admin/onboarding/person/invite/{cedar.pk}/"
+        form = {"name": "Lee Chan", "email": "lee@cedar.test", "role": "sender", "deputy_for": str(dana.pk)}
+        answer = client.post(place, form)
+        assert answer.status_code == 422 and b"Say until when they stand in." in answer.content
+        assert cedar.people.count() == 1
+        assert client.post(place, {**form, "last_day": "2036-08-15"}).status_code == 200
+        assert client.post(place, {**form, "email": "kim@cedar.test", "deputy_for": ""}).status_code == 200
 
     def test_a_viewer_sees_who_there_is_and_invites_nobody(self, cedar: District, dana: Person, vera: Staff) -> None:
         client = Client()
