@@ -402,6 +402,7 @@ class Sync(models.Model):
     district = models.ForeignKey(District, on_delete=models.PROTECT, related_name="syncs")
     delivery = models.ForeignKey(Delivery, null=True, on_delete=models.PROTECT, related_name="syncs")
     undoes = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="undone_by")
+    undone_at = models.DateTimeField(null=True, help_text="When what it changed was taken back, if it is so still.")
 
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.RECEIVED)
     status_since = models.DateTimeField(default=timezone.now)
@@ -539,6 +540,7 @@ class Sync(models.Model):
                 )
                 | Q(dry_run=False) & ~Q(status="planned"),
             ),
+            models.CheckConstraint(name="sync_undone_was_applied", condition=Q(undone_at=None) | Q(status="applied")),
             models.CheckConstraint(name="sync_as_if_on_of_a_dry_run", condition=Q(as_if_on=None) | Q(dry_run=True)),
             models.CheckConstraint(
                 name="sync_removals_wait_where_it_adds",
@@ -733,10 +735,15 @@ class Sync(models.Model):
         )
 
     def mark_applied(self, now: datetime, result: Snapshot, seconds: dict[str, float]) -> bool:
-        """Only inside the transaction that wrote the roster."""
-        return self._finish_claim(
+        """Only inside the transaction that wrote the roster. An undo takes back what it undoes, and so brings back what
+        that had taken back."""
+        applied = self._finish_claim(
             now, self.Status.APPLYING, self.Status.APPLIED, result=result, applied_at=now, seconds=seconds
         )
+        if applied and self.undoes_id:
+            Sync.objects.filter(pk=self.undoes_id).update(undone_at=now)
+            Sync.objects.filter(undone_by=self.undoes_id).update(undone_at=None)
+        return applied
 
     def mark_failed(self, now: datetime, code: str, error: str) -> bool:
         """Give up, unless another worker has it: nothing was written. A decision that was taken stays on record."""

@@ -55,8 +55,14 @@ SYNC_WORDS: dict[str, Words] = {
 FOR_LATER = Words("running", "Goes live at its hour", "Nothing to do: it goes live by itself.", "nobody")
 
 
+#: Applied once, and undone since.
+TAKEN_BACK = Words("ended", "Taken back", "Nothing to do: it was live, and what it changed was taken back.", "nobody")
+
+
 def sync_words(sync: Sync) -> Words:
     """Where a sync stands."""
+    if sync.undone_at:
+        return TAKEN_BACK
     return FOR_LATER if sync.waits_for_its_hour else SYNC_WORDS[sync.status]
 
 

@@ -46,7 +46,7 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         "delivery": sync.delivery,
         "way": way_in(sync.delivery, upload.person.name if upload else ""),
         "words": outcome(sync, asked=question is not None and not question.answer),
-        "road": road(sync, taken_back=sync.undone_by.filter(status=Sync.Status.APPLIED).exists()),
+        "road": road(sync),
         "running": running,
         "looked_over": sync.status in Sync.WAITING or sync.waits_for_its_hour,
         "rows": [(f"{table}.csv", rows) for table, rows in sync.file_rows.items()],

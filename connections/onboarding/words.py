@@ -31,6 +31,8 @@ _STEPS: dict[str, str] = {
 def outcome(sync: Sync, *, asked: bool = False) -> Words:
     """What became of a delivery, for the people who sent it. `asked`: we have a question about it, without answer."""
     words = sync_words(sync)
+    if sync.undone_at:
+        return replace(words, next_step="Nothing to do: it was live, and we have taken it back.")
     if asked and sync.status in Sync.WAITING:
         return replace(words, next_step="Answer our question, please: it waits for that.", owner="district")
     return replace(words, next_step=_STEPS.get(sync.status, words.next_step))
@@ -45,9 +47,9 @@ class Stage:
     words: str
 
 
-def road(sync: Sync, *, taken_back: bool = False) -> list[Stage]:
+def road(sync: Sync) -> list[Stage]:
     """How far a delivery has come, from received to live."""
-    return [Stage("ok", "Received, and safe with us."), _checked(sync), _looked_at(sync), _live(sync, taken_back)]
+    return [Stage("ok", "Received, and safe with us."), _checked(sync), _looked_at(sync), _live(sync)]
 
 
 def _checked(sync: Sync) -> Stage:
@@ -81,8 +83,8 @@ def _looked_at(sync: Sync) -> Stage:
     return Stage("skipped", "Looked at by somebody at our end.")
 
 
-def _live(sync: Sync, taken_back: bool) -> Stage:
-    if taken_back:
+def _live(sync: Sync) -> Stage:
+    if sync.undone_at:
         return Stage("warning", "It was live; we have taken it back since.")
     if sync.waits_for_its_hour and sync.go_live_at:
         local = timezone.localtime(sync.go_live_at)

@@ -527,6 +527,14 @@ class Approve(DecisionView):
     def post(self, request: Request, pk: int) -> Response:
         sync, said = self.sync, said_in(ApprovalSerializer, request)
         digest, by = self.plan_read(sync), cast("Any", request.user)
+        grant = grant_of(request)
+        if grant and sync.needs_two_people and grant.client.made_by_id != by.pk:
+            raise Problem(
+                409,
+                "two-people-needed",
+                "So many people are removed by two members of staff. A tool speaks for one only if that one has made it.",
+                "Approve it in the portal, or with a tool that you have made yourself.",
+            )
         whole = self.decided("sync.approved", sync, lambda: syncs.approve(sync, by=by, plan_digest=digest, **said))
         if whole and not sync.go_live_at:
             tasks.enqueue_apply(sync)

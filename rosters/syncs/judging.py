@@ -286,7 +286,7 @@ def _of_the_same(earlier: QuerySet[Sync], sync: Sync) -> QuerySet[Sync]:
 
 def _history(sync: Sync) -> list[holding.Past]:
     """The shares of earlier applied syncs, newest first."""
-    applied = sync.district.syncs.filter(status="applied", undoes=None, base_version__gt=0)
+    applied = sync.district.syncs.filter(status="applied", undoes=None, undone_at=None, base_version__gt=0)
     recent = {s.pk: s for s in _of_the_same(applied, sync).order_by("-applied_at")[:PAST_KEPT]}
     shares: dict[int, dict[str, dict[str, float]]] = {pk: {} for pk in recent}
     for line in Tally.objects.filter(sync__in=list(recent), dimension="", before__gt=0):

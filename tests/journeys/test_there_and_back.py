@@ -13,6 +13,7 @@ from django.utils import timezone
 
 from rosters import making, syncs
 from rosters.models import AuditEvent, Enrollment, Sync, User
+from rosters.words import sync_words
 from tests.journeys.trip import Trip
 
 pytestmark = pytest.mark.django_db
@@ -45,8 +46,13 @@ def test_a_day_is_applied_and_undone_to_the_very_digest(trip: Trip, tables: maki
     assert second.added + second.updated + second.removed > 0
     assert User.objects.filter(status="active").count() == len(day_two["users"])
     back = trip.go(trip.undo(second))
+    second.refresh_from_db()
+    assert sync_words(second).word == "Taken back"
     assert digest(back) == digest(first)
     forth = trip.go(trip.undo(back))
+    second.refresh_from_db()
+    back.refresh_from_db()
+    assert (sync_words(second).word, sync_words(back).word) == ("Applied", "Taken back")
     assert digest(forth) == digest(second)
 
 

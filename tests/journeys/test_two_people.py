@@ -119,13 +119,16 @@ def test_the_page_and_the_api_say_who_must_come_yet(large: Sync, trip: Trip, rit
     assert "rita approved this" in browser(trip.by).get(page).content.decode()
     assert browser(rita).post(approve, {"plan": large.plan_digest}).status_code == 409
 
-    mine = tool(trip.district, staff=rita)
-    other = tool(trip.district, staff=trip.by)
+    mine = tool(trip.district, staff=rita, made_by=rita)
+    other = tool(trip.district, staff=trip.by, made_by=trip.by)
     place = f"/api/v1/syncs/{large.pk}"
     told = mine.get(place)
     assert told.json()["needs_two_people"] is True and told.json()["first_approved_at"]
     decide = {"content_type": "application/json", "headers": {"If-Match": told.headers["ETag"]}}
     assert mine.post(f"{place}/approve", {}, **decide).status_code == 409
+    made_for_a_colleague = tool(trip.district, staff=trip.by, made_by=rita)
+    refused = made_for_a_colleague.post(f"{place}/approve", {}, **decide)
+    assert refused.status_code == 409 and "two members of staff" in refused.content.decode()
     assert other.post(f"{place}/approve", {}, **decide).json()["status"] == "approved"
     tasks.apply(sync_id=large.pk)
     assert Sync.objects.get(pk=large.pk).status == "applied"

@@ -70,6 +70,7 @@ class TestAReceipt:
         syncs.approve(undo, by=alice, plan_digest=undo.plan_digest)
         syncs.apply(undo.pk)
         assert "we have taken it back since" in told(client, at)
+        assert "Taken back" in told(client, "/district/")
 
     def test_a_refused_file_says_its_first_cause_and_whom_to_ask(
         self, sam: Person, come_in: ComeIn, zipped: bytes, alice: Staff
