@@ -138,9 +138,10 @@ STORAGES = {
 }
 WHITENOISE_USE_FINDERS = WHITENOISE_AUTOREFRESH = not PORTAL_PRODUCTION
 
-# An upload is spooled to disk by Django and then streamed into the store; it is never held in memory.
+# An upload is spooled to disk by Django and then streamed into the store; it is never held in memory. What nobody asked
+# for is not even spooled.
 FILE_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
-FILE_UPLOAD_HANDLERS = ["django.core.files.uploadhandler.TemporaryFileUploadHandler"]
+FILE_UPLOAD_HANDLERS = ["portal.uploads.Gate", "django.core.files.uploadhandler.TemporaryFileUploadHandler"]
 DATA_UPLOAD_MAX_MEMORY_SIZE = 1024 * 1024
 
 # An import on SQLite holds the only write lock; sessions in cookies let people log in and look meanwhile.
