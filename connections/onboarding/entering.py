@@ -6,13 +6,16 @@ next ever sees it. A mail scanner that opens the link takes nothing, since only 
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Concatenate, Final, ParamSpec
 
 from django import forms
 from django.conf import settings
+from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
 from django.core.mail import send_mail
 from django.db import transaction
@@ -24,9 +27,12 @@ from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_POST
+from django_q.tasks import async_task
 
 from connections.onboarding.models import ASKED_FOR, INVITED_FOR, SESSION_FOR, Pass, Person
+from rosters.askers import address_of
 from rosters.models import AuditEvent, Sync
+from rosters.sealing import SealBroken, seal, unseal
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -34,6 +40,9 @@ if TYPE_CHECKING:
 COOKIE: Final = "district"
 #: So many links a person can have sent within the life of one.
 _LINKS_AT_ONCE: Final = 3
+#: So many links can be asked for from one place, where a district may have many people; then it has to wait so long.
+_ASKS_FROM_ONE_PLACE: Final = 10
+_PLACE_WAITS: Final = timedelta(minutes=15)
 
 P = ParamSpec("P")
 
@@ -62,8 +71,29 @@ def withdraw(person: Person, *, by: Staff, now: datetime | None = None) -> list[
         return deputies + [each for deputy in deputies for each in withdraw(deputy, by=by, now=moment)]
 
 
+def ask_again(email: str) -> None:
+    """Have a worker send a new link to everybody who has this address and may come in. Whether there is anybody shows
+    neither here nor in how long this takes. A task holds no address of a person: only the key under which it lies,
+    sealed, until then."""
+    key = secrets.token_urlsafe(16)
+    cache.set(_asked(key), seal(email, bound_to=_asked(key)), ASKED_FOR.total_seconds())
+    async_task("connections.onboarding.tasks.send_again", key=key)
+
+
+def answer_asked(key: str) -> None:
+    """Send what was asked for under this key, once; nothing if that is long ago."""
+    kept = cache.get(_asked(key))
+    if kept is not None and cache.delete(_asked(key)):
+        with suppress(SealBroken):
+            send_again(unseal(kept, bound_to=_asked(key)))
+
+
+def _asked(key: str) -> str:
+    return f"asked-for-a-link-{key}"
+
+
 def send_again(email: str, now: datetime | None = None) -> None:
-    """A new link to everybody who has this address and may come in. Says nothing about whether there is anybody."""
+    """A new link to everybody who has this address and may come in."""
     moment = now or timezone.now()
     for person in Person.objects.filter(email__iexact=email.strip(), ended_at=None).select_related("district"):
         recent = person.passes.filter(purpose=Pass.Purpose.LINK, made_at__gt=moment - ASKED_FOR, made_by=None)
@@ -181,12 +211,25 @@ def enter(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 def again(request: HttpRequest) -> HttpResponse:
-    """Have a new link sent. The answer is the same for every address."""
+    """Have a new link sent. The answer is the same for every address, and so is the work."""
     form = AgainForm(request.POST)
     if not form.is_valid():
         return _door(request, form=form, status=422)
-    send_again(form.cleaned_data["email"])
+    if not _may_ask(request):
+        form.add_error("email", "Too many links were asked for from where you are. Try again in a quarter of an hour.")
+        return _door(request, form=form, status=429)
+    ask_again(form.cleaned_data["email"])
     return _door(request, asked=True)
+
+
+def _may_ask(request: HttpRequest) -> bool:
+    """Counts it. A few more get by where many ask in one moment, which does no harm."""
+    count = f"links-asked-for-from-{address_of(request)}"
+    asked: int = cache.get(count, 0)
+    if asked >= _ASKS_FROM_ONE_PLACE:
+        return False
+    cache.set(count, asked + 1, _PLACE_WAITS.total_seconds())
+    return True
 
 
 @require_POST

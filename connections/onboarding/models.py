@@ -35,8 +35,8 @@ _SIGNS: Final = "23456789ABCDEFGHJKMNPQRSTUVWXYZ"
 
 class Person(models.Model):
     """Somebody at a district. An owner answers for it and also enters credentials; a sender checks and sends files. A
-    deputy has the rights of whom it stands in for, from `first_day` to `last_day` on the district's calendar, while that
-    one has them; when the access of that one is withdrawn, so is the deputy's."""
+    deputy has the rights of whom it stands in for, from `first_day` to `last_day` on the district's calendar, and only
+    while that one has them; when the access of that one is withdrawn, so is the deputy's."""
 
     class Role(models.TextChoices):
         OWNER = "owner", "owner"

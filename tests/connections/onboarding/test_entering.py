@@ -6,23 +6,28 @@ import logging
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 import time_machine
 from django.core import mail
+from django.core.cache import cache
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django_q.models import OrmQ
 
-from connections.onboarding import entering
+from connections.onboarding import entering, tasks
 from connections.onboarding.models import Pass, Person
 from rosters import syncs
 from rosters.models import AuditEvent, Delivery, District, Sync
+from tests.queue import work_off
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
+    from pytest_django import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -201,16 +206,64 @@ class TestASession:
 
 
 class TestANewLink:
-    def test_the_answer_is_the_same_whoever_asks(self, dana: Person) -> None:
-        answers = [
-            Client().post("/district/again/", {"email": email}).content.split(b"<main")[1]
-            for email in ("Dana@cedar.test", "nobody@cedar.test")
-        ]
-        assert answers[0].split(b"csrf")[0] == answers[1].split(b"csrf")[0]
+    @pytest.fixture(autouse=True)
+    def asked(self, settings: Settings, tmp_path: Path) -> Path:
+        """A cache of its own: nobody has asked yet."""
+        folder = tmp_path / "cache"
+        backend = "django.core.cache.backends.filebased.FileBasedCache"
+        settings.CACHES = {"default": {"BACKEND": backend, "LOCATION": folder}}
+        return folder
+
+    def test_the_answer_is_the_same_whoever_asks_and_so_is_the_work(self, dana: Person) -> None:
+        answers, work = [], []
+        for email in ("Dana@cedar.test", "nobody@cedar.test"):
+            with CaptureQueriesContext(connection) as caught:
+                answer = Client().post("/district/again/", {"email": email})
+            answers.append((answer.status_code, answer.content.split(b"<main")[1].split(b"csrf")[0]))
+            work.append([query["sql"].partition("VALUES")[0] for query in caught.captured_queries])
+            assert not mail.outbox, "nobody is looked for, and nothing sent, before a worker does"
+        assert answers[0] == answers[1]
+        assert work[0] == work[1] and [sql.split()[0] for sql in work[0]] == ["INSERT"]
+        assert work_off() == 2
         assert [message.to for message in mail.outbox] == [["dana@cedar.test"]]
+
+    def test_no_address_of_a_person_stands_in_a_task_or_the_cache_or_a_log(
+        self, dana: Person, caplog: pytest.LogCaptureFixture, asked: Path
+    ) -> None:
+        caplog.set_level(logging.DEBUG)
+        Client().post("/district/again/", {"email": "dana@cedar.test"})
+        task = OrmQ.objects.get().task
+        assert set(task["kwargs"]) == {"key"} and not task["args"] and "dana" not in str(task)
+        kept = cache.get(f"asked-for-a-link-{task['kwargs']['key']}")
+        assert kept and "dana" not in kept
+        work_off()
+        tasks.send_again(key=task["kwargs"]["key"])
+        assert len(mail.outbox) == 1, "a task that is done twice sends once"
+        assert "dana" not in caplog.text
+        assert len(list(asked.iterdir())) == 1, "only how often was asked from here is still known"
+
+    def test_what_was_asked_for_long_ago_is_not_sent(self, dana: Person) -> None:
+        Client().post("/district/again/", {"email": "dana@cedar.test"})
+        with time_machine.travel(timezone.now() + timedelta(minutes=61)):
+            work_off()
+        assert not mail.outbox
+
+    @pytest.mark.parametrize("known", [True, False])
+    def test_from_one_place_only_so_many_are_asked_for(self, dana: Person, known: bool, settings: Settings) -> None:
+        settings.BEHIND_PROXY = True
+        fields = {"email": "dana@cedar.test" if known else "nobody@cedar.test"}
+        here, there = ({"X-Forwarded-For": f"192.0.2.7, {last}"} for last in ("198.51.100.7", "198.51.100.8"))
+        answers = [Client().post("/district/again/", fields, headers=here) for _ in range(11)]
+        assert [answer.status_code for answer in answers] == [200] * 10 + [429]
+        assert b"Try again in a quarter of an hour." in answers[10].content
+        assert OrmQ.objects.count() == 10
+        assert Client().post("/district/again/", fields, headers=there).status_code == 200
+        with time_machine.travel(timezone.now() + timedelta(minutes=16)):
+            assert Client().post("/district/again/", fields, headers=here).status_code == 200
 
     def test_it_comes_in_by_mail_and_lets_in_for_an_hour(self, dana: Person) -> None:
         Client().post("/district/again/", {"email": "dana@cedar.test"})
+        work_off()
         secret = mail.outbox[0].body.partition("#")[2].split()[0]
         with time_machine.travel(timezone.now() + timedelta(minutes=61)):
             assert Client().post(DOOR, {"secret": secret}).status_code == 403
@@ -219,11 +272,13 @@ class TestANewLink:
     def test_a_mailbox_is_not_flooded(self, dana: Person) -> None:
         for _ in range(6):
             Client().post("/district/again/", {"email": "dana@cedar.test"})
+        work_off()
         assert len(mail.outbox) == 3
 
     def test_who_was_withdrawn_gets_none(self, dana: Person, alice: Staff) -> None:
         entering.withdraw(dana, by=alice)
         Client().post("/district/again/", {"email": "dana@cedar.test"})
+        work_off()
         assert not mail.outbox
 
 
