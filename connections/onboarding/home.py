@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
@@ -53,9 +55,9 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
         .order_by("-received_at")[:SHOWN]
     )
     way = steps(district, connections, syncs, answers_for_it=person.answers_for_it)
-    standing = standing_of(district, connections, syncs)
+    questions = asking.latest_questions(syncs)
+    standing = standing_of(district, connections, syncs, questions)
     asked = asking.asked_of(district)
-    waits = {sync.pk for _, sync in asked}
     return render(
         request,
         "onboarding/home.html",
@@ -67,7 +69,8 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
             "steps": way,
             "next": next((step for step in way if not step.done), None),
             "rows": [
-                {"sync": sync, "key": key_of(sync), "words": outcome(sync, asked=sync.pk in waits)} for sync in syncs
+                {"sync": sync, "key": key_of(sync), "words": outcome(sync, questions.get(sync.delivery_id or 0))}
+                for sync in syncs
             ],
             "expected": expected(connections),
             "nothing_expected": nothing_expected(connections),
@@ -136,8 +139,13 @@ def agreed(district: District) -> Call | None:
     return held.exclude(decisions="", schedule_words="", launch_on=None).first()
 
 
-def standing_of(district: District, connections: list[Connection], syncs: list[Sync]) -> Words:
-    """The same status that staff see, with the district's own next step."""
+def standing_of(
+    district: District,
+    connections: list[Connection],
+    syncs: list[Sync],
+    questions: Mapping[int, Question] = MappingProxyType({}),
+) -> Words:
+    """The same status that staff see, with the district's own next step. `questions`: ours, by the id of a delivery."""
     counted = [sync for sync in syncs if sync.status != Sync.Status.SUPERSEDED]
     latest = latest_attempts(connections)
     troubles = [_trouble(one, latest.get(one.pk)) for one in connections if one.state != one.State.SETUP]
@@ -146,7 +154,10 @@ def standing_of(district: District, connections: list[Connection], syncs: list[S
     if trouble is not None and (not counted or counted[0].status in (Sync.Status.APPLIED, Sync.Status.UNCHANGED)):
         return trouble
     words = district_words(district.version, counted[0] if counted else None)
-    return outcome(counted[0]) if counted and words.owner != "nobody" else words
+    if not counted or words.owner == "nobody":
+        return words
+    told = outcome(counted[0], questions.get(counted[0].delivery_id or 0))
+    return replace(words, next_step=told.next_step, owner=told.owner)
 
 
 def _trouble(connection: Connection, latest: Attempt | None) -> Words:

@@ -45,7 +45,7 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         "upload": upload,
         "delivery": sync.delivery,
         "way": way_in(sync.delivery, upload.person.name if upload else ""),
-        "words": outcome(sync, asked=question is not None and not question.answer),
+        "words": outcome(sync, question),
         "road": road(sync),
         "running": running,
         "looked_over": sync.status in Sync.WAITING or sync.waits_for_its_hour,

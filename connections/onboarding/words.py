@@ -28,13 +28,17 @@ _STEPS: dict[str, str] = {
 }
 
 
-def outcome(sync: Sync, *, asked: bool = False) -> Words:
-    """What became of a delivery, for the people who sent it. `asked`: we have a question about it, without answer."""
+def outcome(sync: Sync, question: Question | None = None) -> Words:
+    """What became of a delivery, for the people who sent it. `question`: ours about it, if there is one."""
     words = sync_words(sync)
     if sync.undone_at:
         return replace(words, next_step="Nothing to do: it was live, and we have taken it back.")
-    if asked and sync.status in Sync.WAITING:
-        return replace(words, next_step="Answer our question, please: it waits for that.", owner="district")
+    if question and sync.status in Sync.WAITING:
+        if not question.answer:
+            return replace(words, next_step="Answer our question, please: it waits for that.", owner="district")
+        if question.answer == Answer.WRONG:
+            step = "You say that something is wrong: send a corrected file. It takes the place of this one."
+            return replace(words, next_step=step, owner="district")
     return replace(words, next_step=_STEPS.get(sync.status, words.next_step))
 
 

@@ -1,5 +1,5 @@
 // A link's secret stands behind the #, which no server sees. It goes into the form and out of the address at once.
-document.addEventListener("DOMContentLoaded", () => {
+const takeSecret = () => {
   const form = document.getElementById("enter");
   const secret = window.location.hash.slice(1);
   if (!form || !secret) { return; }
@@ -7,4 +7,6 @@ document.addEventListener("DOMContentLoaded", () => {
   window.history.replaceState(null, "", window.location.pathname);
   for (const shown of form.querySelectorAll("[data-with-link]")) { shown.hidden = false; }
   for (const hidden of form.querySelectorAll("[data-without-link]")) { hidden.hidden = true; }
-});
+};
+document.addEventListener("DOMContentLoaded", takeSecret);
+window.addEventListener("hashchange", takeSecret);  // a link that is pasted into a page that is open already

@@ -5,17 +5,22 @@ document.cookie = `zone=${encodeURIComponent(Intl.DateTimeFormat().resolvedOptio
 document.addEventListener("DOMContentLoaded", () => {
   for (const form of document.querySelectorAll("form.upload")) {
     const field = form.querySelector("input[type=file]");
-    const button = form.querySelector("button");
+    const button = form.querySelector("button.primary") ?? form.querySelector("button");
+    const trial = form.querySelector("button[name=dry_run]");
     const bar = form.querySelector("progress");
     const label = button.textContent;
     const named = () => {
       button.disabled = !field.files.length;
+      if (trial) { trial.disabled = button.disabled; }
       button.textContent = field.files.length ? `Upload ${field.files[0].name}` : label;
     };
     field.addEventListener("change", named);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
+      const data = new FormData(form);
+      if (event.submitter?.name) { data.append(event.submitter.name, event.submitter.value); }
       button.disabled = true;
+      if (trial) { trial.disabled = true; }
       bar.hidden = false;
       const request = new XMLHttpRequest();
       request.open("POST", form.action);
@@ -25,6 +30,7 @@ document.addEventListener("DOMContentLoaded", () => {
       const failed = (words) => {
         bar.hidden = true;
         button.disabled = false;
+        if (trial) { trial.disabled = false; }
         button.textContent = words;
       };
       request.onload = () => {
@@ -37,7 +43,7 @@ document.addEventListener("DOMContentLoaded", () => {
         failed(`The portal did not take it (${request.status}): nothing was stored. Reload the page and try again`);
       };
       request.onerror = () => { failed("The line broke: nothing was stored. Try again"); };
-      request.send(new FormData(form));
+      request.send(data);
     });
     named();
   }

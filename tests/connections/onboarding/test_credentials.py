@@ -75,7 +75,8 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_kept(dana: Person, co
 
 def test_a_sender_neither_sees_nor_enters_it(sam: Person, come_in: ComeIn) -> None:
     client = come_in(sam)
-    assert client.get("/district/connection/").status_code == 403
+    refused = client.get("/district/connection/")
+    assert refused.status_code == 403 and "Only who answers for Cedar Grove" in unescape(refused.content.decode())
     assert client.post("/district/connection/new/sftp/", SFTP).status_code == 403
     assert b"/district/connection/" not in client.get("/district/").content
     assert not Connection.objects.exists()
