@@ -15,15 +15,18 @@ from django.http import Http404, HttpRequest
 from django.urls import reverse
 
 from rosters import syncs
+from rosters.admin.searching import search_of
 from rosters.applying.tables import snake
 from rosters.diffing import KINDS, WAS
 from rosters.models import LIVE, Sync, Tally
 from rosters.oneroster.normal import LISTED_REFERENCES, NORMAL, REFERENCES, TABLES
 from rosters.staff import DECIDE, may_see
-from rosters.storing import StoredDifference, Wanted, formula_safe_frame
+from rosters.storing import Page, StoredDifference, Wanted, formula_safe_frame
 from rosters.words import TABLE_WORDS
 
 PAGE_SIZE = 50
+#: The filters that stand in the query string; what cells are to hold does not (`rosters.admin.searching`).
+FILTERS = ("table", "kind", "field", "school", "grade", "role")
 #: So many records are looked up for a page at most; of the others their ids are shown.
 _MOST_NAMED = 2000
 
@@ -58,7 +61,7 @@ def one_page(request: HttpRequest, rows: pl.LazyFrame) -> tuple[list[dict[str, A
 
 
 def changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
-    """One page of records that come, change or go, filtered by the query string."""
+    """One page of records that come, change or go, filtered by the query string and what is looked for."""
     asked = request.GET
     stored = syncs.store().difference(sync.district_id, sync.pk)
     tables = [t for t in TABLES if t in stored.tables and may_see(request, t)]
@@ -67,8 +70,9 @@ def changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     table = _table_of(request, tables)
     number = asked.get("page", "1")
     page = max(int(number), 1) if number.isdecimal() and len(number) < 9 else 1
-    wanted = _wanted(request, table)
-    found = stored.page(table, **wanted, offset=(page - 1) * PAGE_SIZE, limit=PAGE_SIZE)
+    wanted, over = _wanted(request, table), search_of(request).over
+    offset = (page - 1) * PAGE_SIZE
+    found = Page([], 0) if over else stored.page(table, **wanted, offset=offset, limit=PAGE_SIZE)
     names = names_of(sync, stored, table, found.rows)
     fields = sync.tallies.filter(table=table, dimension="field").order_by("-updated").values_list("key", flat=True)
     return {
@@ -78,12 +82,13 @@ def changes_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         **wanted,
         "fields": list(fields),
         "school_label": _label(sync, wanted["school"]),
+        "search_is_over": over,
         "may_take_out": request.user.has_perm(DECIDE),
         "rows": [change_of(table, row, names) for row in found.rows],
         "total": found.total,
         "page": page,
         "pages": max(-(-found.total // PAGE_SIZE), 1),
-        "first": (page - 1) * PAGE_SIZE + 1 if found.total else 0,
+        "first": offset + 1 if found.total else 0,
         "last": min(page * PAGE_SIZE, found.total),
     }
 
@@ -95,7 +100,7 @@ def _table_of(request: HttpRequest, tables: list[str]) -> str:
 
 
 def _wanted(request: HttpRequest, table: str) -> Wanted:
-    """The filters of the query string."""
+    """The filters of the query string, and what is looked for."""
     asked = request.GET
     return {
         "kind": asked.get("kind", "") if asked.get("kind") in KINDS else "",
@@ -103,7 +108,7 @@ def _wanted(request: HttpRequest, table: str) -> Wanted:
         "grade": asked.get("grade", ""),
         "role": asked.get("role", ""),
         "field": asked.get("field", "") if asked.get("field") in NORMAL[table] else "",
-        "text": asked.get("text", "").strip(),
+        "text": search_of(request).words,
     }
 
 
@@ -111,8 +116,8 @@ def _wanted(request: HttpRequest, table: str) -> Wanted:
 
 
 def changes_file(request: HttpRequest, sync: Sync) -> tuple[IO[bytes], dict[str, Any]]:
-    """The records that fit the filters of the query string as CSV, in a file that is gone when it is closed; and what
-    it holds, without any value of it. Raises PermissionDenied where the table is not for who asks."""
+    """The records that `changes_context` shows on all its pages as CSV, in a file that is gone when it is closed; and
+    what it holds, without any value of it. Raises PermissionDenied where the table is not for who asks."""
     stored = syncs.store().difference(sync.district_id, sync.pk)
     asked = request.GET.get("table", "")
     if asked in TABLES and not may_see(request, asked):

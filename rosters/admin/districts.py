@@ -30,6 +30,7 @@ from rosters.admin.district_form import (
 )
 from rosters.admin.dry_run_form import DryRunForm
 from rosters.admin.scope_form import ScopeForm
+from rosters.admin.searching import Searched
 from rosters.models import AuditEvent, Delivery, District, Finding, Org, Snapshot, Sync, Tally
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import DECIDE, UPLOAD, acting, goes_to, may_see
@@ -132,7 +133,7 @@ def _stands_by() -> Coalesce:
 
 
 @admin.register(District)
-class DistrictAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class DistrictAdmin(Searched):
     nothing_yet = "Add the first district; its deliveries come after it."
     form = DistrictForm
     change_form_template = "admin/rosters/district/page.html"

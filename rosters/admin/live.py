@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Q
 from django.http import Http404, HttpRequest
@@ -18,6 +17,7 @@ from django.utils.html import format_html
 
 from rosters.admin.audit import ReadOnly
 from rosters.admin.history import TABLE_OF, history_context
+from rosters.admin.searching import Searched, SearchedList
 from rosters.admin.who_is_who import kept_under, sent_as
 from rosters.models import (
     AcademicSession,
@@ -118,13 +118,13 @@ class OfRole(WithinDistrict):
     choices_known: ClassVar = [(role, role) for role in VOCABULARIES_1_2["userRole"].values]
 
 
-class LiveChangeList(ChangeList):
+class LiveChangeList(SearchedList):
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
         self.show_full_result_count = False
 
 
-class Live(ReadOnly):
+class Live(Searched, ReadOnly):
     """What all pages of the live roster share."""
 
     nothing_yet = "Nothing is live here yet: it comes with a district's first roster."

@@ -26,15 +26,16 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.views.decorators.http import require_GET, require_POST
+from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
 from rosters import syncs, tasks
 from rosters.admin import left_without, who_is_who
 from rosters.admin.audit import ReadOnly
-from rosters.admin.changes import changes_context, changes_file
+from rosters.admin.changes import FILTERS, changes_context, changes_file
 from rosters.admin.district_form import setting_for
 from rosters.admin.districts import OfProduct
 from rosters.admin.scope_form import ScopeForm, in_words
+from rosters.admin.searching import keyed, search_of
 from rosters.diffing import DIMENSIONS
 from rosters.downloads import note_taken, or_later
 from rosters.explaining.moves import moves_in_all
@@ -168,7 +169,7 @@ class SyncAdmin(ReadOnly):
 
         return [
             own("progress/", require_GET(self.progress), "progress"),
-            own("changes/", require_GET(self.changes), "changes"),
+            own("changes/", require_http_methods(["GET", "POST"])(self.changes), "changes"),
             own("approve/", require_POST(self.approve), "approve"),
             own("take-back/", require_POST(self.take_back), "take_back"),
             own("go-live/", require_POST(self.go_live), "go_live"),
@@ -205,7 +206,8 @@ class SyncAdmin(ReadOnly):
     def change_view(self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None) -> Any:
         if not object_id.isdecimal():
             raise Http404
-        return self._page(request, self._sync(request, int(object_id)))
+        sync = self._sync(request, int(object_id))
+        return keyed(request, "text") or self._page(request, sync)
 
     def _page(self, request: HttpRequest, sync: Sync, *, status: int = 200, notice: str = "") -> TemplateResponse:
         context = {
@@ -232,8 +234,11 @@ class SyncAdmin(ReadOnly):
         return answer
 
     def changes(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """One page of the difference; the part alone for htmx, the whole page for everybody else."""
+        """One page of the difference; the part alone for htmx, the whole page for everybody else. The filters are sent:
+        what is looked for may be a name."""
         sync = self._sync(request, pk)
+        if at := keyed(request, "text", also=FILTERS, anchor="#changes"):
+            return at
         if request.headers.get("HX-Request"):
             return TemplateResponse(
                 request, "admin/rosters/sync/_changes.html", {"sync": sync, **changes_context(request, sync)}
@@ -402,6 +407,10 @@ class SyncAdmin(ReadOnly):
     def changes_csv(self, request: HttpRequest, pk: int) -> HttpResponseBase:
         """The records that the page shows under the same filters, all of them."""
         sync = self._decide(request, pk)
+        if at := keyed(request, "text"):
+            return at
+        if search_of(request).over:  # the page says so
+            return HttpResponseRedirect(f"{reverse('admin:rosters_sync_changes', args=[pk])}?{request.GET.urlencode()}")
         file, about = changes_file(request, sync)
         with ExitStack() as unless_handed_out:
             unless_handed_out.callback(file.close)

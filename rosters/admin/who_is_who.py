@@ -14,6 +14,7 @@ from django.urls import reverse
 
 from rosters import recognising, syncs, tasks
 from rosters.admin.changes import one_page
+from rosters.admin.searching import keyed, search_of
 from rosters.models import LIVE, District, Record, Sync
 from rosters.oneroster.plain import NOUNS
 from rosters.recognising import WAYS
@@ -95,6 +96,8 @@ def keep(request: HttpRequest, sync: Sync) -> Sync:
 
 def page_of_district(request: HttpRequest, district: District, context: dict[str, Any]) -> HttpResponse:
     """The ids that are kept, how they came to be, and the two ways to change that."""
+    if at := keyed(request, "q", also=("table",), anchor="#pairs"):
+        return at
     if request.method == "POST":
         if not request.user.has_perm(DECIDE):
             raise PermissionDenied
@@ -103,22 +106,24 @@ def page_of_district(request: HttpRequest, district: District, context: dict[str
     tables = [table for table in WAYS if made and table in made.tables]
     table = request.GET.get("table", "")
     chosen = table if table in tables else next(iter(sorted(tables, key=lambda t: t != "users")), "")
+    search = search_of(request)
     context |= {
         "district": district,
         "made": made,
         "tables": [(t, made.tables[t]) for t in tables] if made else [],
         "table": chosen,
-        "search": request.GET.get("q", "").strip(),
+        "search": search.words,
+        "search_is_over": search.over,
         "listed": LISTED,
         "may_decide": request.user.has_perm(DECIDE),
         "events": _events(district)[:8],
         "pairs": [],
         "limit": syncs.LARGEST_LIST,
     }
-    if chosen:
+    if chosen and not search.over:
         ids = syncs.scan_ids(district).filter(pl.col("table") == chosen)
-        if context["search"]:
-            ids = ids.filter(pl.any_horizontal(pl.col("delivered", "kept") == context["search"]))
+        if search.words:
+            ids = ids.filter(pl.any_horizontal(pl.col("delivered", "kept") == search.words))
         rows, pages = one_page(request, ids)
         live = LIVE[chosen]._base_manager.filter(district=district, sourced_id__in=[row["kept"] for row in rows])
         found = {record.sourced_id: record for record in live}

@@ -50,7 +50,7 @@ def at(sync: Sync, place: str = "who_is_who") -> str:
 
 
 def page(browser: Client, address: str, **values: str) -> str:
-    return html.unescape(browser.get(address, values).content.decode())
+    return html.unescape(browser.get(address, values, follow=True).content.decode())
 
 
 def test_the_hold_leads_to_who_is_who_and_that_to_a_plan_of_what_truly_changes(
