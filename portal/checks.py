@@ -86,7 +86,7 @@ def data_folder(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[
     """portal.E004: what is delivered can be kept."""
     folder = settings.PORTAL_DATA_DIR
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         problem = "" if os.access(folder, os.W_OK | os.X_OK) else "may not be written to by this user"
     except OSError as error:
         problem = f"cannot be made ({error.strerror})"
@@ -160,6 +160,37 @@ def debug(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckM
             "DEBUG is on in production: an error page would show rosters and secrets.",
             hint="Unset DEBUG.",
             id="portal.E007",
+        )
+    ]
+
+
+@register(TAG, Tags.security)
+def data_folder_is_ours(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """portal.E009: nobody else on the machine looks into the data folder. Any right is too many: who may only enter it
+    knows the names of what lies in there."""
+    folder = settings.PORTAL_DATA_DIR
+    if not settings.PORTAL_PRODUCTION or not folder.exists() or not folder.stat().st_mode & 0o077:
+        return []
+    return [
+        Error(
+            f"Other users of this machine may look into the data folder {folder}, where rosters lie.",
+            hint=f"chmod 700 {folder}, or set PORTAL_DATA_DIR to a folder below it, which the portal makes for itself. "
+            "What another user writes or reads lies elsewhere: PORTAL_DROP_DIR, STATIC_ROOT.",
+            id="portal.E009",
+        )
+    ]
+
+
+@register(TAG)
+def mail_server(app_configs: Sequence[AppConfig] | None, **kwargs: Any) -> list[CheckMessage]:
+    """portal.W003: mails of production reach people."""
+    if not settings.PORTAL_PRODUCTION or settings.EMAIL_BACKEND != "django.core.mail.backends.filebased.EmailBackend":
+        return []
+    return [
+        Caution(
+            f"No mail reaches anybody: they become files in {settings.EMAIL_FILE_PATH}, with links that let people in.",
+            hint="Set EMAIL_URL=smtp+tls://user:password@host:587.",
+            id="portal.W003",
         )
     ]
 

@@ -127,7 +127,7 @@ USE_I18N = True
 USE_TZ = True
 
 STATIC_URL = "static/"
-STATIC_ROOT = PORTAL_DATA_DIR / "static"
+STATIC_ROOT = Path(env.str("STATIC_ROOT", default=str(PORTAL_DATA_DIR / "static"))).resolve()
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {
@@ -160,7 +160,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 
 # Mails go into files of the data folder, unless a server for them is named: EMAIL_URL=smtp+tls://user:password@host:587
 # Not to the log: some carry a link that lets a person in.
-vars().update({**env.email_url("EMAIL_URL", default="filemail://"), "EMAIL_FILE_PATH": PORTAL_DATA_DIR / "mails"})
+vars().update(env.email_url("EMAIL_URL", default="filemail://"))
+EMAIL_FILE_PATH = PORTAL_DATA_DIR / "mails"
 EMAIL_TIMEOUT = 20  # seconds: a mail server that hangs holds up no page and no minute
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", default="roster-portal@localhost")
 

@@ -71,8 +71,10 @@ def test_portal_e005_the_queue_waits_long_enough(production: Settings) -> None:
 
 def test_portal_e006_the_cache_is_shared(production: Settings) -> None:
     assert ids(checks.shared_cache(None)) == []
-    production.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
-    assert ids(checks.shared_cache(None)) == ["portal.E006"]
+    shared, private = production.CACHES["default"], {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}
+    for caches in ({"default": private}, {"default": shared, "sessions": private}):
+        production.CACHES = caches
+        assert ids(checks.shared_cache(None)) == ["portal.E006"]
 
 
 def test_portal_e007_production_does_not_debug(production: Settings) -> None:
@@ -97,6 +99,28 @@ def test_portal_e008_what_can_be_undone_is_kept(
 ) -> None:
     production.UNDO_DAYS, production.KEEP_HISTORY_DAYS, production.KEEP_LEFT_DAYS = undo, history, left
     assert ids(checks.times(None)) == expected
+
+
+@pytest.mark.parametrize(("mode", "expected"), [(0o700, []), (0o750, ["E"]), (0o755, ["E"]), (0o711, ["E"])])
+def test_portal_e009_nobody_else_looks_into_the_data_folder(
+    production: Settings, tmp_path: Path, mode: int, expected: list[str]
+) -> None:
+    production.PORTAL_DATA_DIR = tmp_path / "data"
+    assert ids(checks.data_folder_is_ours(None)) == []
+    checks.data_folder(None)  # makes it
+    assert ids(checks.data_folder_is_ours(None)) == []
+    production.PORTAL_DATA_DIR.chmod(mode)
+    assert ids(checks.data_folder_is_ours(None)) == ["portal.E009" for _ in expected]
+    production.PORTAL_PRODUCTION = False
+    assert ids(checks.data_folder_is_ours(None)) == []
+
+
+@pytest.mark.parametrize(("backend", "expected"), [("smtp", []), ("filebased", ["portal.W003"])])
+def test_portal_w003_mails_that_reach_nobody_are_worth_a_word(
+    production: Settings, backend: str, expected: list[str]
+) -> None:
+    production.EMAIL_BACKEND = f"django.core.mail.backends.{backend}.EmailBackend"
+    assert ids(checks.mail_server(None)) == expected
 
 
 @pytest.mark.parametrize(("backend", "expected"), [("postgresql", []), ("sqlite3", ["portal.W001"])])

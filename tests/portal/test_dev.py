@@ -58,6 +58,7 @@ def running(folder: Path, port: int, command: tuple[str, ...] = COMMAND) -> Iter
 
 def test_it_starts_serves_stops_and_remembers(tmp_path: Path) -> None:
     port = free_port()
+    tmp_path.chmod(0o755)
     with running(tmp_path, port) as (process, said):
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/admin/login/", timeout=20) as answer:
             assert answer.status == 200
@@ -68,6 +69,8 @@ def test_it_starts_serves_stops_and_remembers(tmp_path: Path) -> None:
     first_password = re.findall(r"Log in as admin, password (\S+)\.", said)
     assert first_password
     assert f"http://localhost:{port}/" in said
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        assert not path.stat().st_mode & 0o077, path
 
     with running(tmp_path, port) as (process, said):
         process.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -32,6 +33,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         door = self.open_door()
+        with contextlib.suppress(PermissionError):  # a folder that was given to us stays as it is
+            settings.PORTAL_DATA_DIR.chmod(0o700)
         call_command("migrate", verbosity=0)
         password = self.make_login()
         if options["demo"]:

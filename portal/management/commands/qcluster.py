@@ -17,6 +17,7 @@ from portal import cluster
 RECOVER = "rosters.tasks.recover"
 TIDY = "rosters.tasks.tidy"
 MINUTE = "connections.tasks.minute"
+MAILS = "portal.mails.sweep"
 
 
 class Command(BaseCommand):
@@ -56,7 +57,8 @@ class Command(BaseCommand):
 
 def look_after_lost_work() -> None:
     """Have syncs that lost their worker looked after: now, since we may follow one that died, and every minute; what
-    such workers left on the disk, every day; and have connections started when they are due."""
+    such workers left on the disk, and mails that are of no more use, every day; and have connections started when they
+    are due."""
     Schedule.objects.update_or_create(
         name="recover", defaults={"func": RECOVER, "schedule_type": Schedule.MINUTES, "minutes": 1}
     )
@@ -64,4 +66,5 @@ def look_after_lost_work() -> None:
         name="minute", defaults={"func": MINUTE, "schedule_type": Schedule.MINUTES, "minutes": 1}
     )
     Schedule.objects.update_or_create(name="tidy", defaults={"func": TIDY, "schedule_type": Schedule.DAILY})
+    Schedule.objects.update_or_create(name="mails", defaults={"func": MAILS, "schedule_type": Schedule.DAILY})
     async_task(RECOVER)
