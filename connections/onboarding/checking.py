@@ -50,11 +50,14 @@ MENDED_UP_TO: Final = 256 * MEGABYTE
 _NAME: Final = 60
 
 #: So many sets are checked at once on one machine, as each takes a core and, when it is large, hundreds of megabytes;
-#: a further one waits so many seconds for its turn.
+#: a further one waits so many seconds for its turn, and no longer, for it keeps a thread of the server meanwhile. Of a
+#: district one is checked at a time.
 AT_ONCE: Final = 2
-WAITS: Final = 45.0
+WAITS: Final = 5.0
 _BUSY: Final = "Several large sets are being checked just now. Nothing was stored; check again in a minute."
+_YOURS: Final = "A set of your district is being checked already. Nothing was stored; check again when that is done."
 
+_PLACES: Final = [str(number) for number in range(AT_ONCE)]
 _REFUSED = Words("refused", "Needs a corrected file", "", "district")
 _LOSES = Words("review", "Can be sent, with gaps", "", "district")
 _NOT_TAKEN = Words("refused", "Would not be taken", "", "district")
@@ -72,10 +75,14 @@ def check(request: HttpRequest, person: Person) -> HttpResponse:
     if complaint := _complaint(sent) or day.complaint(person.district):
         return _shown(request, status=422, complaint=complaint)
     try:
-        with _turn(), _laid_out(sent) as path:
+        with (
+            _turn([f"district-{person.district_id}"], 0, _YOURS),
+            _turn(_PLACES, WAITS, _BUSY),
+            _laid_out(sent) as path,
+        ):
             return _answer(request, person.district, path, day.cleaned_data["as_if_on"])
-    except NoTurn:
-        return _shown(request, status=503, complaint=_BUSY)
+    except NoTurn as busy:
+        return _shown(request, status=503, complaint=str(busy))
     except (Exception, pl.exceptions.PanicException) as fault:  # its words may hold a value: only its name is told
         if settings.RAISE_FAULTS:
             raise
@@ -101,27 +108,28 @@ class DayForm(forms.Form):
 
 
 class NoTurn(Exception):
-    """As many checks are running as may, and none ended in time."""
+    """As many checks are running as may, and none ended in time; it says so."""
 
 
 @contextmanager
-def _turn() -> Iterator[None]:
-    """One of the places of this machine, given back also by a process that dies: the lock on a file is the kernel's.
-    Raises NoTurn."""
+def _turn(places: Sequence[str], waits: float, words: str) -> Iterator[None]:
+    """One of these places of this machine, given back also by a process that dies: the lock on a file is the kernel's.
+    Raises NoTurn with these `words`, after so many seconds."""
     folder = Path(settings.PORTAL_DATA_DIR) / "turns"
     folder.mkdir(parents=True, exist_ok=True)
-    until = time.monotonic() + WAITS
-    while time.monotonic() < until:
-        for number in range(AT_ONCE):
-            with (folder / f"check-{number}").open("w") as place:
+    until = time.monotonic() + waits
+    while True:
+        for name in places:
+            with (folder / f"check-{name}").open("w") as place:
                 try:
                     fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 except BlockingIOError:
                     continue
                 yield
                 return
+        if time.monotonic() >= until:
+            raise NoTurn(words)
         time.sleep(0.2)
-    raise NoTurn
 
 
 def _answer(request: HttpRequest, district: District, path: Path, day: date | None) -> HttpResponse:

@@ -17,7 +17,8 @@ from rosters.api.access import TOKEN_SECONDS, good_secret, issue
 from rosters.api.scopes import granted
 from rosters.api.usage import note_use
 
-#: So many wrong secrets from one address in a minute, and the door stays shut for the rest of it.
+#: So many wrong secrets from one address in a minute, and further ones are told to wait. A right one never is: behind a
+#: proxy every tool has the same address, and nobody guesses a secret of 256 bits.
 _TRIES: Final = 20
 _MINUTE: Final = 60
 
@@ -27,17 +28,17 @@ _MINUTE: Final = 60
 def token(request: HttpRequest, **kwargs: Any) -> JsonResponse:
     if request.method != "POST":
         return _refused("invalid_request", "Ask with POST.", status=405, headers={"Allow": "POST"})
-    door = f"api-wrong-secrets-{request.META.get('REMOTE_ADDR', '')}"
-    if int(cache.get(door, 0)) >= _TRIES:
-        return _refused(
-            "temporarily_unavailable", "Too many wrong secrets from this address.", 429, {"Retry-After": str(_MINUTE)}
-        )
     if request.POST.get("grant_type", "client_credentials") != "client_credentials":
         return _refused("unsupported_grant_type", "Only client_credentials.")
     key, text, by_header = _credentials(request)
     secret = good_secret(key, text, timezone.now())
     if secret is None:
-        cache.set(door, int(cache.get(door, 0)) + 1, _MINUTE)
+        door = f"api-wrong-secrets-{request.META.get('REMOTE_ADDR', '')}"
+        tries = int(cache.get(door, 0))
+        if tries >= _TRIES:
+            words = "Too many wrong secrets from this address."
+            return _refused("temporarily_unavailable", words, 429, {"Retry-After": str(_MINUTE)})
+        cache.set(door, tries + 1, _MINUTE)
         challenge = {"WWW-Authenticate": 'Basic realm="roster portal"'} if by_header else {}
         return _refused("invalid_client", "Key and secret do not open anything.", 401, challenge)
     scopes = granted(secret.client.scopes, request.POST.get("scope", ""))

@@ -98,7 +98,8 @@ def test_the_question_is_proposed_asked_answered_and_read_where_it_is_decided(
     mail.outbox.clear()
     given = phone.post(address[1], {"answer": "wrong", "note": "The export stopped half way."}, follow=True)
     assert "No, something is wrong" in given.content.decode() and "What you answered" in given.content.decode()
-    assert "We have a question" not in shown(at_home, "/district/")
+    home = shown(at_home, "/district/")
+    assert "We have a question" not in home and "send a corrected file. It takes the place of this one" in home
     seen = shown(browser, page_of(held))
     assert "No, something is wrong. “The export stopped half way.”" in seen and "Dana Reyes" in seen
     (message,) = mail.outbox

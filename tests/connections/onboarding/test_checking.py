@@ -181,12 +181,16 @@ class TestThePage:
         assert "more than 0 MB" in words_of(answer)
 
     def test_so_many_are_checked_at_once_and_the_next_waits_its_turn(
-        self, client: Client, monkeypatch: pytest.MonkeyPatch
+        self, client: Client, cedar: District, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(checking, "WAITS", 1.0)
-        with checking._turn(), checking._turn():
+        with checking._turn(["0"], 0, ""), checking._turn(["1"], 0, ""):
             busy = sent(client, ("roster.zip", packed(district())))
         assert busy.status_code == 503 and "Nothing was stored" in words_of(busy)
+        monkeypatch.setattr(checking, "WAITS", 600.0)
+        with checking._turn([f"district-{cedar.pk}"], 0, ""):
+            ours = sent(client, ("roster.zip", packed(district())))
+        assert ours.status_code == 503 and "A set of your district is being checked already" in words_of(ours)
         assert sent(client, ("roster.zip", packed(district()))).status_code == 200
 
     def test_a_name_of_any_length_is_taken(self, client: Client) -> None:
