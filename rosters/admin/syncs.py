@@ -38,9 +38,11 @@ from rosters.admin.scope_form import ScopeForm, in_words
 from rosters.admin.searching import keyed, search_of
 from rosters.diffing import DIMENSIONS
 from rosters.downloads import note_taken, or_later
+from rosters.explaining import counted
 from rosters.explaining.moves import moves_in_all
 from rosters.models import District, Finding, Hold, Org, Sync, Tally
 from rosters.oneroster.normal import TABLES
+from rosters.oneroster.plain import listed
 from rosters.staff import DECIDE, acting, may_see
 from rosters.words import ANOTHER_STEP, DECLINE_STEP, HELD_STEP, NOTHING_STEP, sync_words
 
@@ -500,6 +502,7 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "later": _applied_later(sync.undoes if sync.undoes and not sync.applied_at else sync),
         "audit": sync.audit_events.select_related("by").order_by("at", "id"),
         "changes_in_all": sync.added + sync.updated + sync.removed,
+        "in_all_words": _in_all_words(sync),
     }
     if context["changes_in_all"] and sync.plan_digest:
         context.update(changes_context(request, sync))
@@ -509,6 +512,12 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
 def _leads_to_who(hold: Hold) -> bool:
     """Whether its next step is to look who is who."""
     return hold.code == "ID_CHURN" or bool(hold.numbers.get("again"))
+
+
+def _in_all_words(sync: Sync) -> str:
+    """ "12 removals, 3 changes and 1 addition"; what there is none of is not named."""
+    kinds = ((sync.removed, "removal"), (sync.updated, "change"), (sync.added, "addition"))
+    return listed([counted(number, word) for number, word in kinds if number])
 
 
 def _next_step(sync: Sync, holds: list[Hold], *, approvable: bool, goes_on: Sync | None) -> str:

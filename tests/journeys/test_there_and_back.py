@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import html
 import random
 from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 
 import polars as pl
 import pytest
 from django.core.management import call_command
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from rosters import making, syncs
@@ -304,3 +308,33 @@ def test_the_first_roster_can_be_undone_and_come_again(trip: Trip, tables: makin
     assert [hold.code for hold in again.holds.all()] == ["FIRST_DELIVERY"], "nothing lives: a person looks again"
     assert trip.go(again).target_digest == first.target_digest
     assert set(User.objects.filter(status="active").values_list("sourced_id", "pk")) == kept
+
+
+def test_the_page_speaks_of_what_happened_as_of_the_past(trip: Trip, tables: making.Tables, staff: Client) -> None:
+    def page(sync: Sync) -> str:
+        address = reverse("admin:rosters_sync_change", args=[sync.pk])
+        return " ".join(html.unescape(staff.get(address).content.decode()).split())
+
+    received = syncs.receive(trip.district, _as_zip(trip, tables), origin="staff", name="first.zip", by=trip.by)
+    assert "an empty roster" not in page(received), "nobody has looked yet"
+    first = trip.go(syncs.prepare(received.pk) or received)
+    assert "as version 1 of the roster." in page(first) and "against an empty roster" in page(first)
+    without = trip.send(making.without_school(tables, 0))
+    waiting = page(without)
+    assert 'scope="col" class="n">Now<' in waiting and "Why; the district reads this" in waiting
+    assert "Approve 0" not in waiting and " 0 addition" not in waiting
+    without = trip.go(without)
+    done = page(without)
+    assert "as version 2 of the roster." in done and "Before that it said: Held:" in done
+    assert "alice approved it" in done and 'scope="col" class="n">Before<' in done
+    undoing = trip.undo(without)
+    assert "Why; for colleagues" in page(undoing)
+    assert "What that sync changed was taken back" in page(trip.go(undoing))
+    without.refresh_from_db()
+    assert "Taken back just now." in page(without)
+
+
+def _as_zip(trip: Trip, tables: making.Tables) -> Path:
+    path = trip.folder / "first.zip"
+    making.write_zip(path, tables)
+    return path
