@@ -17,7 +17,6 @@ not counted: who goes on trying gets in when the wait is over. Whether there is 
 from __future__ import annotations
 
 import fcntl
-import ipaddress
 import logging
 import math
 import time
@@ -25,7 +24,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
@@ -33,8 +32,7 @@ from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.utils.crypto import salted_hmac
 
-if TYPE_CHECKING:
-    from django.http import HttpRequest
+from rosters.askers import address_of
 
 logger = logging.getLogger(__name__)
 
@@ -124,21 +122,6 @@ def _alone() -> Iterator[None]:
     with (folder / "login").open("w") as place:
         fcntl.flock(place, fcntl.LOCK_EX)
         yield
-
-
-def address_of(request: HttpRequest) -> str:
-    """Where a request came from: behind a proxy what that saw, which it adds at the end of X-Forwarded-For. Of IPv6 the
-    network, since whoever has one address there has 2^64."""
-    told = request.META.get("REMOTE_ADDR", "")
-    if settings.BEHIND_PROXY:
-        told = request.headers.get("X-Forwarded-For", "").rpartition(",")[2].strip() or told
-    try:
-        address = ipaddress.ip_address(told)
-    except ValueError:
-        return "an unknown address"
-    if isinstance(address, ipaddress.IPv6Address):
-        address = address.ipv4_mapped or address
-    return str(address) if address.version == 4 else str(ipaddress.ip_network((address, 64), strict=False))
 
 
 class LoginForm(AdminAuthenticationForm):

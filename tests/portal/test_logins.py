@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from portal import logins
 from portal.local_secrets import local_secret
+from rosters.askers import address_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -182,7 +183,7 @@ def test_where_a_login_comes_from(
 ) -> None:
     settings.BEHIND_PROXY = behind_proxy
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
-    assert logins.address_of(RequestFactory(REMOTE_ADDR=peer).post("/admin/login/", headers=headers)) == expected
+    assert address_of(RequestFactory(REMOTE_ADDR=peer).post("/admin/login/", headers=headers)) == expected
 
 
 @pytest.mark.parametrize(
