@@ -110,7 +110,7 @@ def _shown(ids: list[int]) -> list[tuple[Sync, Words | None]]:
     """What a row of the desk shows of these syncs, in their order: the sync, and where a question to its district
     stands, if it was asked."""
     rows = Sync.objects.select_related("district", "district__owner").only(
-        "status", "status_since", "verdict", "error", "people_affected", "delivery", "district__name",
+        "status", "status_since", "undone_at", "verdict", "error", "people_affected", "delivery", "district__name",
         "district__owner__username",
     )  # fmt: skip
     found = rows.in_bulk(ids)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from datetime import datetime, timedelta
 from functools import partial
@@ -40,6 +40,7 @@ from rosters.diffing import DIMENSIONS
 from rosters.downloads import note_taken, or_later
 from rosters.explaining import counted
 from rosters.explaining.moves import moves_in_all
+from rosters.holding import limit_of
 from rosters.models import District, Finding, Hold, Org, Sync, Tally
 from rosters.oneroster.normal import TABLES
 from rosters.oneroster.plain import listed
@@ -480,7 +481,7 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "approvable": approvable,
         "tallies": tallies,
         "held_tables": held_tables,
-        **_groups(sync, request.GET.get("by", ""), {(h.dimension, h.key) for h in holds}),
+        **_groups(sync, request.GET.get("by", ""), holds),
         "findings": _findings(request, sync),
         "new_findings": sync.findings.filter(is_new=True).count(),
         "settings_changed": sync.status in _CHECKED_AGAIN and sync.delivery and syncs.settings_changed(sync),
@@ -548,7 +549,8 @@ def _records_of(hold: Hold, tallies: Mapping[str, Tally]) -> str:
     seen = counts and (getattr(counts, kind) if kind else counts.added + counts.updated + counts.removed)
     if not seen or hold.code == "WRONG_DISTRICT":
         return ""
-    group = {hold.dimension: hold.key} if hold.dimension in DIMENSIONS else {}
+    one = hold.dimension in DIMENSIONS and hold.numbers.get("groups", 1) == 1
+    group = {hold.dimension: hold.key} if one else {}
     return urlencode({"table": table, **group, **({"kind": kind} if kind else {})})
 
 
@@ -581,12 +583,29 @@ def _address(sync: Sync) -> str:
 GROUPINGS = (("school", "By school", "School"), ("grade", "By grade", "Grade"), ("role", "By role", "Role"))
 
 
-def _groups(sync: Sync, asked: str, held: set[tuple[str, str]]) -> dict[str, Any]:
+def _is_held(sync: Sync, tally: Tally, holds: Sequence[Hold], whole: Mapping[str, Tally]) -> bool:
+    """Whether this group is one that a hold is about: it names the worst of them, and says how many there are."""
+    for hold in (hold for hold in holds if hold.dimension == tally.dimension):
+        if hold.key == tally.key:
+            return True
+        kind = "updated" if hold.code.endswith("UPDATED_SHARE") else "removed"
+        if hold.numbers.get("groups", 1) == 1 or hold.table != tally.table or not tally.before:
+            continue
+        number, all_of_it = getattr(tally, kind), whole[tally.table]
+        least = max(hold.numbers["limit"], 2 * getattr(all_of_it, kind) / (all_of_it.before or 1))
+        if number / tally.before > least and number >= limit_of(sync.district.hold_limits, "group_floor"):
+            return True
+    return False
+
+
+def _groups(sync: Sync, asked: str, holds: Sequence[Hold]) -> dict[str, Any]:
     """People per school, grade or role, what changed most first; `asked` is the tab, else the one that a hold names."""
+    held = {hold.dimension for hold in holds}
+    whole = {tally.table: tally for tally in sync.tallies.filter(dimension="")}
     lines = sync.tallies.filter(table__in=["users", "enrollments", "classes"]).exclude(key="")
     there = set(lines.filter(table="users").order_by().values_list("dimension", flat=True).distinct())
     tabs = [tab for tab in GROUPINGS if tab[0] in there]
-    by = next((d for d, _, _ in tabs if d == asked), "") or next((d for d, _, _ in tabs if d in dict(held)), "")
+    by = next((d for d, _, _ in tabs if d == asked), "") or next((d for d, _, _ in tabs if d in held), "")
     by = by or (tabs[0][0] if tabs else "")
     groups: dict[str, dict[str, Any]] = {}
     for tally in lines.filter(dimension=by) if by else ():
@@ -595,7 +614,7 @@ def _groups(sync: Sync, asked: str, held: set[tuple[str, str]]) -> dict[str, Any
             {
                 "key": tally.key,
                 "label": tally.label or tally.key,
-                "held": (by, tally.key) in held,
+                "held": False,
                 "before": 0,
                 "added": 0,
                 "updated": 0,
@@ -606,6 +625,7 @@ def _groups(sync: Sync, asked: str, held: set[tuple[str, str]]) -> dict[str, Any
         )
         changes = tally.added + tally.updated + tally.removed
         row["all"] += changes
+        row["held"] = row["held"] or _is_held(sync, tally, holds, whole)
         if tally.table == "enrollments":
             row["enrollments"] = changes
         if tally.table == "users":

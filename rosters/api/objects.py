@@ -532,7 +532,7 @@ class Approve(DecisionView):
             raise Problem(
                 409,
                 "two-people-needed",
-                "So many people are removed by two members of staff. A tool speaks for one only if that one has made it.",
+                "So many people are removed by two members of staff; a tool speaks for one who has made it, only.",
                 "Approve it in the portal, or with a tool that you have made yourself.",
             )
         whole = self.decided("sync.approved", sync, lambda: syncs.approve(sync, by=by, plan_digest=digest, **said))

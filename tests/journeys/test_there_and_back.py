@@ -331,7 +331,24 @@ def test_the_page_speaks_of_what_happened_as_of_the_past(trip: Trip, tables: mak
     assert "Why; for colleagues" in page(undoing)
     assert "What that sync changed was taken back" in page(trip.go(undoing))
     without.refresh_from_db()
-    assert "Taken back just now." in page(without)
+    assert "Taken back <time" in page(without)
+
+
+def test_every_group_that_a_hold_is_about_is_marked(trip: Trip, staff: Client) -> None:
+    tables = making.make_roster(users=600, seed=8, today=timezone.localdate(), name="Cedar Grove")
+    trip.go(trip.send(tables))
+    gone = tables["users"].filter(pl.col("grades").is_in(["03", "04"]))["sourcedId"].implode()
+    left = {
+        name: tables[name].filter(~pl.col(column).is_in(gone))
+        for name, column in (("users", "sourcedId"), ("demographics", "sourcedId"), ("enrollments", "userSourcedId"))
+    }
+    sync = trip.send({**tables, **left})
+    hold = sync.holds.get(code="GRADE_REMOVED_SHARE", table="users")
+    assert hold.numbers["groups"] == 2
+    page = staff.get(reverse("admin:rosters_sync_change", args=[sync.pk]), {"by": "grade"})
+    assert {row["key"] for row in page.context["groups"] if row["held"]} == {"03", "04"}
+    shown = next(each for each in page.context["holds"] if each.pk == hold.pk)
+    assert "grade=" not in shown.records_at, "of all of them"
 
 
 def _as_zip(trip: Trip, tables: making.Tables) -> Path:
