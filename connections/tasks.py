@@ -11,7 +11,7 @@ from django_q.tasks import async_task
 from connections import attempts, parting
 from connections.announcing import tasks as announcing
 from connections.models import Attempt, Checkup
-from connections.onboarding import asking, sending
+from connections.onboarding import asking, news, sending
 from rosters import syncs, tasks
 from rosters.api import usage
 
@@ -42,6 +42,7 @@ def minute() -> None:
         async_task("connections.tasks.pull", attempt_id=attempt_id)
     sending.sweep()
     asking.minute()
+    news.minute()
     usage.write_down()
     announcing.minute()
 

@@ -16,14 +16,14 @@ from django.contrib import messages
 from django.db import IntegrityError, transaction
 from django.db.models import Exists, OuterRef
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
-from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from connections.onboarding import receipts
-from connections.onboarding.entering import audit, for_people, link_for, mail_to
+from connections.onboarding import news, receipts
+from connections.onboarding.entering import audit, for_people, mail_to
 from connections.onboarding.models import Person, Question
+from connections.onboarding.news import whom
 from rosters.models import AuditEvent, District, Sync
 
 if TYPE_CHECKING:
@@ -50,13 +50,6 @@ def proposed(sync: Sync) -> str:
     return " ".join([*(seen or [sync.verdict]), "Is that right?"])
 
 
-def whom(district: District, now: datetime) -> list[Person]:
-    """Who would be asked: those who answer for the district, or if there are none, everybody who may come in."""
-    today = district.local_date(now)
-    people = [p for p in district.people.filter(ended_at=None).select_related("deputy_for") if p.welcome(today)]
-    return [person for person in people if person.answers_for_it] or people
-
-
 def latest_questions(syncs: Iterable[Sync]) -> dict[int, Question]:
     """`Question.about` of several, by the id of the delivery."""
     deliveries = [sync.delivery_id for sync in syncs if sync.delivery_id]
@@ -80,8 +73,7 @@ def ask(sync: Sync, words: str, *, by: Staff, now: datetime | None = None) -> Qu
         raise CannotAsk(
             "There is a question already that has no answer yet. Take it back to ask another one."
         ) from None
-    for person in asked:
-        _mail(question, person, moment, by=by)
+    news.about_question(question, asked, moment)
     return question
 
 
@@ -154,25 +146,8 @@ def minute(now: datetime | None = None) -> None:
     )
     for question in due.select_related("delivery__district", "asked_by"):
         if question.remind(moment):
-            for person in whom(question.delivery.district, moment):
-                _mail(question, person, moment, by=question.asked_by)
+            news.about_question(question, whom(question.delivery.district, moment), moment)
     Question.objects.filter(delivery__forgotten_at__isnull=False).exclude(words="").update(words="", note="")
-
-
-def _mail(question: Question, person: Person, now: datetime, *, by: Staff | None) -> None:
-    url, until = link_for(person, now, by=by)
-    district = person.district
-    context = {
-        "person": person,
-        "staff": (by.get_full_name() or by.get_username()) if by else "",
-        "reminder": question.reminded_at is not None,
-        "received": question.delivery.received_at.astimezone(district.zone),
-        "url": url,
-        "until": until.astimezone(district.zone),
-        "home": f"{settings.PORTAL_URL}{reverse('onboarding:home')}",
-    }
-    subject = f"A question about the roster of {district.name}"
-    mail_to(person.email, subject, render_to_string("emails/question.txt", context))
 
 
 def _note(action: str, sync: Sync, now: datetime, *, by: Staff, **after: int) -> None:

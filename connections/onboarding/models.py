@@ -17,6 +17,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
+from connections.models import Connection
 from connections.onboarding.slots import Hours, read_ranges
 from rosters.models import Delivery, District, Sync
 
@@ -52,6 +53,7 @@ class Person(models.Model):
     invited_at = models.DateTimeField(default=timezone.now, editable=False)
     last_seen_at = models.DateTimeField(null=True, editable=False)
     ended_at = models.DateTimeField(null=True, editable=False)
+    told_by_mail = models.BooleanField(default=True, editable=False, help_text="What happened, beside what is asked.")
 
     class Meta:
         verbose_name_plural = "people"
@@ -324,6 +326,11 @@ class Question(models.Model):
         asked = cls.objects.filter(delivery=sync.delivery_id, taken_back_at=None)
         return asked.select_related("asked_by", "answered_by").first() if sync.delivery_id else None
 
+    def unsent_to(self) -> list[str]:
+        """Whom no mail about it has reached our mail server for."""
+        waiting = self.notices.filter(sent_at=None).select_related("person")
+        return sorted({notice.person.name for notice in waiting if notice.tries})
+
     def answer_with(self, answer: str, note: str, person: Person, now: datetime) -> bool:
         """False if it was taken back in this moment."""
         asked = Question.objects.filter(pk=self.pk, taken_back_at=None)
@@ -341,6 +348,57 @@ class Question(models.Model):
         silent = Question.objects.filter(pk=self.pk, answered_at=None, taken_back_at=None, reminded_at=None)
         self.reminded_at = now
         return bool(silent.update(reminded_at=now))
+
+
+class Notice(models.Model):
+    """A mail to a person of a district about what happened, or is asked: once for each, until it is sent or given up.
+    `about` names what it is about. What it says is worked out when it is sent; here stands no word of it."""
+
+    class Kind(models.TextChoices):
+        REFUSED = "refused", "a delivery was refused"
+        DECLINED = "declined", "a delivery was declined"
+        LATE = "late", "an expected delivery did not come"
+        STOPPED = "stopped", "nothing can be fetched"
+        FINE = "fine", "it works again"
+        QUESTION = "question", "a question"
+        REMINDER = "reminder", "a question again"
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="notices")
+    kind = models.CharField(max_length=10, choices=Kind.choices)
+    about = models.CharField(max_length=80)
+    sync = models.ForeignKey(Sync, null=True, on_delete=models.CASCADE, related_name="+")
+    connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE, related_name="+")
+    question = models.ForeignKey(Question, null=True, on_delete=models.CASCADE, related_name="notices")
+    made_at = models.DateTimeField(default=timezone.now)
+    not_before = models.DateTimeField(default=timezone.now)
+    tries = models.PositiveSmallIntegerField(default=0)
+    sent_at = models.DateTimeField(null=True)
+    given_up_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["person", "about"], name="notice_once_to_a_person")]
+        indexes = [models.Index(fields=["not_before"], condition=Q(sent_at=None, given_up_at=None), name="notice_due")]
+
+    def __str__(self) -> str:
+        return f"notice {self.pk}"
+
+    @classmethod
+    def due(cls, now: datetime) -> models.QuerySet[Notice]:
+        return cls.objects.filter(sent_at=None, given_up_at=None, not_before__lte=now)
+
+    def start(self, now: datetime, lease: timedelta) -> bool:
+        """Claim one try; False if another worker has it. Without a word of its end it is tried again after `lease`."""
+        mine = Notice.due(now).filter(pk=self.pk, tries=self.tries)
+        started = mine.update(tries=F("tries") + 1, not_before=now + lease)
+        self.refresh_from_db()
+        return bool(started)
+
+    def mark_sent(self, now: datetime) -> None:
+        Notice.objects.filter(pk=self.pk).update(sent_at=now)
+
+    def give_up(self, now: datetime) -> None:
+        Notice.objects.filter(pk=self.pk, sent_at=None).update(given_up_at=now)
 
 
 class Availability(models.Model):

@@ -7,7 +7,7 @@ from typing import Any
 from django import template
 from django.utils import timezone
 
-from connections.onboarding import asking
+from connections.onboarding import asking, news
 from connections.onboarding.models import Question, StandingLink
 from connections.onboarding.words import question_words
 from rosters.explaining import counted
@@ -42,11 +42,12 @@ def question_about(context: dict[str, Any], sync: Sync) -> dict[str, Any]:
     may_see = user.has_perm("onboarding.view_question")
     question = Question.about(sync) if may_see else None
     may_ask = user.has_perm("onboarding.add_question") and sync.delivery_id and sync.status in Sync.WAITING
-    asked = asking.whom(sync.district, now) if may_ask and (question is None or question.answer) else []
+    asked = news.whom(sync.district, now) if may_ask and (question is None or question.answer) else []
     return {
         "sync": sync,
         "question": question,
         "words": question_words(question, waits=sync.status in Sync.WAITING) if question else None,
+        "undelivered": ", ".join(question.unsent_to()) if question else "",
         "may_ask": may_ask,
         "whom": asked[0].name + (f" and {counted(len(asked) - 1, 'other')}" if len(asked) > 1 else "") if asked else "",
         "one": len(asked) == 1,
