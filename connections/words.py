@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
 from connections import fetching
 from connections.exceptions import FAULTS
 from connections.models import Attempt, Connection
@@ -47,6 +50,23 @@ def connection_words(connection: Connection, latest: Attempt | None) -> Words:
     if connection.late_since:
         return _LATE
     return _UP_TO_DATE if latest is not None or connection.last_success_at else _NOT_RUN_YET
+
+
+#: What of a connection is told before how the roster stands, gravest first.
+_TROUBLE = ("plug", "late", "paused")
+
+
+def trouble_among(connections: Sequence[Connection], latest: Mapping[int, Attempt]) -> Words | None:
+    """What keeps a district's rosters from coming, the gravest of it: for those who need not know that we stopped
+    trying, only that nothing comes. That one is paused says nothing where another one is in service."""
+    troubles = [_trouble(one, latest.get(one.pk)) for one in connections if one.state != one.State.SETUP]
+    signs = [sign for sign in _TROUBLE if sign != "paused" or all(words.sign == "paused" for words in troubles)]
+    return next((words for sign in signs for words in troubles if words.sign == sign), None)
+
+
+def _trouble(connection: Connection, latest: Attempt | None) -> Words:
+    words = connection_words(connection, latest)
+    return replace(words, sign="plug", word="Cannot connect") if connection.gave_up else words
 
 
 def setup_step(connection: Connection, *, tested: bool) -> tuple[str, str]:

@@ -14,20 +14,18 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
-from connections.models import Attempt, Connection, latest_attempts
+from connections.models import Connection, latest_attempts
 from connections.onboarding import asking
 from connections.onboarding.entering import for_people
 from connections.onboarding.models import Call, Person, Question
 from connections.onboarding.receipts import key_of
 from connections.onboarding.words import outcome
 from connections.schedules import sentence
-from connections.words import connection_words
+from connections.words import trouble_among
 from rosters.models import District, Sync
 from rosters.words import Words, district_words, not_kept_words
 
 SHOWN = 5
-#: What of a connection is told before how the roster stands, gravest first.
-_TROUBLE = ("plug", "late", "paused")
 _ASKED = "We have a question about a roster of yours, which waits for your answer."
 
 
@@ -148,9 +146,7 @@ def standing_of(
     """The same status that staff see, with the district's own next step. `questions`: ours, by the id of a delivery."""
     counted = [sync for sync in syncs if sync.status != Sync.Status.SUPERSEDED]
     latest = latest_attempts(connections)
-    troubles = [_trouble(one, latest.get(one.pk)) for one in connections if one.state != one.State.SETUP]
-    signs = [sign for sign in _TROUBLE if sign != "paused" or all(words.sign == "paused" for words in troubles)]
-    trouble = next((words for sign in signs for words in troubles if words.sign == sign), None)
+    trouble = trouble_among(connections, latest)
     if trouble is not None and (not counted or counted[0].status in (Sync.Status.APPLIED, Sync.Status.UNCHANGED)):
         return trouble
     words = district_words(district.version, counted[0] if counted else None)
@@ -158,12 +154,6 @@ def standing_of(
         return words
     told = outcome(counted[0], questions.get(counted[0].delivery_id or 0))
     return replace(words, next_step=told.next_step, owner=told.owner)
-
-
-def _trouble(connection: Connection, latest: Attempt | None) -> Words:
-    """How a connection is, for those who need not know that we stopped trying, only that nothing comes."""
-    words = connection_words(connection, latest)
-    return replace(words, sign="plug", word="Cannot connect") if connection.gave_up else words
 
 
 def sentence_of(district: District, connections: list[Connection], standing: Words) -> str:

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from django import template
+from django.utils.html import format_html
 
 from connections.arriving import arriving as what_arrives
 from connections.launching import checklists
-from connections.models import latest_attempts
-from connections.words import connection_words
+from connections.models import Connection, latest_attempts
+from connections.words import connection_words, trouble_among
 from rosters.models import District
+from rosters.templatetags.roster_pages import status
 
 register = template.Library()
 
@@ -31,6 +33,17 @@ def connections_of(context: dict[str, Any], district: District) -> dict[str, Any
         "may_see": user.has_perm("connections.view_connection"),
         "may_add": user.has_perm("connections.add_connection"),
     }
+
+
+@register.simple_tag(takes_context=True)
+def trouble_of(context: dict[str, Any], district: District) -> str:
+    """Beside how a district stands: what keeps its rosters from coming, the gravest of it."""
+    user = context["request"].user
+    if district.leaving_since or not user.has_perm("connections.view_connection"):
+        return ""
+    found = list(district.connections.exclude(state=Connection.State.SETUP).order_by("pk"))
+    words = trouble_among(found, latest_attempts(found))
+    return format_html(" {}", status(words)) if words else ""
 
 
 @register.inclusion_tag("admin/connections/arriving.html", takes_context=True)

@@ -153,6 +153,10 @@ def test_the_district_is_told_what_a_connection_does_that_does_not_run(
     connection.pause(now, "It failed three times.")
     page = told()
     assert "Cannot connect" in page and "We cannot fetch your roster." in page and "Up to date" not in page
+    desk = Client()
+    desk.force_login(alice)
+    head = desk.get(f"/admin/rosters/district/{cedar.pk}/change/").content.decode().split("<h1>")[1].split("</h1>")[0]
+    assert "Cannot connect" in head, "staff see the same"
     other = Connection.objects.create(district=cedar, kind="sftp", host="b.cedar.test", username="c", path="*")
     other.activate(now, None)
     connection.activate(now, None)
