@@ -56,6 +56,8 @@ CHECKUP_LOST: Final = timedelta(minutes=15)
 
 #: Whoever sent something this short a time ago is not asked about.
 SOONEST_LATE: Final = timedelta(hours=3)
+#: How long an attempt waits where as many run as may.
+_FOR_A_PLACE: Final = timedelta(seconds=30)
 #: What is taken for usual at least where nothing has come yet, and where one delivery has.
 _NEVER_CAME: Final = timedelta(days=2)
 _ONCE_CAME: Final = timedelta(days=5)
@@ -95,7 +97,11 @@ def run(attempt_id: int, *, now: datetime | None = None) -> Sync | None:
     """Make an attempt; the sync of what it delivered, which is not yet prepared. None if there is nothing to prepare:
     another worker has it, it is over, nothing is new, or it failed."""
     attempt = Attempt.objects.select_related("connection__district").get(pk=attempt_id)
-    if not attempt.start(now or timezone.now()):
+    moment = now or timezone.now()
+    if not attempt.start(moment):
+        return None
+    if not attempt.runs_among_the_first(settings.FETCHES_AT_ONCE, moment):
+        attempt.wait_for_a_place(moment + _FOR_A_PLACE)  # the minute puts it into the queue again
         return None
     attempt = Attempt.objects.select_related("connection__district").get(pk=attempt_id)
     connection = attempt.connection

@@ -479,6 +479,25 @@ class Attempt(models.Model):
         self.refresh_from_db()
         return bool(changed)
 
+    def runs_among_the_first(self, number: int, now: datetime) -> bool:
+        """Whether fewer than so many that run had begun before it."""
+        running = Attempt.objects.filter(status=self.Status.RUNNING, claimed_until__gt=now)
+        return self.pk in running.order_by("started_at", "pk").values_list("pk", flat=True)[:number]
+
+    def wait_for_a_place(self, until: datetime) -> bool:
+        """Give the claim back, to be begun again; False if it was lost."""
+        mine = Attempt.objects.filter(pk=self.pk, claim=self.claim, status=self.Status.RUNNING)
+        waits = mine.update(
+            status=self.Status.WAITING,
+            started_at=None,
+            claim=None,
+            claimed_until=None,
+            not_before=until,
+            queued_at=None,
+        )
+        self.refresh_from_db()
+        return bool(waits)
+
     def beat(self, now: datetime, phase: str, *, rows: int = 0, done: int = 0, in_all: int = 0) -> bool:
         """Say how far it is and renew the lease; False if the claim was lost."""
         return bool(

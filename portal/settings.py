@@ -190,12 +190,17 @@ CONTENT_SECURITY_POLICY = {
     }
 }
 
+WORKERS = env.int("WORKERS", default=3)
+#: So many deliveries are fetched at once: one fewer than there are workers, or districts whose servers are slow would
+#: keep everybody's imports and approvals waiting. With several clusters, one fewer than all of them have.
+FETCHES_AT_ONCE = env.int("FETCHES_AT_ONCE", default=max(1, WORKERS - 1))
+
 # The sync row is the truth, a task is only "look at sync N": so no retries of the queue's own (they run in parallel
 # with a slow first try and never end), and acknowledge whatever happens. `timeout` is the longest import we expect.
 Q_CLUSTER = {
     "name": "portal",
     "orm": "default",
-    "workers": env.int("WORKERS", default=3),  # two may wait for districts' servers while one imports
+    "workers": WORKERS,
     "queue_limit": 2,
     "bulk": 1,
     "poll": 1,

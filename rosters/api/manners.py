@@ -26,6 +26,7 @@ from rest_framework.throttling import SimpleRateThrottle
 from rest_framework.views import APIView
 
 from rosters.api.access import ClientAuthentication, Grant
+from rosters.askers import address_of
 from rosters.models import District
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,7 @@ class ClientThrottle(SimpleRateThrottle):
 
     def get_cache_key(self, request: Request, view: APIView) -> str:
         grant = grant_of(request)
-        who = f"client-{grant.client.pk}" if grant else f"address-{self.get_ident(request)}"
+        who = f"client-{grant.client.pk}" if grant else f"address-{address_of(request._request)}"
         return f"api-rate-{who}"
 
 

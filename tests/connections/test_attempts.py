@@ -31,6 +31,7 @@ from tests.queue import work_off
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
+    from pytest_django import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -216,6 +217,32 @@ class TestAnAttempt:
         trusted.refresh_from_db()
         assert _fetch(trusted).status == "delivered"
         assert [sync.additions_only for sync in Sync.objects.order_by("pk")] == [True, False]
+
+
+class TestWhereManyAreFetched:
+    def test_the_last_worker_is_left_to_others_and_who_waited_has_its_turn(
+        self, trusted: Connection, put: Put, tables: making.Tables, settings: Settings
+    ) -> None:
+        settings.FETCHES_AT_ONCE = 2
+        put(tables)
+        now = timezone.now()
+        slow = []
+        for number in range(2):
+            other = District.objects.create(name=f"Slow {number}", site_code=f"slow-{number}")
+            one = Connection.objects.create(district=other, kind="sftp", host="10.0.0.1", username="x", path="*")
+            slow.append(Attempt.objects.create(connection=one, why="now", asked_at=now, not_before=now))
+            assert slow[-1].start(now)
+        asked = attempts.ask(trusted, Attempt.Why.NOW, now=now)
+        assert attempts.run(asked.pk) is None
+        asked.refresh_from_db()
+        assert (asked.status, asked.started_at, asked.claim) == ("waiting", None, None)
+        assert attempts.minute(now) == []
+        assert attempts.minute(now + timedelta(minutes=1)) == [asked.pk]
+        slow[0].mark_failed(now, "CONN-TIMEOUT", "It did not answer.")
+        Attempt.objects.filter(pk=asked.pk).update(not_before=now)
+        assert attempts.run(asked.pk) is not None
+        asked.refresh_from_db()
+        assert asked.status == "delivered"
 
 
 class TestWhatIsDoneWithTheFile:
