@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any, cast
 from zoneinfo import ZoneInfo
@@ -123,8 +123,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def when(self, connection: Connection) -> str:
         if connection.next_due_at is None:
             return "only when asked" if connection.state == Connection.State.ACTIVE else "–"
-        local = connection.on_its_clock(connection.next_due_at)
-        return f"{local:%a} {local.day} {local:%b}, {local:%H:%M %Z}"
+        return _told(connection.on_its_clock(connection.next_due_at))
 
     @admin.display(description="last success", ordering="last_success_at")
     def last(self, connection: Connection) -> str:
@@ -211,7 +210,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "checkup": checkup,
             "missing": "" if setting_up else fetching.missing(connection),
             "sentence": sentence(timetable, timezone.localdate()) if timetable else "",
-            **_coming(timetable if connection.state == Connection.State.ACTIVE else None, RUNS_ON_PAGE),
+            **_coming(connection, timetable if connection.state == Connection.State.ACTIVE else None, RUNS_ON_PAGE),
             "allowances": connection.allowances.select_related("entered_by", "confirmed_by").order_by("-entered_at"),
             "allowance_form": AllowanceForm(initial={"expires_on": timezone.localdate() + timedelta(days=180)}),
             "pause_form": PauseForm(),
@@ -410,7 +409,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             request,
             "admin/connections/connection/schedule.html",
             {**self.admin_site.each_context(request), "opts": self.opts, "title": f"When {connection} runs",
-             "connection": connection, "form": form, **_coming(timetable, RUNS_SHOWN)},
+             "connection": connection, "form": form, **_coming(connection, timetable, RUNS_SHOWN)},
             status=200 if request.method == "GET" else 422,
         )  # fmt: skip
 
@@ -430,7 +429,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "admin/connections/connection/_runs.html",
             {"connection": connection, "problems": [] if valid else [m for each in form.errors.values() for m in each],
              "sentence": sentence(form.schedule(), timezone.localdate()) if valid else "",
-             **_coming(form.schedule() if valid else None, RUNS_SHOWN)},
+             **_coming(connection, form.schedule() if valid else None, RUNS_SHOWN)},
         )  # fmt: skip
 
     # -- what updates by itself
@@ -497,24 +496,30 @@ def _worded(recent: list[Attempt]) -> list[dict[str, Any]]:
     ]
 
 
-def _coming(timetable: Schedule | None, number: int) -> dict[str, Any]:
-    """The next runs, those that a blackout takes out among them, in the district's time and the reader's; and the next
-    half year day by day."""
+def _coming(connection: Connection, timetable: Schedule | None, number: int) -> dict[str, Any]:
+    """The next runs, those that a blackout takes out among them, at the minute at which this connection starts, in the
+    district's time and the reader's; and the next half year day by day."""
     if timetable is None:
         return {"runs": [], "strip": None}
-    now = timezone.now()
-    found = islice(runs(timetable, now, skipped=True), number)
+    now, delay = timezone.now(), connection.delay
+    found = islice(runs(timetable, now - delay, skipped=True), number)
     return {
         "runs": [
             {
                 "run": run,
-                "local": f"{run.local:%a} {run.local.day} {run.local:%b, %H:%M}",
-                "own": timezone.localtime(run.at),
+                "local": _told(connection.on_its_clock(run.at + delay)),
+                "own": _told(timezone.localtime(run.at + delay)),
             }
             for run in found
         ],
+        "later": int(delay.total_seconds() // 60),
         "strip": _strip(timetable, now.astimezone(ZoneInfo(timetable.zone)).date()),
     }
+
+
+def _told(moment: datetime) -> str:
+    """ "Tue 1 Dec, 02:04 CST"."""
+    return f"{moment:%a} {moment.day} {moment:%b, %H:%M %Z}"
 
 
 def _strip(timetable: Schedule, today: date) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from django.db.models import F, OuterRef, Q, Subquery
 from django.utils import timezone
 
 from connections.addresses import Network, never
-from connections.schedules import Schedule, first_due, next_due
+from connections.schedules import Schedule, first_due, next_due, offset
 from rosters.models import District, Sync
 from rosters.scope import Scope
 from rosters.sealing import is_current, seal, unseal
@@ -216,6 +216,11 @@ class Connection(models.Model):
     def on_its_clock(self, moment: datetime) -> datetime:
         """On the district's clock; in UTC where its zone is not known, so that its page opens all the same."""
         return moment.astimezone(self.district.zone)
+
+    @property
+    def delay(self) -> timedelta:
+        """How long after its time a run starts: its place in `SPREAD`."""
+        return offset(SPREAD, str(self.uid))
 
     def due_after(self, now: datetime) -> datetime | None:
         """When the next run after `now` starts, its place in `SPREAD` included."""

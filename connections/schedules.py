@@ -413,6 +413,12 @@ def _clock(at: time) -> str:
     return f"{at.hour % 12 or 12}:{at:%M} {'AM' if at.hour < 12 else 'PM'}"
 
 
+def hour_in_words(local: datetime) -> str:
+    """The time of day of a moment on a district's clock, as `sentence` says it: "2:04 AM Central"."""
+    zone = getattr(local.tzinfo, "key", "") or f"{local:%Z}"
+    return f"{_clock(local.time())} {_ZONE_WORDS.get(zone, zone)}"
+
+
 def _range_in_words(each: Range, year: int) -> str:
     if each.first == each.last:
         return _day_in_words(each.first, year)

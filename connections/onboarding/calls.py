@@ -6,6 +6,7 @@ constraints of `Call` hold the rest.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django import forms
 from django.contrib import messages
+from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
@@ -25,6 +27,7 @@ from connections.onboarding.brief import as_text, brief
 from connections.onboarding.entering import audit, for_people
 from connections.onboarding.models import Availability, Call, Person
 from connections.onboarding.slots import free_slots
+from connections.schedules import hour_in_words
 from rosters.models import District
 
 if TYPE_CHECKING:
@@ -34,6 +37,10 @@ if TYPE_CHECKING:
 LEAD: Final = timedelta(hours=24)
 #: So far ahead can be booked.
 AHEAD: Final = timedelta(weeks=3)
+
+#: What a telephone number is written with, and the fewest digits of one.
+_PHONE: Final = re.compile(r"[+(\d][\d\s().,/-]*((ext(ension)?\.?|x|#)\s*\d+)?", re.IGNORECASE)
+_DIGITS: Final = 7
 
 
 class SlotTaken(Exception):
@@ -167,9 +174,19 @@ def _locked(district: District, call: Call | None) -> Availability | None:
     return Availability.objects.select_for_update(of=("self",)).select_related("staff").filter(pk=found.pk).first()
 
 
+def _can_be_dialled(number: str) -> None:
+    if not _PHONE.fullmatch(number) or sum(sign.isdigit() for sign in number) < _DIGITS:
+        raise ValidationError("Give a number that we can dial, for example (505) 555-0142 or (505) 555-0142 ext. 7.")
+
+
 class CallForm(forms.Form):
     slot = forms.DateTimeField(error_messages={"required": "Choose one of the times."})
-    phone = forms.CharField(max_length=40, label="Phone number to call")
+    phone = forms.CharField(
+        max_length=40,
+        label="Phone number to call",
+        validators=[_can_be_dialled],
+        widget=forms.TextInput({"type": "tel", "autocomplete": "tel"}),
+    )
     topic = forms.CharField(
         max_length=500, required=False, label="What you would like to talk about", widget=forms.Textarea({"rows": 3})
     )
@@ -211,7 +228,7 @@ def cancel_call(request: HttpRequest, person: Person) -> HttpResponse:
 
 def _said(what: str, call: Call) -> str:
     when = call.starts_at.astimezone(call.district.zone)
-    day = f"{when:%A}, {when.day} {when:%B}, {when:%-I:%M %p %Z}"
+    day = f"{when:%A}, {when.day} {when:%B}, {hour_in_words(when)}"
     return (
         f"The call is {what} {day}. You and we have a mail with it for the calendar. It can be moved or cancelled here."
     )

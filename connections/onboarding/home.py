@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any
 
@@ -15,13 +15,14 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from connections.models import Connection, latest_attempts
-from connections.onboarding import asking
+from connections.onboarding import asking, findings
 from connections.onboarding.entering import for_people
 from connections.onboarding.models import Call, Person, Question
 from connections.onboarding.receipts import key_of
 from connections.onboarding.words import outcome
 from connections.schedules import sentence
 from connections.words import trouble_among
+from rosters.explaining import counted
 from rosters.models import District, Sync
 from rosters.words import Words, district_words, not_kept_words
 
@@ -56,6 +57,7 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
     questions = asking.latest_questions(syncs)
     standing = standing_of(district, connections, syncs, questions)
     asked = asking.asked_of(district)
+    wrong = findings.standing(district, timezone.now())
     return render(
         request,
         "onboarding/home.html",
@@ -70,6 +72,8 @@ def home(request: HttpRequest, person: Person) -> HttpResponse:
                 {"sync": sync, "key": key_of(sync), "words": outcome(sync, questions.get(sync.delivery_id or 0))}
                 for sync in syncs
             ],
+            "wrong": wrong,
+            "wrong_key": key_of(wrong.judged) if wrong else "",
             "expected": expected(connections),
             "nothing_expected": nothing_expected(connections),
             "owner": district.owner,
@@ -87,12 +91,12 @@ def steps(
     arrives = any(one.state != Connection.State.SETUP for one in connections)
     live = district.version > 0
     call = Call.latest_of(district)
-    talked = live or (call is not None and call.ends_at < timezone.now())
+    talked = call is not None and call.ends_at < timezone.now()
     ways = reverse("onboarding:ways") if answers_for_it else ""
     first = [
         Step(
-            f"We talk on {_day(district, call.starts_at)}." if call and not talked else "We have talked.",
-            talked or call is not None,
+            "We have talked." if talked or call is None else f"A call is booked for {_day(district, call.starts_at)}.",
+            call is not None,
             "Book the first call",
             "district",
             reverse("onboarding:call"),
@@ -194,7 +198,7 @@ def _pause_of(connections: list[Connection]) -> str:
 
 def _day(district: District, moment: datetime) -> str:
     local = moment.astimezone(district.zone)
-    recent = (timezone.now() - moment).days < 6
+    recent = abs(timezone.now() - moment) < timedelta(days=6)
     return f"{local:%A}" if recent else f"{local.day} {local:%B}"
 
 
@@ -204,6 +208,8 @@ def expected(connections: list[Connection]) -> list[dict[str, Any]]:
     for one in connections:
         timetable = one.timetable()
         if one.state == Connection.State.ACTIVE and one.next_due_at and timetable:
-            words = sentence(timetable, one.district.local_date(timezone.now()))
+            words = f"{sentence(timetable, one.district.local_date(timezone.now()))}."
+            if later := int(one.delay.total_seconds() // 60):
+                words += f" It starts {counted(later, 'minute')} after its time."
             found.append({"kind": one.get_kind_display(), "at": one.next_due_at, "words": words})
     return found

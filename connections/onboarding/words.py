@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from django.utils import timezone
 
 from connections.onboarding.models import Question
+from connections.schedules import hour_in_words
 from rosters.explaining import counted
 from rosters.models import Delivery, Sync
 from rosters.words import PHASE_WORDS, Words, sync_words
@@ -92,7 +93,7 @@ def _live(sync: Sync) -> Stage:
         return Stage("warning", "It was live; we have taken it back since.")
     if sync.waits_for_its_hour and sync.go_live_at:
         local = timezone.localtime(sync.go_live_at)
-        return Stage("now", f"Goes live on {local:%A}, {local.day} {local:%B}, {local:%H:%M %Z}.")
+        return Stage("now", f"Goes live on {local:%A}, {local.day} {local:%B}, {hour_in_words(local)}.")
     if sync.status in (S.APPROVED, S.APPLYING):
         return Stage("now", "Going live.")
     live = sync.status in (S.APPLIED, S.UNCHANGED)

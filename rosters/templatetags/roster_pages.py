@@ -37,12 +37,33 @@ def ago(moment: datetime | None) -> SafeString | str:
     """Relative first; the absolute time with its zone on hover and for machines."""
     if moment is None:
         return "never"
-    local = timezone.localtime(moment)
-    seconds = (timezone.now() - moment).total_seconds()
-    text = "just now" if seconds < 60 else f"{timesince(moment).split(',')[0]} ago"
-    return format_html(
-        '<time datetime="{}" title="{}">{}</time>', moment.isoformat(), f"{local:%a %d %b %Y, %H:%M %Z}", text
-    )
+    passed = time_since(moment)
+    return as_time(moment, f"{passed} ago" if passed else "just now", f"{timezone.localtime(moment):{_ABSOLUTE}}")
+
+
+@register.filter
+def lasting(moment: datetime | None) -> SafeString | str:
+    """How long something has been so: "for 2 days"; the moment itself as `ago` has it."""
+    if moment is None:
+        return ""
+    passed = time_since(moment)
+    words = f"for {passed}" if passed else "since this minute"
+    return as_time(moment, words, f"{timezone.localtime(moment):{_ABSOLUTE}}")
+
+
+#: A moment as staff read it.
+_ABSOLUTE = "%a %d %b %Y, %H:%M %Z"
+
+
+def time_since(moment: datetime) -> str:
+    """ "2 days", roughly; "" for less than a minute."""
+    passed = (timezone.now() - moment).total_seconds()
+    return timesince(moment).split(",")[0] if passed >= 60 else ""
+
+
+def as_time(moment: datetime, words: str, absolute: str) -> SafeString:
+    """A moment in words, with the exact one on hover and for machines."""
+    return format_html('<time datetime="{}" title="{}">{}</time>', moment.isoformat(), absolute, words)
 
 
 @register.filter

@@ -337,6 +337,22 @@ class TestTheSchedule:
         assert sftp.next_due_at is not None and sftp.next_due_at > timezone.now()
         assert AuditEvent.objects.filter(action="connection.scheduled").exists()
 
+    def test_the_minute_at_which_it_starts_is_the_same_everywhere(self, sftp: Connection, manu: Staff) -> None:
+        Connection.objects.filter(pk=sftp.pk).update(uid="00000000-0000-0000-0000-000000000005")
+        sftp.refresh_from_db()
+        later = int(sftp.delay.total_seconds() // 60)
+        sftp.activate(timezone.now(), None)
+        client = _logged_in(manu)
+        page = client.post(_page(sftp, "schedule"), self.FORM, follow=True)
+        sftp.refresh_from_db()
+        assert sftp.next_due_at
+        first, html = page.context["runs"][0], page.content.decode()
+        assert f"{sftp.on_its_clock(sftp.next_due_at):%H:%M %Z}" in first["local"]
+        assert f"{sftp.next_due_at:%H:%M UTC}" in first["own"]
+        assert html.count(f"{sftp.next_due_at:%H:%M UTC}") > 1, "the head says it too"
+        assert f"It starts {later} minute" in html
+        assert first["local"] in client.get("/admin/connections/connection/").content.decode()
+
     @pytest.mark.parametrize(
         ("wrong", "words"),
         [

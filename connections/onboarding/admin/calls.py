@@ -94,11 +94,11 @@ class CallAdmin(ReadOnly):
 
     @admin.display(description="starts at", ordering="starts_at")
     def begins(self, call: Call) -> str:
-        return f"{timezone.localtime(call.starts_at):%a %-d %b, %-I:%M %p %Z}"
+        return f"{timezone.localtime(call.starts_at):%a %-d %b, %H:%M %Z}"
 
     @admin.display(description="at the district")
     def theirs(self, call: Call) -> str:
-        return f"{call.starts_at.astimezone(call.district.zone):%a %-d %b, %-I:%M %p %Z}"
+        return f"{call.starts_at.astimezone(call.district.zone):%a %-d %b, %H:%M %Z}"
 
     @admin.display(description="status")
     def standing(self, call: Call) -> str:

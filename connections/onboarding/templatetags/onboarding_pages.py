@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 from django import template
 from django.utils import timezone
+from django.utils.safestring import SafeString
 
 from connections.onboarding import asking, news
 from connections.onboarding.models import Question, StandingLink
 from connections.onboarding.words import question_words
+from connections.schedules import hour_in_words
 from rosters.explaining import counted
 from rosters.models import District, Sync
+from rosters.templatetags.roster_pages import as_time, time_since
 
 register = template.Library()
+
+
+@register.filter(expects_localtime=True)
+def hour_there(moment: datetime) -> str:
+    """The time of day as the district's people read it: "2:04 AM Central"."""
+    return hour_in_words(moment)
+
+
+@register.filter(expects_localtime=True)
+def ago_there(moment: datetime | None) -> SafeString | str:
+    """Relative first, as `ago` for staff; the exact moment in the manner of the district's people."""
+    if moment is None:
+        return "never"
+    passed = time_since(moment)
+    exact = f"{moment:%a} {moment.day} {moment:%b %Y}, {hour_in_words(moment)}"
+    return as_time(moment, f"{passed} ago" if passed else "just now", exact)
 
 
 @register.inclusion_tag("admin/onboarding/of_district.html", takes_context=True)

@@ -77,7 +77,7 @@ def test_the_times_are_those_of_the_districts_clock(live: District, dana: Person
     there = live.snapshot.made_at.astimezone(District.objects.get().zone)
     page = shown(opened(made(come_in(dana))))
     assert f"{there:%A} {there.day} {there:%B}, {there:%I}".replace(" 0", " ").rstrip() in page
-    assert "(HST)" in page
+    assert "M Hawaii" in page
 
 
 def test_a_new_link_ends_the_one_before_and_the_owner_ends_both(live: District, dana: Person, come_in: ComeIn) -> None:
