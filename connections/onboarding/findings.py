@@ -3,17 +3,23 @@ only checked and of those that were sent."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Final
+from zoneinfo import ZoneInfo
 
 from connections.onboarding.specifications import spec_link
 from connections.vendors import VENDORS, Vendor
-from rosters import findings, models
-from rosters.models import District
+from rosters import findings, models, syncs
+from rosters.explaining import counted
+from rosters.models import District, Sync
 from rosters.oneroster import VERSIONS
 
 PLACES_SHOWN: Final = 10
+#: So many of what stays wrong stand on the first page, and so many of what is gone.
+_STANDING_SHOWN: Final = 5
+_NEW: Final = "new since last time"
 
 #: What an import makes of it, by the finding's effect; "info" and "" are those without one.
 _WOULD: Final = {
@@ -37,8 +43,8 @@ _DID: Final = {
 @dataclass(frozen=True, slots=True)
 class Told:
     """`finding` as it was found or is kept, its first `places` ({"line", "value"}) and how many there are `more`.
-    `hint`: what is known of the district's system; `link`: where its column is explained; "" for none. `is_new`: the
-    delivery before did not have it."""
+    `hint`: what is known of the district's system; `link`: where its column is explained; `age`: that it is new, or how
+    long it has been there; "" for none. `is_new`: the delivery before did not have it."""
 
     finding: findings.Finding | models.Finding
     is_new: bool
@@ -47,6 +53,7 @@ class Told:
     meaning: str
     hint: str
     link: str
+    age: str
 
 
 def systems_of(district: District) -> list[Vendor]:
@@ -62,9 +69,15 @@ def checked(finding: findings.Finding, version: str, systems: Sequence[Vendor], 
     return _told(finding, version, systems, is_new=is_new, places=places, more=more, means=_WOULD)
 
 
-def sent(finding: models.Finding, version: str, systems: Sequence[Vendor]) -> Told:
-    """One of files that were sent."""
-    return _told(finding, version, systems, is_new=finding.is_new, places=finding.places, more=0, means=_DID)
+def sent(sync: Sync, found: Iterable[models.Finding], systems: Sequence[Vendor]) -> list[Told]:
+    """Those of files that were sent, each with how long it had been there by then."""
+    told, found = [], list(found)
+    ages = syncs.ages(sync, found, sync.received_at)
+    for each in found:
+        age = ages[each.code, each.file, each.column]
+        one = _told(each, sync.oneroster_version, systems, is_new=age.is_new, places=each.places, more=0, means=_DID)
+        told.append(replace(one, age=age_words(age, sync.district.zone)))
+    return told
 
 
 def _told(
@@ -80,9 +93,62 @@ def _told(
     meaning = means.get(finding.effect) or means["info" if finding.severity == "info" else ""]
     table = VERSIONS[version].tables.get(finding.file.removesuffix(".csv")) if version else None
     link = spec_link(finding.file, finding.column) if table and finding.column in table.header else ""
-    return Told(finding, is_new, places, more, meaning, _hint(finding, systems), link)
+    return Told(finding, is_new, places, more, meaning, _hint(finding, systems), link, _NEW if is_new else "")
 
 
 def _hint(finding: findings.Finding | models.Finding, systems: Sequence[Vendor]) -> str:
     place = f"{finding.file.removesuffix('.csv')}.{finding.column}"
     return next((f"In {one.name}: {one.columns[place]}" for one in systems if place in one.columns), "")
+
+
+# -------------------------------------------------------------------------------------------------- how long, and gone
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """What was mended since the delivery `before`: the first of them, and how many there are `in_all`."""
+
+    before: Sync
+    shown: list[models.Finding]
+    in_all: int
+
+    @property
+    def more(self) -> int:
+        return self.in_all - len(self.shown)
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What is still wrong with the delivery that was checked last, oldest first, each with its age in words; how much
+    `more` there is; and what was mended."""
+
+    judged: Sync
+    shown: list[tuple[models.Finding, str]]
+    more: int
+    gone: Gone | None
+
+
+def age_words(age: syncs.Age, zone: ZoneInfo) -> str:
+    """That a finding is new, or how long it has been there; "" where there is nothing to compare it with."""
+    if age.days:
+        day = age.since.astimezone(zone)
+        return f"here for {counted(age.days, 'day')}, since {day.day} {day:%B}"
+    if age.is_new:
+        return _NEW
+    return "" if age.is_first else "here since earlier that day"
+
+
+def gone(judged: Sync) -> Gone | None:
+    """What a delivery mended that was checked to its end; None for nothing."""
+    before, found = syncs.mended(judged)
+    return Gone(before, found[:_STANDING_SHOWN], len(found)) if before and found else None
+
+
+def standing(district: District, now: datetime) -> Standing | None:
+    """What is still wrong, and what was mended; None for neither."""
+    judged = syncs.last_judged(district.pk)
+    if judged is None:
+        return None
+    told, mended = syncs.standing(judged, now), gone(judged)
+    shown = [(finding, age_words(age, district.zone)) for finding, age in told[:_STANDING_SHOWN]]
+    return Standing(judged, shown, len(told) - len(shown), mended) if told or mended else None

@@ -18,7 +18,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_GET
 
 from connections.onboarding.entering import audit, for_people
-from connections.onboarding.findings import sent, systems_of
+from connections.onboarding.findings import gone, sent, systems_of
 from connections.onboarding.models import Person, Question, Upload
 from connections.onboarding.words import outcome, road, way_in
 from rosters import syncs
@@ -50,9 +50,8 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         "running": running,
         "looked_over": sync.status in Sync.WAITING or sync.waits_for_its_hour,
         "rows": [(f"{table}.csv", rows) for table, rows in sync.file_rows.items()],
-        "findings": []
-        if running
-        else [sent(each, sync.oneroster_version, systems) for each in sync.findings.all()[:FINDINGS_SHOWN]],
+        "findings": [] if running else sent(sync, sync.findings.all()[:FINDINGS_SHOWN], systems),
+        "gone": None if running else gone(sync),
         "owner": person.district.owner,
         "question": question,
         "question_open": sync.status in Sync.WAITING,

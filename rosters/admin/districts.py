@@ -8,7 +8,7 @@ from typing import Any, BinaryIO, cast
 from django.conf import settings
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db.models import Exists, Max, Min, OuterRef, Q, QuerySet, Subquery, TextField
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.functions import Cast, Coalesce
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
@@ -309,7 +309,7 @@ class DistrictAdmin(Searched):
         )
         at = District.with_leaving.filter(pk=district.pk).values_list(_stands_by(), flat=True).first()
         latest = Sync.objects.select_related("delivery").filter(pk=at).first() if at else None
-        judged = Sync.objects.filter(district=district).judged().order_by("-received_at", "-pk").first()
+        judged, now = syncs.last_judged(district.pk), timezone.now()
         return {
             "district": district,
             "district_status": words_of(district, latest),
@@ -323,7 +323,7 @@ class DistrictAdmin(Searched):
             ],
             "biggest": max((s.added + s.updated + s.removed for s in recent if s.base_version), default=0) or 1,
             "judged": judged,
-            "standing_findings": _standing_findings(judged, timezone.now()) if judged else [],
+            "standing_findings": _with_days(judged, now) if judged else [],
             "audit": district.audit_events.select_related("by")[:8],
             "kept": _kept(district),
             "not_kept": not_kept_words(district.not_kept),
@@ -544,17 +544,9 @@ def _line(past: list[tuple[datetime, int, int]], now: datetime) -> dict[str, Any
     }
 
 
-def _standing_findings(judged: Sync, now: datetime) -> list[Finding]:
-    """Errors and warnings of the delivery that was checked last, oldest first, each with `days`: how long every
-    delivery has had it."""
-    found = list(judged.findings.filter(severity__in=["fatal", "error", "warning"]))
-    came = (
-        Finding.objects.filter(sync__district=judged.district_id, code__in={f.code for f in found})
-        .order_by()
-        .values_list("code", "file", "column")
-        .annotate(again=Max("sync__received_at", filter=Q(is_new=True)), first=Min("sync__received_at"))
-    )
-    since = {(code, file, column): again or first for code, file, column, again, first in came}
-    for finding in found:
-        finding.days = (now - since[finding.code, finding.file, finding.column]).days  # type: ignore[attr-defined]
-    return sorted(found, key=lambda f: -f.days)[:FINDINGS_SHOWN]  # type: ignore[attr-defined]
+def _with_days(judged: Sync, now: datetime) -> list[Finding]:
+    """What stays wrong, oldest first, each with `days`: how long every delivery has had it."""
+    told = syncs.standing(judged, now)[:FINDINGS_SHOWN]
+    for finding, age in told:
+        finding.days = age.days  # type: ignore[attr-defined]
+    return [finding for finding, _ in told]

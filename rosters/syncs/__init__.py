@@ -48,6 +48,7 @@ from rosters.syncs.rekeying import (
     read_list,
 )
 from rosters.syncs.replaying import Replay, replay
+from rosters.syncs.standing import Age, ages, last_judged, mended, standing
 from rosters.syncs.undoing import Conflict, undo, undo_conflicts
 from rosters.syncs.working import (
     ClaimLost,
@@ -66,6 +67,7 @@ __all__ = [
     "AT_MOST_LATER",
     "LARGEST_LIST",
     "Again",
+    "Age",
     "BadList",
     "Cells",
     "ClaimLost",
@@ -80,6 +82,7 @@ __all__ = [
     "StalePlan",
     "StillWrong",
     "additions_first",
+    "ages",
     "apply",
     "approve",
     "cells_kept",
@@ -99,6 +102,7 @@ __all__ = [
     "keep_without",
     "keyboard",
     "known_again",
+    "last_judged",
     "least_days",
     "leave",
     "let_ids_go",
@@ -108,6 +112,7 @@ __all__ = [
     "may_add_first",
     "may_be_only_about",
     "may_look",
+    "mended",
     "newer_has_come",
     "not_such_a_day",
     "only_about",
@@ -125,6 +130,7 @@ __all__ = [
     "scan_ids",
     "settings_changed",
     "speak_for_the_same",
+    "standing",
     "stay",
     "store",
     "take_back",

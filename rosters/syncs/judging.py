@@ -307,11 +307,17 @@ def _other_districts(district: District, orgs: pl.Series) -> dict[str, frozenset
     return {name: frozenset(ids) for name, ids in found.items()}
 
 
+def checked_before(sync: Sync) -> Sync | None:
+    """The delivery that was checked before this one, of the same schools; not the same file, looked at again."""
+    earlier = Sync.objects.filter(district=sync.district_id, received_at__lt=sync.received_at)
+    others = earlier.exclude(delivery=sync.delivery_id).judged()
+    return _of_the_same(others, sync).order_by("-received_at", "-pk").first()
+
+
 def write_findings(sync: Sync, findings: Findings) -> None:
     ordered = findings.ordered()
     store().write_places(sync.district_id, sync.pk, findings)
-    earlier = Sync.objects.filter(district=sync.district_id, received_at__lt=sync.received_at)
-    before = _of_the_same(earlier.judged(), sync).order_by("-received_at", "-pk").first()
+    before = checked_before(sync)
     known = set(before.findings.values_list("code", "file", "column")) if before else None
     sync.findings.all().delete()
     Finding.objects.bulk_create(

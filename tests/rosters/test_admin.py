@@ -429,7 +429,7 @@ def test_a_finding_that_stays_tells_for_how_many_days(
 ) -> None:
     first = _apply(_sent(cedar, tmp_path, _with_formula(tables)), alice)
     for sync, days in ((Sync.objects.exclude(pk=first.pk), 20), (Sync.objects.filter(pk=first.pk), 12)):
-        sync.update(received_at=timezone.now() - timedelta(days=days, hours=1))
+        sync.update(received_at=timezone.now() - timedelta(days=days))
     _sent(cedar, tmp_path, _with_formula(tables, row=4))
     page = _logged_in(alice).get(f"/admin/rosters/district/{cedar.pk}/change/")
     new = set(first.findings.filter(is_new=True).values_list("code", flat=True))

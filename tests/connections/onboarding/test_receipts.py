@@ -5,17 +5,21 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.utils import timezone
 
+from connections.onboarding import receipts
 from connections.onboarding.models import Person
 from rosters import making, syncs
 from rosters.models import AuditEvent, District, Sync
+from rosters.scope import Scope
 from tests.queue import work_off
 
 if TYPE_CHECKING:
@@ -112,6 +116,102 @@ class TestAReceipt:
         told = [(row.action, row.by, row.subject, row.sync) for row in taken]
         mine = (None, f"person {sam.pk}", Sync.objects.get())
         assert told == [("person.took_file", *mine), ("person.took_findings", *mine)]
+
+
+def came(district: District, tables: making.Tables, days_ago: int, **about: Any) -> Sync:
+    """A delivery that came by itself so many days ago, and was checked."""
+    packed = io.BytesIO()
+    making.write_zip(packed, tables)
+    moment = timezone.now() - timedelta(days=days_ago)
+    packed.seek(0)
+    sync = syncs.receive(district, packed, origin="sftp", name=f"{days_ago}.zip", now=moment, **about)
+    return syncs.prepare(sync.pk) or sync
+
+
+def with_faults(tables: making.Tables, **columns: str) -> making.Tables:
+    """The tables with one bad cell in each of these columns of users or, where they have none, demographics."""
+    found = dict(tables)
+    for column, value in columns.items():
+        table = "users" if column in tables["users"].columns else "demographics"
+        first = pl.int_range(pl.len()) == 0
+        cell = pl.when(first).then(pl.lit(value)).otherwise(column).alias(column)
+        found[table] = found[table].with_columns(cell)
+    return found
+
+
+def day(moment: datetime, district: District) -> str:
+    local = moment.astimezone(district.zone)
+    return f"{local.day} {local:%B}"
+
+
+class TestHowLongAFindingHasBeenThere:
+    EMAIL = {"email": "nobody at home"}
+
+    def test_what_is_new_what_stays_and_what_is_gone(
+        self, sam: Person, cedar: District, come_in: ComeIn, tables: making.Tables
+    ) -> None:
+        client = come_in(sam)
+        assert "What stays wrong" not in told(client, "/district/")
+        first = came(cedar, with_faults(tables, **self.EMAIL, sex="=some"), 20)
+        page = told(client, f"/district/sent/{receipts.key_of(first)}/")
+        assert 'class="chip"' not in page, "of a first delivery nothing can be said"
+        second = came(cedar, with_faults(tables, **self.EMAIL, birthDate="someday"), 12)
+        page = told(client, f"/district/sent/{receipts.key_of(second)}/")
+        since = f"since {day(first.received_at, cedar)}"
+        assert f"here for 8 days, {since}" in page
+        assert page.count("new since last time") == 2, "no date, and not to be believed as one"
+        assert f"<b>1 is gone</b> since your delivery of {day(first.received_at, cedar)}" in page
+        assert "demographics.csv, sex" in page.partition("is gone")[2]
+        third = came(cedar, with_faults(tables, birthDate="someday"), 0)
+        home = told(client, "/district/").partition("What stays wrong")[2]
+        assert f"here for 12 days, since {day(second.received_at, cedar)}" in home
+        assert "users.csv, email" in home.partition("<b>1 is gone</b>")[2]
+        assert f"/district/sent/{receipts.key_of(third)}/#findings" in home
+        came(cedar, tables, 0)
+        home = told(client, "/district/")
+        assert "Nothing any more" in home and "demographics.csv, birthDate" in home
+
+    def test_what_came_back_is_new_again_and_what_was_only_tried_out_counts_for_nothing(
+        self, sam: Person, cedar: District, come_in: ComeIn, tables: making.Tables
+    ) -> None:
+        bad = with_faults(tables, **self.EMAIL)
+        came(cedar, bad, 30)
+        came(cedar, tables, 20)
+        came(cedar, bad, 15, dry_run=True)
+        last = came(cedar, bad, 5)
+        assert "new since last time" in told(come_in(sam), f"/district/sent/{receipts.key_of(last)}/")
+        assert "here for 5 days" in told(come_in(sam), "/district/")
+        came(cedar, bad, 3)
+        assert "here for 5 days" in told(come_in(sam), "/district/")
+
+    def test_deliveries_about_other_schools_and_files_that_did_not_come_say_nothing(
+        self, sam: Person, cedar: District, come_in: ComeIn, tables: making.Tables, alice: Staff
+    ) -> None:
+        whole = came(cedar, with_faults(tables, **self.EMAIL), 20)
+        syncs.approve(whole, by=alice, plan_digest=whole.plan_digest)
+        syncs.apply(whole.pk)
+        cedar.refresh_from_db()
+        school = tables["orgs"].filter(pl.col("type") == "school")["sourcedId"][0]
+        came(cedar, with_faults(tables, birthDate="someday"), 12, speaks_for=Scope(schools=(school,)))
+        later = came(cedar, with_faults(tables, **self.EMAIL, birthDate="someday"), 4)
+        page = told(come_in(sam), f"/district/sent/{receipts.key_of(later)}/")
+        assert "here for 16 days" in page and "new since last time" in page and "gone</b>" not in page
+        without = {name: table for name, table in tables.items() if name != "demographics"}
+        page = told(come_in(sam), f"/district/sent/{receipts.key_of(came(cedar, without, 0))}/")
+        assert "<b>1 is gone</b>" in page and "users.csv, email" in page
+        assert "demographics.csv, birthDate" not in page.partition("gone</b>")[2]
+
+    def test_a_file_that_is_checked_again_is_compared_with_the_delivery_before(
+        self, cedar: District, tables: making.Tables, alice: Staff
+    ) -> None:
+        came(cedar, tables, 9)
+        District.objects.update(hold_limits={"bad_rows": 0, "bad_share": 0.0})
+        bad = came(District.objects.get(), with_faults(tables, sourcedId=""), 5)
+        assert bad.status == "rejected"
+        again = syncs.prepare(syncs.retry(bad, by=alice).pk)
+        assert again is not None and again.findings.filter(severity="error").exists()
+        assert [each.is_new for each in again.findings.all()] == [each.is_new for each in bad.findings.all()]
+        assert again.findings.filter(is_new=True).exists()
 
 
 class TestTheHistory:
