@@ -13,7 +13,7 @@ from django.http import HttpRequest
 from django_q.admin import FailAdmin, QueueAdmin, ScheduleAdmin, TaskAdmin
 from django_q.models import Failure, OrmQ, Schedule, Success
 
-from portal import sessions
+from portal import second_factor, sessions
 from rosters.models import AuditEvent
 from rosters.staff import acting
 
@@ -32,7 +32,7 @@ class StaffAdmin(UserAdmin):  # type: ignore[type-arg]
     """Django's page for staff accounts; every change of what somebody may do leaves an audit row."""
 
     readonly_fields = ("last_login", "date_joined")  # facts; and as fields they have no labels
-    actions = ("end_sessions",)
+    actions = ("end_sessions", second_factor.remove_of)
 
     @transaction.atomic
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
@@ -54,7 +54,10 @@ class StaffAdmin(UserAdmin):  # type: ignore[type-arg]
     def get_actions(self, request: HttpRequest) -> Any:
         """None that deletes: that would leave no audit row."""
         known = super().get_actions(request)
-        return {name: known[name] for name in self.actions if name in known}
+        return {name: known[name] for name in ("end_sessions", "remove_of") if name in known}
+
+    def has_remove_second_factor_permission(self, request: HttpRequest) -> bool:
+        return bool(request.user.is_superuser)
 
     def has_end_sessions_permission(self, request: HttpRequest) -> bool:
         return bool(request.user.is_superuser)

@@ -1,4 +1,4 @@
-"""The roof: it wires the house together and owns no models."""
+"""The roof: it wires the house together, and knows who of our staff comes in."""
 
 from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig

@@ -24,14 +24,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from django import forms
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.cache import cache
 from django.core.exceptions import ValidationError
+from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
+from portal import second_factor
 from rosters.askers import address_of
 
 logger = logging.getLogger(__name__)
@@ -125,9 +128,25 @@ def _alone() -> Iterator[None]:
 
 
 class LoginForm(AdminAuthenticationForm):
-    """The admin's own, behind the brake. `wait`: the seconds that this login has to wait, if it was braked."""
+    """The admin's own, behind the brake, with a code for who has a second factor. `wait`: the seconds that this login
+    has to wait, if it was braked."""
 
+    code = forms.CharField(
+        required=False,
+        max_length=20,
+        label="Code",
+        help_text="Of your app, if you have set one up.",
+        widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code"}),
+    )
     wait = 0
+
+    def get_invalid_login_error(self) -> ValidationError:
+        """The same for all three: whoever guesses does not learn which of them is right."""
+        return ValidationError(
+            "User name, password or code is not right. Large and small letters count. A code is needed where an app "
+            "was set up, and is good once.",
+            code="invalid_login",
+        )
 
     def clean(self) -> dict[str, Any]:
         account, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")
@@ -143,8 +162,18 @@ class LoginForm(AdminAuthenticationForm):
             raise ValidationError(words, code="braked")
         try:
             cleaned = super().clean()
+            self._show_code()
         except ValidationError:
             attempt.failed()
             raise
         attempt.succeeded()
         return cleaned
+
+    def _show_code(self) -> None:
+        factor = second_factor.of(cast("Any", self.get_user()))
+        if factor is None:
+            return
+        if not factor.opens(self.cleaned_data.get("code") or "", timezone.now()):
+            raise self.get_invalid_login_error()
+        assert self.request is not None
+        self.request.session[second_factor.HAS] = True

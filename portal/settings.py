@@ -63,6 +63,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "portal.zones.reader_zone",
+    "portal.second_factor.before_anything_else",
 ]
 
 ROOT_URLCONF = "portal.urls"
@@ -189,6 +190,9 @@ CONTENT_SECURITY_POLICY = {
         "frame-ancestors": [NONE],
     }
 }
+
+#: Whether all staff log in with a code of an app as well; who has set one up needs it in any case.
+SECOND_FACTOR_REQUIRED = env.bool("SECOND_FACTOR_REQUIRED", default=PORTAL_PRODUCTION)
 
 WORKERS = env.int("WORKERS", default=3)
 #: So many deliveries are fetched at once: one fewer than there are workers, or districts whose servers are slow would

@@ -10,6 +10,7 @@ from django.template.response import TemplateResponse
 from django.urls import path
 from django.utils import timezone
 
+from portal import second_factor
 from portal.logins import LoginForm
 from portal.rooms import rooms
 
@@ -29,7 +30,11 @@ class PortalAdminSite(admin.AdminSite):
     def get_urls(self) -> list[Any]:
         from connections.announcing.pages import mails
 
-        return [path("mails/", self.admin_view(mails), name="mails"), *super().get_urls()]
+        return [
+            path("mails/", self.admin_view(mails), name="mails"),
+            path("second-factor/", self.admin_view(second_factor.page), name="second_factor"),
+            *super().get_urls(),
+        ]
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The page, with 429 where the login has to wait (`portal.logins`)."""

@@ -221,6 +221,8 @@ ACTION_WORDS: dict[str, str] = {
     "webhook.off": "switched a webhook off",
     "webhook.replayed": "had a webhook told again",
     "staff.permissions": "changed what a member of staff may do",
+    "staff.second_factor": "set up a second factor",
+    "staff.second_factor_removed": "removed the second factor of a member of staff",
     "staff.sessions_ended": "ended all sessions of a member of staff",
     "group.permissions": "changed what a group may do",
 }

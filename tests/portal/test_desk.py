@@ -40,7 +40,7 @@ def _numbers(page: Any) -> dict[str, tuple[int, int]]:
     return {n["word"]: (n["count"], n["before"]) for n in page.context["numbers"]}
 
 
-def test_each_number_tells_what_it_was_yesterday(alice: Staff) -> None:
+def test_each_number_tells_what_it_was_before(alice: Staff) -> None:
     now = timezone.now()
     declined_today = District.objects.create(name="Ash", site_code="1")
     sync = _delivered(declined_today, "awaiting_review", came=now - timedelta(days=2))
@@ -49,7 +49,7 @@ def test_each_number_tells_what_it_was_yesterday(alice: Staff) -> None:
     _delivered(District.objects.create(name="Cedar", site_code="3"), "unchanged", came=now - timedelta(days=2))
     numbers = _numbers(_logged_in(alice).get("/admin/"))
     assert numbers["need review"] == (0, 1)
-    assert numbers["refused or failed"] == (1, 1)
+    assert numbers["need a corrected file, or failed"] == (1, 1)
     assert numbers["up to date"] == (1, 1), "who was declined waits for a better file"
 
 
@@ -64,7 +64,7 @@ def test_a_product_shows_only_the_districts_that_receive_it_and_every_number_lea
     desk = client.get("/admin/", {"product": "math"})
     assert {sync.district.name for sync, _ in desk.context["waiting"]} == {"Ash Hill", "Cedar Hill"}
     assert {word: count for word, (count, _) in _numbers(desk).items()} == {
-        "need review": 2, "refused or failed": 0, "cannot connect or late": 0, "came in today": 4, "up to date": 2,
+        "need review": 2, "need a corrected file, or failed": 0, "cannot connect or late": 0, "came in today": 4, "up to date": 2,
     }  # fmt: skip
     links = {n["word"]: n["link"] for n in desk.context["numbers"]}
     assert client.get(links["came in today"]).context["cl"].result_count == 4

@@ -48,7 +48,9 @@ def came_in(answer: Any) -> bool:
 
 def told(answer: Any) -> str:
     """What the page says is wrong."""
-    return html.unescape(" ".join(re.findall(r'class="errornote">\s*(.*?)\s*</p>', answer.text, re.DOTALL)))
+    return html.unescape(
+        " ".join(re.findall(r'class="errornote" role="alert">\s*(.*?)\s*</p>', answer.text, re.DOTALL))
+    )
 
 
 def fail(name: str, times: int, address: str | Callable[[int], str] = STRANGER) -> list[int]:

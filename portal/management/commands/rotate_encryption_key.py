@@ -11,6 +11,7 @@ from django.db import transaction
 
 from connections.announcing.models import Webhook
 from connections.models import Connection
+from portal.models import SecondFactor
 from rosters.api.models import ClientSecret
 from rosters.sealing import SealBroken
 
@@ -34,8 +35,9 @@ class Command(BaseCommand):
             sys.exit(1)
         self.stdout.write(f"Sealed {done} set{'s' if done != 1 else ''} of secrets anew.")
 
-    def owners(self) -> Iterator[Connection | ClientSecret | Webhook]:
+    def owners(self) -> Iterator[Connection | ClientSecret | Webhook | SecondFactor]:
         """Whatever has secrets that can be opened."""
         yield from Connection.objects.select_for_update().order_by("pk")
         yield from ClientSecret.objects.select_for_update().exclude(sealed="").order_by("pk")
         yield from Webhook.objects.select_for_update().order_by("pk")
+        yield from SecondFactor.objects.select_for_update().order_by("pk")
