@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from django import forms
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -30,6 +31,7 @@ from rosters.oneroster.normal import NORMAL
 from rosters.oneroster.products import PRODUCTS, needed_by
 from rosters.oneroster.rules import RULES, STANDS_ON
 from rosters.oneroster.vocabularies import BOOLEAN_VARIANTS, CEDS_GRADES, GRADE_VARIANTS
+from rosters.staff import DECIDE
 from rosters.validating.cells import OF_VOCABULARY
 from rosters.validating.context import SHOWN
 
@@ -434,6 +436,11 @@ def _zones() -> frozenset[str]:
     return frozenset(zone for zone in zoneinfo.available_timezones() if zone.startswith(_PARTS_OF_THE_WORLD)) | {"UTC"}
 
 
+def _several_may_decide() -> bool:
+    """Whether so much as a second person is there who could look at a large removal."""
+    return get_user_model().objects.with_perm(DECIDE, backend="django.contrib.auth.backends.ModelBackend").count() > 1
+
+
 def zones() -> list[tuple[str, Any]]:
     """The time zones to choose from, those of most districts first. None is chosen for anybody: all of a district's
     times go by it."""
@@ -468,6 +475,8 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not self.instance.pk and not self.is_bound:
+            self.initial["needs_two_people"] = _several_may_decide()
         if self.instance.pk and self.instance.time_zone not in _zones():
             zone = self.instance.time_zone
             self.fields["time_zone"].choices = [(zone, zone), *zones()]  # type: ignore[attr-defined]

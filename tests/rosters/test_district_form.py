@@ -45,6 +45,12 @@ def _saved(form: DistrictForm) -> District:
     return form.save()  # type: ignore[no-any-return]
 
 
+def test_two_people_are_proposed_for_large_removals_where_there_are_two(alice: Staff, rita: Staff) -> None:
+    assert DistrictForm().initial["needs_two_people"]
+    rita.delete()
+    assert not DistrictForm().initial["needs_two_people"]
+
+
 def test_nobody_is_given_a_time_zone_that_was_not_chosen(cedar: District) -> None:
     new = DistrictForm({**NAMED, "site_code": "1002", "time_zone": ""})
     assert "time_zone" in new.errors
