@@ -193,6 +193,7 @@ ACTION_WORDS: dict[str, str] = {
     "person.sent": "a person of the district sent a file",
     "person.took_file": "a person of the district took out a file as it was sent",
     "person.took_findings": "a person of the district took out every place of the findings",
+    "person.took_rows": "a person of the district took out the rows with errors",
     "person.mails": "a person of the district said which mails to have",
     "person.withdrawn": "withdrew the access of a person of the district",
     "standing.made": "a person of the district made a link that shows how its rosters stand",

@@ -12,7 +12,7 @@ import logging
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
@@ -34,8 +34,9 @@ from rosters import syncs
 from rosters.explaining import checked_in_words
 from rosters.explaining.moves import moves_in_all
 from rosters.findings import Finding, Findings
-from rosters.frames import LINE, Checked, Delivered
+from rosters.frames import LINE, Checked, Delivered, DeliveredTable
 from rosters.models import District, Sync
+from rosters.oneroster.normal import is_left_out
 from rosters.oneroster.plain import NOUNS
 from rosters.reading.archive import Damaged, opened
 from rosters.reading.limits import MEGABYTE, Limits
@@ -54,8 +55,8 @@ _NAME: Final = 60
 #: district one is checked at a time.
 AT_ONCE: Final = 2
 WAITS: Final = 5.0
-_BUSY: Final = "Several large sets are being checked just now. Nothing was stored; check again in a minute."
-_YOURS: Final = "A set of your district is being checked already. Nothing was stored; check again when that is done."
+_BUSY: Final = "Several large sets are being checked just now."
+_YOURS: Final = "A set of your district is being checked already."
 
 _PLACES: Final = [str(number) for number in range(AT_ONCE)]
 _REFUSED = Words("refused", "Needs a corrected file", "", "district")
@@ -75,20 +76,12 @@ def check(request: HttpRequest, person: Person) -> HttpResponse:
     if complaint := _complaint(sent) or day.complaint(person.district):
         return _shown(request, status=422, complaint=complaint)
     try:
-        with (
-            _turn([f"district-{person.district_id}"], 0, _YOURS),
-            _turn(_PLACES, WAITS, _BUSY),
-            _laid_out(sent) as path,
-        ):
+        with turn_of(person.district), _laid_out(sent) as path:
             return _answer(request, person.district, path, day.cleaned_data["as_if_on"])
     except NoTurn as busy:
-        return _shown(request, status=503, complaint=str(busy))
-    except (Exception, pl.exceptions.PanicException) as fault:  # its words may hold a value: only its name is told
-        if settings.RAISE_FAULTS:
-            raise
-        logger.error("a check before sending: %s", type(fault).__name__)
-    complaint = "We could not finish this check. The fault is ours: tell whoever looks after your district at our end."
-    return _shown(request, status=500, complaint=complaint)
+        return _shown(request, status=503, complaint=f"{busy} Nothing was stored; check again in a minute.")
+    except CannotFinish as fault:
+        return _shown(request, status=500, complaint=str(fault))
 
 
 class DayForm(forms.Form):
@@ -109,6 +102,27 @@ class DayForm(forms.Form):
 
 class NoTurn(Exception):
     """As many checks are running as may, and none ended in time; it says so."""
+
+
+class CannotFinish(Exception):
+    """A check ended in a fault of ours; it says so."""
+
+    def __str__(self) -> str:
+        return "We could not finish this check. The fault is ours: tell whoever looks after your district at our end."
+
+
+@contextmanager
+def turn_of(district: District) -> Iterator[None]:
+    """Where a set of the district is checked, one at a time. Raises NoTurn, and CannotFinish for whatever goes wrong:
+    the words of a fault may hold a value, so that only its name is logged."""
+    with _turn([f"district-{district.pk}"], 0, _YOURS), _turn(_PLACES, WAITS, _BUSY):
+        try:
+            yield
+        except (Exception, pl.exceptions.PanicException) as fault:
+            if settings.RAISE_FAULTS:
+                raise
+            logger.error("a check before sending: %s", type(fault).__name__)
+            raise CannotFinish from None
 
 
 @contextmanager
@@ -135,11 +149,11 @@ def _turn(places: Sequence[str], waits: float, words: str) -> Iterator[None]:
 def _answer(request: HttpRequest, district: District, path: Path, day: date | None) -> HttpResponse:
     if request.POST.get("answer") == "corrected":
         files, changes = _mended(path)
-        return _zip("corrected.zip", files) if changes else _shown(request, complaint="There is nothing we can mend.")
-    delivered, checked = syncs.look(district, path, as_if_on=day)
+        return zipped("corrected.zip", files) if changes else _shown(request, complaint="There is nothing we can mend.")
     if request.POST.get("answer") == "rows":
-        rows = faulty_rows(delivered, checked.findings)
-        return _zip("faulty-rows.zip", rows) if rows else _shown(request, complaint="No row has an error.")
+        rows = faulty_rows(*syncs.look_at_rows(district, path, as_if_on=day))
+        return zipped("faulty-rows.zip", rows) if rows else _shown(request, complaint="No row has an error.")
+    delivered, checked = syncs.look(district, path, as_if_on=day)
     found = _result(district, path, delivered, checked)
     found |= _outlook(district, path, delivered, checked)
     return _shown(request, day=day, **found, words=_words(found, checked))
@@ -267,9 +281,10 @@ def _shown(request: HttpRequest, *, status: int = 200, **context: Any) -> HttpRe
 # ------------------------------------------------------------------------------------------------------- to download
 
 
-def faulty_rows(delivered: Delivered, findings: Findings) -> dict[str, bytes]:
+def faulty_rows(delivered: Delivered, findings: Findings, left_out: Collection[str] = ()) -> dict[str, bytes]:
     """The rows that have an error, for a spreadsheet: "users-faulty-rows.csv" to a CSV file with the row's line, why it
-    is faulty, and its cells. Of a row that could not be read there is only the line."""
+    is faulty, and its cells without those of columns that are `left_out` (`District.not_kept`). Of a row that could not
+    be read there is only the line."""
     whys: dict[str, list[pl.DataFrame]] = {}
     for finding in findings:
         if finding.severity in ("fatal", "error") and finding.file:
@@ -281,10 +296,14 @@ def faulty_rows(delivered: Delivered, findings: Findings) -> dict[str, bytes]:
         why_of = pl.concat(parts).unique(maintain_order=True).group_by(LINE).agg(pl.col("why").str.join("; "))
         if len(why_of):
             table = delivered.tables.get(name)
-            rows = why_of.join(table.frame, on=LINE, how="left") if table else why_of
+            rows = why_of.join(_cells(table, left_out), on=LINE, how="left") if table else why_of
             text = formula_safe_frame(rows.sort(LINE)).write_csv(include_bom=True)  # Excel knows UTF-8 by its mark
             made[f"{name}-faulty-rows.csv"] = text.encode()
     return made
+
+
+def _cells(table: DeliveredTable, left_out: Collection[str]) -> pl.DataFrame:
+    return table.frame.drop(name for name in table.frame.columns if is_left_out(table.name, name, left_out))
 
 
 def _mended(path: Path) -> tuple[dict[str, bytes], list[str]]:
@@ -302,7 +321,7 @@ def _mended(path: Path) -> tuple[dict[str, bytes], list[str]]:
     return mended, changes
 
 
-def _zip(name: str, files: Mapping[str, bytes]) -> HttpResponse:
+def zipped(name: str, files: Mapping[str, bytes]) -> HttpResponse:
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
         for file, content in files.items():

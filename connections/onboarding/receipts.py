@@ -8,15 +8,25 @@ from __future__ import annotations
 
 import uuid
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
+from django.contrib import messages
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import FileResponse, Http404, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import (
+    FileResponse,
+    Http404,
+    HttpRequest,
+    HttpResponse,
+    HttpResponseRedirect,
+    StreamingHttpResponse,
+)
 from django.shortcuts import render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_GET
 
+from connections.onboarding import checking
 from connections.onboarding.entering import audit, for_people
 from connections.onboarding.findings import gone, sent, systems_of
 from connections.onboarding.models import Person, Question, Upload
@@ -37,7 +47,7 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
     while somebody looks it over, and no more once it has come to rest."""
     sync = sync_of(person, key)
     upload, question = _upload(sync), Question.about(sync)
-    running = sync.status in Sync.RUNNING and not sync.waits_for_its_hour
+    running = _runs(sync)
     systems = systems_of(person.district)
     context = {
         "sync": sync,
@@ -52,6 +62,7 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         "rows": [(f"{table}.csv", rows) for table, rows in sync.file_rows.items()],
         "findings": [] if running else sent(sync, sync.findings.all()[:FINDINGS_SHOWN], systems),
         "gone": None if running else gone(sync),
+        "has_rows": _has_rows(sync),
         "owner": person.district.owner,
         "question": question,
         "question_open": sync.status in Sync.WAITING,
@@ -86,7 +97,7 @@ def original(request: HttpRequest, person: Person, key: str) -> FileResponse:
     stored = syncs.store().original(sync.district_id, sync.delivery.sha256)
     if sync.delivery.forgotten_at or not stored.exists():
         raise Http404
-    _note("person.took_file", person, sync)
+    note("person.took_file", person, sync)
     return FileResponse(stored.open("rb"), as_attachment=True, filename=sync.delivery.name)
 
 
@@ -97,17 +108,58 @@ def findings(request: HttpRequest, person: Person, key: str) -> StreamingHttpRes
     """Every place of every finding as CSV; no cell of it is taken for a formula."""
     sync = sync_of(person, key)
     rows = list(sync.findings.values("position", "code", "severity", "file", "column", "message", "next_step"))
-    _note("person.took_findings", person, sync)
+    note("person.took_findings", person, sync)
     lines = syncs.store().places_csv(sync.district_id, sync.pk, rows)
     answer = StreamingHttpResponse(lines, content_type="text/csv; charset=utf-8")
     answer["Content-Disposition"] = f'attachment; filename="findings-{sync.received_at:%Y-%m-%d-%H%M}.csv"'
     return answer
 
 
-def _note(action: str, person: Person, sync: Sync) -> None:
-    """That the person takes out a file. Raises CannotNote."""
+@require_GET
+@or_later
+@for_people
+def faulty_rows(request: HttpRequest, person: Person, key: str) -> HttpResponse:
+    """The rows that have an error, with the reasons: as after a check by hand, made of the file that is kept."""
+    sync = sync_of(person, key)
+    if not _has_rows(sync):
+        raise Http404
+    try:
+        with checking.turn_of(person.district):
+            rows = checking.faulty_rows(*syncs.look_at_rows_again(sync), person.district.not_kept)
+    except checking.NoTurn as busy:
+        return _told(request, key, f"{busy} Ask for the faulty rows again in a minute.")
+    except checking.CannotFinish as fault:
+        return _told(request, key, str(fault))
+    if not rows:
+        return _told(request, key, "No row of this file has an error by the settings as they are now.")
+    note("person.took_rows", person, sync)
+    return checking.zipped(f"faulty-rows-{sync.received_at:%Y-%m-%d-%H%M}.zip", rows)
+
+
+def _has_rows(sync: Sync) -> bool:
+    """Whether there are rows with errors, and the file of which they can be told. Of what looks like another district's
+    roster nothing is told."""
+    if sync.delivery is None or sync.delivery.forgotten_at or _runs(sync):
+        return False
+    faults = sync.findings.filter(severity__in=("fatal", "error")).exclude(file="")
+    if not any((place["line"] or 0) > 1 for fault in faults for place in fault.places):
+        return False
+    return syncs.store().original(sync.district_id, sync.delivery.sha256).exists()
+
+
+def _runs(sync: Sync) -> bool:
+    return sync.status in Sync.RUNNING and not sync.waits_for_its_hour
+
+
+def _told(request: HttpRequest, key: str, words: str) -> HttpResponse:
+    messages.error(request, words)
+    return HttpResponseRedirect(reverse("onboarding:receipt", args=[key]))
+
+
+def note(action: str, person: Person, sync: Sync, **about: Any) -> None:
+    """That the person takes out a file; `about`: what the row says beside. Raises CannotNote."""
     with noted_first():
-        audit(action, person, timezone.now(), sync=sync)
+        audit(action, person, timezone.now(), sync=sync, **about)
 
 
 def key_of(sync: Sync) -> str:

@@ -44,6 +44,7 @@ urlpatterns = [
     path("sent/<slug:key>/", receipts.receipt, name="receipt"),
     path("sent/<slug:key>/file/", receipts.original, name="original"),
     path("sent/<slug:key>/findings/", receipts.findings, name="findings"),
+    path("sent/<slug:key>/rows/", receipts.faulty_rows, name="faulty_rows"),
     path("sent/<slug:key>/answer/", asking.answer, name="answer"),
     path("call/", calls.page, name="call"),
     path("call/cancel/", calls.cancel_call, name="cancel_call"),

@@ -32,7 +32,7 @@ from rosters.syncs.judging import judged
 from rosters.syncs.keeping import StillWrong, little_room, rebuild, recover, tidy, to_verify, verify
 from rosters.syncs.minimising import Cells, cells_kept, keep_without
 from rosters.syncs.parting import certificate, leave, overwriting, purge, stay, to_purge
-from rosters.syncs.preparing import Outlook, look, outlook, prepare
+from rosters.syncs.preparing import Outlook, look, look_at_rows, look_at_rows_again, outlook, prepare
 from rosters.syncs.receiving import AT_MOST_AHEAD, NoRoom, not_such_a_day, receive
 from rosters.syncs.rekeying import (
     LARGEST_LIST,
@@ -109,6 +109,8 @@ __all__ = [
     "lines_of",
     "little_room",
     "look",
+    "look_at_rows",
+    "look_at_rows_again",
     "may_add_first",
     "may_be_only_about",
     "may_look",

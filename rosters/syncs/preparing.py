@@ -15,9 +15,10 @@ from django.utils import timezone
 from rosters import explaining, holding, normalising, reading, recognising, validating
 from rosters.diffing import compare, differences
 from rosters.explaining.moves import Move, grade_moves
+from rosters.findings import Findings
 from rosters.frames import Checked, CheckOptions, Delivered, Frames, Progress, rows_of, silent
 from rosters.models import District, Sync
-from rosters.scope import Scope, within
+from rosters.scope import EVERYTHING, Scope, within
 from rosters.storing import Store
 from rosters.syncs.judging import compared, finish_preparing, foreseen, write_findings
 from rosters.syncs.receiving import supersede_older
@@ -244,6 +245,28 @@ def look(
     return delivered, _checked(delivered, base_frames(district), district, kept, today)
 
 
+def look_at_rows(
+    district: District, path: Path, *, as_if_on: date | None = None, speaks_for: Scope = EVERYTHING
+) -> tuple[Delivered, Findings]:
+    """The rows at `path` as they stand in the file, and what `look` finds in those that the delivery speaks for."""
+    kept, base = ids_of(district), base_frames(district)
+    sent = reading.read(
+        path, encoding=district.encoding, overrides=district.rule_overrides, column_names=district.column_names
+    )
+    delivered = within(recognising.under_kept_ids(sent, kept), base, speaks_for)
+    today = as_if_on or district.local_date(timezone.now())
+    return sent, _checked(delivered, base, district, kept, today).findings
+
+
+def look_at_rows_again(sync: Sync) -> tuple[Delivered, Findings]:
+    """The same of a delivery whose original is kept, as of the day on which it came, by the settings as they are."""
+    assert sync.delivery is not None
+    district, came = sync.district, sync.delivery
+    path = named(store().original(sync.district_id, came.sha256), came.name)
+    day = sync.as_if_on or district.local_date(came.received_at)
+    return look_at_rows(district, path, as_if_on=day, speaks_for=Scope.from_json(sync.speaks_for))
+
+
 def outlook(
     district: District, delivered: Delivered, checked: Checked, folder: Path, *, now: datetime | None = None
 ) -> Outlook | None:
@@ -263,7 +286,13 @@ def outlook(
 
 def _read(district: District, path: Path, kept: pl.DataFrame, progress: Progress = silent) -> Delivered:
     """What lies at `path`, under the ids that are kept for its records."""
-    read = reading.read(path, encoding=district.encoding, overrides=district.rule_overrides, progress=progress)
+    read = reading.read(
+        path,
+        encoding=district.encoding,
+        overrides=district.rule_overrides,
+        column_names=district.column_names,
+        progress=progress,
+    )
     return recognising.under_kept_ids(read, kept)
 
 

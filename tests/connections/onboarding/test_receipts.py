@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -15,7 +16,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
 
-from connections.onboarding import receipts
+from connections.onboarding import checking, receipts
 from connections.onboarding.models import Person
 from rosters import making, syncs
 from rosters.models import AuditEvent, District, Sync
@@ -212,6 +213,89 @@ class TestHowLongAFindingHasBeenThere:
         assert again is not None and again.findings.filter(severity="error").exists()
         assert [each.is_new for each in again.findings.all()] == [each.is_new for each in bad.findings.all()]
         assert again.findings.filter(is_new=True).exists()
+
+
+class TestTheFaultyRows:
+    """Of a delivery that came by itself, at night."""
+
+    def test_they_come_with_the_reasons_as_after_a_check_by_hand(
+        self, sam: Person, cedar: District, come_in: ComeIn, tables: making.Tables
+    ) -> None:
+        client = come_in(sam)
+        clean = came(cedar, tables, 3)
+        at = f"/district/sent/{receipts.key_of(clean)}/"
+        assert "faulty rows" not in told(client, at) and client.get(f"{at}rows/").status_code == 404
+        bad = with_faults(tables, birthDate="=someday", role="=cmd")
+        sync = came(cedar, bad, 1)
+        District.objects.update(not_kept=["demographics.sex"])
+        at = f"/district/sent/{receipts.key_of(sync)}/"
+        assert f'href="{at}rows/">Download the faulty rows, with reasons' in told(client, at)
+        answer = client.get(f"{at}rows/")
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            rows = {name: archive.read(name).decode("utf-8-sig") for name in archive.namelist()}
+        assert {"users-faulty-rows.csv", "demographics-faulty-rows.csv"} <= set(rows)
+        (user,) = csv.DictReader(io.StringIO(rows["users-faulty-rows.csv"]))
+        assert (user["line"], user["role"], user["sourcedId"]) == ("2", "'=cmd", tables["users"]["sourcedId"][0])
+        assert user["why"].startswith("role: ")
+        (born,) = csv.DictReader(io.StringIO(rows["demographics-faulty-rows.csv"]))
+        assert born["birthDate"] == "'=someday" and "sex" not in born, "what is not kept is not handed out"
+        taken = AuditEvent.objects.get(action="person.took_rows")
+        assert (taken.by, taken.subject, taken.sync) == (None, f"person {sam.pk}", sync)
+        assert "=someday" not in str(taken.after)
+
+    def test_they_are_told_by_the_day_it_came_and_the_settings_as_they_are(
+        self, sam: Person, cedar: District, come_in: ComeIn, tables: making.Tables
+    ) -> None:
+        client, bad = come_in(sam), with_faults(tables, role="lead")
+        sync = came(cedar, bad, 2)
+        at = f"/district/sent/{receipts.key_of(sync)}/rows/"
+        assert client.get(at).headers["Content-Type"] == "application/zip"
+        District.objects.update(mappings={"users.role": {"lead": "teacher"}})
+        healed = client.get(at, follow=True)
+        assert "No row of this file has an error by the settings as they are now." in healed.content.decode()
+        assert AuditEvent.objects.filter(action="person.took_rows").count() == 1
+
+    def test_a_row_is_as_it_stands_in_the_file_also_where_its_id_is_kept_as_another(
+        self, sam: Person, cedar: District, come_in: ComeIn, tables: making.Tables, alice: Staff
+    ) -> None:
+        first = came(cedar, tables, 5)
+        syncs.approve(first, by=alice, plan_digest=first.plan_digest)
+        syncs.apply(first.pk)
+        cedar.refresh_from_db()
+        old = tables["users"]["sourcedId"][0]
+        pairs = pl.DataFrame([(old, "new-id")], schema=["old", "new"], orient="row")
+        syncs.keep_listed(cedar, "users", pairs, by=alice)
+        renamed = with_faults(tables, sourcedId="new-id", role="lead")
+        sync = came(District.objects.get(), renamed, 1)
+        answer = come_in(sam).get(f"/district/sent/{receipts.key_of(sync)}/rows/")
+        with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+            text = archive.read("users-faulty-rows.csv").decode("utf-8-sig")
+        assert "new-id" in [row["sourcedId"] for row in csv.DictReader(io.StringIO(text))]
+
+    def test_one_at_a_time_and_only_while_the_file_is_kept(
+        self, sam: Person, cedar: District, come_in: ComeIn, tables: making.Tables
+    ) -> None:
+        client = come_in(sam)
+        sync = came(cedar, with_faults(tables, role="lead"), 500)
+        at = f"/district/sent/{receipts.key_of(sync)}/"
+        with checking.turn_of(cedar):
+            busy = client.get(f"{at}rows/", follow=True).content.decode()
+        assert "A set of your district is being checked already. Ask for the faulty rows again in a minute." in busy
+        assert not AuditEvent.objects.filter(action="person.took_rows").exists()
+        assert client.get(f"{at}rows/").status_code == 200
+        Sync.objects.update(status="superseded")
+        syncs.forget(cedar.pk)
+        assert "We deleted the file" in told(client, at)
+        assert "faulty rows" not in told(client, at) and client.get(f"{at}rows/").status_code == 404
+
+    def test_a_fault_of_ours_is_told_without_a_value(
+        self, sam: Person, cedar: District, come_in: ComeIn, tables: making.Tables, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        sync = came(cedar, with_faults(tables, role="SECRET-ROLE"), 1)
+        District.objects.update(encoding="no such one")
+        answer = come_in(sam).get(f"/district/sent/{receipts.key_of(sync)}/rows/", follow=True)
+        assert "The fault is ours" in answer.content.decode()
+        assert "KeyError" in caplog.text and "SECRET-ROLE" not in caplog.text
 
 
 class TestTheHistory:
