@@ -420,7 +420,9 @@ def _probe_sample(connection: Connection, pattern: str) -> Iterator[Step]:
 
 def _probe_content(district: District, path: Path) -> Iterator[Step]:
     started = time.perf_counter()
-    delivered = reading.read(path, encoding=district.encoding, overrides=district.rule_overrides)
+    delivered = reading.read(
+        path, encoding=district.encoding, overrides=district.rule_overrides, column_names=district.column_names
+    )
     if not delivered.readable:
         first = next(iter(delivered.findings))
         yield Step("Readable", "failed", _since_then(started), first.message, first.code, first.next_step)

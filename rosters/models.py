@@ -114,6 +114,11 @@ class District(models.Model):
     mappings = models.JSONField(
         default=dict, blank=True, help_text="Values to read differently, for example users.grades: K is KG."
     )
+    column_names = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="How its files call columns of the standard: users.identifier StudentNumber.",
+    )
     rule_overrides = models.JSONField(
         default=dict, blank=True, help_text="Rules whose severity differs for this district, by code."
     )

@@ -315,11 +315,74 @@ class MappingsField(_LinesField):
         return mappings
 
 
+@cache
+def _every_column() -> list[tuple[str, list[tuple[str, str]]]]:
+    """Every column of either version but passwords, by file."""
+    return [
+        (
+            f"{table}.csv",
+            [
+                (f"{table}.{name}", f"{table}: {name}")
+                for name in dict.fromkeys(
+                    column.name
+                    for version in VERSIONS.values()
+                    for column in (version.tables[table].columns if table in version.tables else ())
+                    if column.name != "password"
+                )
+            ],
+        )
+        for table in NORMAL
+    ]
+
+
+class ColumnNamesInput(_TableInput):
+    heads = ("Column of the standard", "What the file calls it")
+
+    def stored(self, value: Mapping[str, Any]) -> Iterable[tuple[str, ...]]:
+        return list(value.items())
+
+    def groups(self, cells: tuple[str, ...]) -> list[list[tuple[str, list[tuple[str, str]]]]]:
+        return [_with(_every_column(), cells[0]), []]
+
+
+class ColumnNamesField(_LinesField):
+    """{"users.identifier": "StudentNumber"} of lines (column, what the file calls it)."""
+
+    name = "Names of columns"
+    words = "Columns that this district's files call otherwise than OneRoster does. A line that is emptied is removed."
+
+    def clean(self, value: Iterable[tuple[str, str]]) -> dict[str, str]:
+        known = {column for _, each in _every_column() for column, _ in each}
+        names: dict[str, str] = {}
+        wrong = []
+        for column, text in value:
+            name = text.strip()
+            table, _, _ = column.partition(".")
+            others = {each.partition(".")[2].lower() for each in known if each.startswith(f"{table}.")}
+            if column not in known:
+                wrong.append(f"Choose the column that “{name}” is.")
+            elif not name:
+                wrong.append(f"Say what the file calls {column}.")
+            elif name.lower() in others:
+                wrong.append(f"“{name}” is a column of OneRoster itself, and is read as that.")
+            elif column in names:
+                wrong.append(f"{column} is there twice; a file has it once.")
+            elif any(each.lower() == name.lower() for key, each in names.items() if key.startswith(f"{table}.")):
+                wrong.append(f"“{name}” is there twice, for two columns of {table}.")
+            else:
+                names[column] = name
+        if wrong:
+            raise ValidationError(wrong)
+        return names
+
+
 #: The rules of words that are not the standard's: such a word may be what the district writes for one of them.
 _OF_WORDS = frozenset(OF_VOCABULARY.values()) | {f"OR-CSV-{n}" for n in ("106", "140", "141", "143", "144")}
 _VARIANTS = {"grades": GRADE_VARIANTS, "boolean": BOOLEAN_VARIANTS}
 
 
+#: A column that is none of the standard's: perhaps the district calls one of those so.
+_OF_COLUMN_NAMES = ("OR-CSV-066", "OR-CSV-070", "OR-CSV-071")
 #: In what a file is written, if not in UTF-8, is a setting of the district.
 _OF_ENCODING = ("OR-CSV-040",)
 
@@ -329,6 +392,8 @@ def setting_for(finding: Finding) -> tuple[str, str]:
     what to call the way there; empty if none could."""
     if finding.code in _OF_ENCODING:
         return "id_encoding", "Read this district's files in another encoding from now on"
+    if finding.code in _OF_COLUMN_NAMES:
+        return "setting-column_names", "Say which column of OneRoster it is"
     if finding.places and could_be_mapped(finding):
         return "setting-mappings", "Read such words as something else from now on"
     return "", ""
@@ -465,6 +530,7 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text="Another than UTF-8 only if the district cannot export that.",
     )
     hold_limits = LimitsField(LimitsInput())
+    column_names = ColumnNamesField(ColumnNamesInput())
     mappings = MappingsField(MappingsInput())
     rule_overrides = OverridesField(OverridesInput())
     keeps_history_days = DaysField("keeps_history_days")
@@ -510,6 +576,7 @@ class DistrictForm(forms.ModelForm):  # type: ignore[type-arg]
             "keeps_ids_by_itself",
             "encoding",
             "hold_limits",
+            "column_names",
             "mappings",
             "rule_overrides",
             "keeps_history_days",

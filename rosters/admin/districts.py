@@ -151,7 +151,7 @@ class DistrictAdmin(Searched):
         ),
         (
             "Reading this district's files",
-            {"classes": ["collapse"], "fields": ["mappings", "rule_overrides", "encoding"]},
+            {"classes": ["collapse"], "fields": ["column_names", "mappings", "rule_overrides", "encoding"]},
         ),
         ("How long it is kept", {"fields": ["keeps_history_days", "keeps_left_days"]}),
     ]

@@ -1187,6 +1187,14 @@ KEPT_IDS = (
     ),
 )  # fmt: skip
 
+COLUMN_NAMES = (
+    Rule(
+        "OR-NAME-001", "info",
+        "A column is read under another name, as the settings of this district say.",
+        "Nothing to do. Better still, call it in the export as the standard does.",
+    ),
+)  # fmt: skip
+
 SCOPE = (
     Rule(
         "OR-SCOPE-001", "info",
@@ -1345,6 +1353,7 @@ RULES: Mapping[str, Rule] = {
         PRACTICE,
         COMPARISON,
         KEPT_IDS,
+        COLUMN_NAMES,
         SCOPE,
         PRODUCT,
         PULLS,

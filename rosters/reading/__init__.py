@@ -63,16 +63,18 @@ def read(
     version: str = "",
     limits: Limits = Limits(),  # noqa: B008 - frozen
     overrides: Mapping[str, str] = {},
+    column_names: Mapping[str, str] = {},
     progress: Progress = silent,
 ) -> Delivered:
     """Read the delivery at `path`.
 
     `encoding`: "" is UTF-8, else a key of `ENCODINGS` that a person chose. `version`: "1.1" or "1.2", believed before
-    the manifest and the files. `overrides`: see `Findings`. Raises OSError only where `path` cannot be opened.
+    the manifest and the files. `overrides`: see `Findings`. `column_names`: what its files call columns of the standard
+    (`headers.judge`). Raises OSError only where `path` cannot be opened.
     """
     findings = Findings(dict(overrides))
     with opened(path, limits, findings) as members:
-        package = _Package(encoding, limits, findings, progress)
+        package = _Package(encoding, limits, findings, progress, column_names)
         if findings.fatal:
             return Delivered(False, version, {}, {}, findings)
         if pages.is_pull(members):
@@ -116,6 +118,7 @@ class _Package:
     limits: Limits
     findings: Findings
     progress: Progress
+    column_names: Mapping[str, str]
     passed: dict[str, int] = field(default_factory=dict)
 
     def read(self, files: dict[str, Member], version: str, *, alone: bool, folder: bool) -> Delivered:
@@ -278,7 +281,7 @@ class _Package:
                 pass
             return None
         found = self._header_cells(line)
-        header = headers.judge(found, table, self.findings)
+        header = headers.judge(found, table, self.findings, self.column_names)
         self._judge_layout(found, table)
         key = header.columns["sourcedId"]
         begin = len(line) + 1 + (3 if first.startswith(BOM_UTF8) else 0)

@@ -1,15 +1,17 @@
 """The header against the standard: which column is which, and what is odd about it. Rules OR-CSV-060 to 072.
 
 Columns are read by name, so their order never matters. A name in another case or with blanks around it is that name.
-Anything further off, a near miss or a name of 1.0, is only suggested: a guess would fill a column of a roster.
+Anything further off, a near miss or a name of 1.0, is only suggested: a guess would fill a column of a roster. A name
+that a person has said for a district is no guess.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from types import MappingProxyType
 
 from rosters.findings import Findings, places
 from rosters.oneroster.former import OLD_NAMES, PRIVATE_COLUMNS, PRIVATE_PREFIXES
@@ -43,11 +45,13 @@ class Header:
     twins: dict[str, list[int]]
 
 
-def judge(found: list[str], table: Table, findings: Findings) -> Header:
-    """Say what each cell of the header is. Raises `Damaged` (060, 063) where it is no header of `table`, or where no
+def judge(found: list[str], table: Table, findings: Findings, own: Mapping[str, str] = MappingProxyType({})) -> Header:
+    """Say what each cell of the header is. `own`: how this district calls columns of the standard ("users.identifier":
+    "StudentNumber"). Raises `Damaged` (060, 063) where it is no header of `table`, or where no
     record could be told from another."""
     clean = [_clean(name) for name in found]
-    meant = [_meaning(name, table) for name in clean]
+    called = {name.lower(): key.partition(".")[2] for key, name in own.items() if key.startswith(f"{table.name}.")}
+    meant = [_meaning(name, table) or _called(name, table, called) for name in clean]
     _refuse_strangers(clean, meant, table)
     _report_names(found, clean, meant, table, findings)
     if "sourcedId" not in meant:
@@ -76,6 +80,12 @@ def _meaning(name: str, table: Table) -> str:
     return {column.lower(): column for column in table.header}.get(name.lower(), "")
 
 
+def _called(name: str, table: Table, own: Mapping[str, str]) -> str:
+    """The column that this district calls so, "" for none."""
+    column = own.get(name.lower(), "")
+    return column if column in table.header else ""
+
+
 def _refuse_strangers(clean: list[str], meant: list[str], table: Table) -> None:
     known = {name for name in meant if name in table.header}
     if SCHOOL_DATA_SYNC & set(clean):
@@ -102,7 +112,9 @@ def _report_names(found: list[str], clean: list[str], meant: list[str], table: T
 
     say("OR-CSV-069", (raw for raw, name in zip(found, clean, strict=True) if raw != name))
     for name, column in zip(clean, meant, strict=True):
-        if column and column != name and not _former(name, table):
+        if column and column.lower() != name.lower():
+            say("OR-NAME-001", [name], f"Here it is read as {column}.")
+        elif column and column != name and not _former(name, table):
             say("OR-CSV-061", [name], f"The standard spells it {column}.")
         elif column != name or not column:
             code, detail = _stranger(name, table)

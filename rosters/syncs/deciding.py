@@ -343,6 +343,7 @@ _CHECKED_BY = frozenset(
     (
         "hold_limits",
         "mappings",
+        "column_names",
         "rule_overrides",
         "not_kept",
         "encoding",

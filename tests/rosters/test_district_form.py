@@ -113,6 +113,24 @@ def test_a_mapping_is_one_line_and_an_emptied_line_is_gone(cedar: District) -> N
     }
 
 
+def test_a_column_is_called_by_one_name_of_the_districts_own(cedar: District) -> None:
+    line = {"column_names__0__0": "users.identifier", "column_names__0__1": " StudentNumber "}
+    saved = _saved(_form(cedar, **line))
+    assert saved.column_names == {"users.identifier": "StudentNumber"}
+    assert _saved(_form(saved, **dict.fromkeys(line, ""))).column_names == {}
+    saved = _saved(_form(cedar, **line))
+    for wrong in (
+        {"column_names__1__0": "users.password", "column_names__1__1": "Secret"},
+        {"column_names__1__0": "users.email", "column_names__1__1": " "},
+        {"column_names__1__0": "users.email", "column_names__1__1": "Username"},
+        {"column_names__1__0": "users.email", "column_names__1__1": "studentnumber"},
+        {"column_names__1__0": "users.identifier", "column_names__1__1": "Number"},
+    ):
+        assert "column_names" in _form(saved, **wrong).errors, wrong
+    other = {"column_names__1__0": "orgs.identifier", "column_names__1__1": "StudentNumber"}
+    assert len(_saved(_form(saved, **other)).column_names) == 2, "another file may use the same word"
+
+
 def test_a_word_may_be_read_as_nothing(cedar: District) -> None:
     line = {"mappings__0__0": "users.middleName", "mappings__0__1": "N.N.", "mappings__0__2": "(empty)"}
     assert _saved(_form(cedar, **line)).mappings == {"users.middleName": {"N.N.": ""}}

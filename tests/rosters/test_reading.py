@@ -166,6 +166,27 @@ def test_or_csv_061_to_071_the_header(tmp_path: Path, code: str) -> None:
     assert not found(read_orgs(tmp_path, ORGS), code)
 
 
+def test_or_name_001_a_column_that_a_district_calls_otherwise(tmp_path: Path) -> None:
+    header = ("Org ID", "status", "dateLastModified", "School Name", *HEADER[4:])
+    path = packed(
+        tmp_path / "set.zip",
+        {"manifest.csv": manifest("orgs"), "orgs.csv": f"{','.join(header)}\r\n{','.join(ORG)}\r\n"},
+    )
+    names = {"orgs.sourcedId": "org id", "orgs.name": "School Name", "users.email": "Mail", "orgs.colour": "type"}
+    delivered = read(path, column_names=names)
+    assert found(delivered, "OR-NAME-001", "orgs.csv") == [(1, "Org ID"), (1, "School Name")]
+    assert ids(delivered) == ["school-1"]
+    assert delivered.tables["orgs"].frame["name"].to_list() == [ORG[3]]
+    assert not found(delivered, "OR-CSV-063") and not found(delivered, "OR-CSV-066")
+    assert delivered.tables["orgs"].header == header, "the file's own words, by which a change of them is seen"
+    assert "orgs" not in read(path).tables and not found(read(path), "OR-NAME-001")
+    both = with_header("Org ID", *HEADER[1:], "School Name")
+    twice = read(
+        packed(tmp_path / "both.zip", {"manifest.csv": manifest("orgs"), "orgs.csv": both}), column_names=names
+    )
+    assert found(twice, "OR-CSV-064", "orgs.csv"), "the standard's name and the own one in one file"
+
+
 def test_or_csv_060_data_in_the_first_row(tmp_path: Path) -> None:
     delivered = read_orgs(tmp_path, ",".join(ORG) + "\r\n")
     assert severity(delivered, "OR-CSV-060") == "fatal"

@@ -32,6 +32,7 @@ HEADINGS = {
     "OR-CSV-260": "Best practice",
     "OR-CSV-300": "Compared with the delivery before",
     "OR-ID-001": "Ids that are kept",
+    "OR-NAME-001": "Names of columns",
     "OR-SCOPE-001": "Some schools or terms only",
     "PR-001": "What a product asks beyond the standard",
     "OR-REST-001": "Pages pulled from a OneRoster server",

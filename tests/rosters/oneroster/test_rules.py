@@ -17,13 +17,14 @@ PRODUCT_RULES = {
     "PR-020": "error",
 }  # fmt: skip
 KEPT_ID_RULES = {"OR-ID-001": "error"}
+NAME_RULES = {"OR-NAME-001": "info"}
 SCOPE_RULES = {"OR-SCOPE-001": "info", "OR-SCOPE-002": "fatal"}
 PULL_RULES = {
     "OR-REST-001": "fatal", "OR-REST-002": "fatal", "OR-REST-003": "fatal", "OR-REST-004": "warning",
     "OR-REST-005": "error", "OR-REST-006": "warning", "OR-REST-007": "warning", "OR-REST-008": "warning",
     "OR-REST-009": "info", "OR-REST-010": "info", "OR-REST-011": "info", "OR-REST-012": "info",
 }  # fmt: skip
-OWN = KEPT_ID_RULES | SCOPE_RULES | PRODUCT_RULES | PULL_RULES
+OWN = KEPT_ID_RULES | NAME_RULES | SCOPE_RULES | PRODUCT_RULES | PULL_RULES
 
 
 def test_every_rule_of_the_catalogue_is_there_in_its_order_and_our_own_rules_follow() -> None:
