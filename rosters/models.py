@@ -407,6 +407,9 @@ class Sync(models.Model):
     district = models.ForeignKey(District, on_delete=models.PROTECT, related_name="syncs")
     delivery = models.ForeignKey(Delivery, null=True, on_delete=models.PROTECT, related_name="syncs")
     undoes = models.ForeignKey("self", null=True, on_delete=models.PROTECT, related_name="undone_by")
+    undo_only = models.JSONField(
+        default=dict, blank=True, help_text="Of an undo that takes back a part: the `school` and the `kind` of change."
+    )
     undone_at = models.DateTimeField(null=True, help_text="When what it changed was taken back, if it is so still.")
 
     status = models.CharField(max_length=20, choices=Status.choices, default=Status.RECEIVED)
@@ -545,6 +548,7 @@ class Sync(models.Model):
                 )
                 | Q(dry_run=False) & ~Q(status="planned"),
             ),
+            models.CheckConstraint(name="sync_part_of_an_undo", condition=Q(undo_only={}) | Q(undoes__isnull=False)),
             models.CheckConstraint(name="sync_undone_was_applied", condition=Q(undone_at=None) | Q(status="applied")),
             models.CheckConstraint(name="sync_as_if_on_of_a_dry_run", condition=Q(as_if_on=None) | Q(dry_run=True)),
             models.CheckConstraint(
@@ -740,12 +744,12 @@ class Sync(models.Model):
         )
 
     def mark_applied(self, now: datetime, result: Snapshot, seconds: dict[str, float]) -> bool:
-        """Only inside the transaction that wrote the roster. An undo takes back what it undoes, and so brings back what
-        that had taken back."""
+        """Only inside the transaction that wrote the roster. An undo of all takes back what it undoes, and so brings
+        back what that had taken back."""
         applied = self._finish_claim(
             now, self.Status.APPLYING, self.Status.APPLIED, result=result, applied_at=now, seconds=seconds
         )
-        if applied and self.undoes_id:
+        if applied and self.undoes_id and not self.undo_only:
             Sync.objects.filter(pk=self.undoes_id).update(undone_at=now)
             Sync.objects.filter(undone_by=self.undoes_id).update(undone_at=None)
         return applied

@@ -200,6 +200,14 @@ def _which(hold: holding.HoldFound) -> _Which:
     return hold.code, hold.table, hold.dimension
 
 
+def _of_it(sync: Sync) -> str:
+    """What of the sync that it undoes an undo takes back."""
+    only = sync.undo_only
+    school = Org.objects.filter(district=sync.district_id, sourced_id=only.get("school", "")).first()
+    where = f" of {school.name}" if school else " of one school" if only.get("school") else ""
+    return f"{only.get('kind', '') or 'changed'}{where}"
+
+
 def _nothing_changed(sync: Sync, facts: Mapping[str, Any], left_alone: str) -> str:
     if sync.undoes_id:
         return "Nothing is left to undo: what that sync changed has changed again since, or is needed now."
@@ -223,7 +231,7 @@ def _verdict(
     year: causes.NewYear | None,
 ) -> str:
     if sync.undoes_id:
-        return f"Would take back what that sync changed: {explaining.difference_in_words(counts)}"
+        return f"Would take back what that sync {_of_it(sync)}: {explaining.difference_in_words(counts)}"
     if year and holds and all(h.approvable for h in holds):
         others = [h.saw for h in holds if not h.explained]
         words = year.verdict(others, len(holds) - len(others))

@@ -156,7 +156,8 @@ def _delete_rows(district: District, now: datetime) -> None:
     Delivery.objects.filter(district=district).update(name=_DELETED, forgotten_at=now)
     Snapshot.objects.filter(district=district).update(forgotten_at=now)
     District.with_leaving.filter(pk=district.pk).update(
-        version=0, snapshot=None, kept_ids=None, mappings={}, column_names={}, rule_overrides={}, verification_faults=[],
+        version=0, snapshot=None, kept_ids=None, mappings={}, column_names={}, rule_overrides={},
+        verification_faults=[],
         verified_at=None, forgetting_since=None, applies_automatically=False,
     )  # fmt: skip
     KeptIds.objects.filter(district=district).update(forgotten_at=now)

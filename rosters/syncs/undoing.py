@@ -34,19 +34,24 @@ class Conflict:
     column: str
 
 
-def undo(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
-    """A new sync that takes back what `sync` changed; it is prepared, reviewed and applied like any other."""
+def undo(sync: Sync, *, by: Staff, school: str = "", kind: str = "", now: datetime | None = None) -> Sync:
+    """A new sync that takes back what `sync` changed; it is prepared, reviewed and applied like any other. With a
+    `school` (sourcedId) or a `kind` of change ("added", "updated", "removed") only what it changed there, or so."""
     moment = now or timezone.now()
+    only = {name: value for name, value in (("school", school), ("kind", kind)) if value}
     if sync.status != Sync.Status.APPLIED or sync.applied_at is None:
         raise DecisionRefused("Only a sync that was applied can be undone.")
     if sync.applied_at < moment - timedelta(days=settings.UNDO_DAYS):
         raise DecisionRefused(f"It was applied more than {settings.UNDO_DAYS} days ago and can no longer be undone.")
     with transaction.atomic():
         hold(sync.district_id)
-        if sync.undone_by.exclude(status__in=["declined", "superseded", "failed", "unchanged"]).exists():
+        others = sync.undone_by.exclude(status__in=["declined", "superseded", "failed", "unchanged"])
+        if others.filter(undo_only={}).exists() or others.filter(undo_only=only).exists():
             raise DecisionRefused("An undo of this sync exists already.")
-        undoing = Sync.objects.create(district=sync.district, undoes=sync, received_at=moment, status_since=moment)
-        audit(moment, by, "sync.undo_requested", undoing, before={"sync": sync.pk})
+        undoing = Sync.objects.create(
+            district=sync.district, undoes=sync, undo_only=only, received_at=moment, status_since=moment
+        )
+        audit(moment, by, "sync.undo_requested", undoing, before={"sync": sync.pk}, after=only)
     return undoing
 
 
@@ -61,12 +66,20 @@ def prepare_undo(work: Work) -> None:
     assert sync.undoes is not None
     live = base_frames(district)
     with work.phase("comparing"):
-        done = store().difference(district.pk, sync.undoes_id).load()  # type: ignore[arg-type]
+        done = _part(store().difference(district.pk, sync.undoes_id).load(), sync.undo_only)  # type: ignore[arg-type]
         target, conflicts = _taken_back(done, live)
         target = without({table: frame for table, frame in target.items() if len(frame)}, district.not_kept)
         difference = compared(sync, live, target)
         store().write_conflicts(district.pk, sync.pk, conflicts)
     finish_preparing(work, live, target, difference, Findings(), {}, {}, Difference())
+
+
+def _part(done: Difference, only: Mapping[str, str]) -> Difference:
+    """What is to be taken back of it."""
+    if not only:
+        return done
+    wanted = [pl.col(column) == value for column, value in only.items()]
+    return Difference({table: changes.filter(wanted) for table, changes in done.tables.items()})
 
 
 def _taken_back(done: Difference, live: Frames) -> tuple[dict[str, pl.DataFrame], pl.DataFrame]:
