@@ -29,7 +29,7 @@ from connections.models import IN_TROUBLE, SECRETS, Allowance, Attempt, Checkup,
 from connections.schedules import Schedule, calendar, runs, sentence
 from connections.vendors import VENDORS
 from connections.words import ATTEMPT_WORDS, connection_words, setup_step
-from rosters.admin.districts import OfProduct
+from rosters.admin.districts import OfProduct, Owner
 from rosters.admin.scope_form import ScopeForm, in_words
 from rosters.models import AuditEvent, District
 from rosters.staff import acting
@@ -93,7 +93,7 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     change_form_template = "admin/connections/connection/page.html"
     list_display = ("of", "kind", "standing", "when", "last")
     list_display_links = ("of",)
-    list_filter = (InState, "kind", OfProduct, "district__owner")
+    list_filter = (InState, "kind", OfProduct, ("district__owner", Owner))
     list_select_related = ("district",)
     search_fields = ("district__name", "district__site_code", "host", "base_url")
     list_per_page = 50
@@ -272,10 +272,12 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 tasks.enqueue_check(checkup)
         if checkup is None:
             other = (at := Checkup.going_on(connection.district)) and at.connection_id != connection.pk
-            at_what = (
-                " at another connection of this district; test this one when that has ended" if other else " already"
+            messages.info(
+                request,
+                "Another connection of this district is being tested: test this one when that has ended."
+                if other
+                else "It is being tested already.",
             )
-            messages.info(request, f"The doctor is looking{at_what}.")
         return _page(connection, "#doctor")
 
     def pull(self, request: HttpRequest, pk: int) -> HttpResponse:

@@ -24,7 +24,7 @@ from rosters.models import AuditEvent, District, Sync
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import acting
 from rosters.syncs import little_room
-from rosters.words import SYNC_WORDS, Words
+from rosters.words import STUCK_WORDS, SYNC_WORDS, Words
 
 WAITING_SHOWN = 25
 SILENT_AFTER = timedelta(days=3)
@@ -38,7 +38,7 @@ SIGNS = (
     ("good", "applied or unchanged"),
     ("running", "on their way"),
     ("review", "waiting"),
-    ("refused", "refused or failed"),
+    ("refused", STUCK_WORDS),
     ("ended", "declined or replaced"),
 )
 
@@ -46,7 +46,7 @@ SIGNS = (
 OUTCOMES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("good", "applied or unchanged", (Sync.Status.APPLIED, Sync.Status.UNCHANGED)),
     ("review", "waiting", (Sync.Status.READY, Sync.Status.AWAITING_REVIEW)),
-    ("refused", "refused or failed", (Sync.Status.REJECTED, Sync.Status.FAILED)),
+    ("refused", STUCK_WORDS, (Sync.Status.REJECTED, Sync.Status.FAILED)),
     ("ended", "declined or replaced", (Sync.Status.DECLINED, Sync.Status.SUPERSEDED)),
 )
 
@@ -122,7 +122,8 @@ def _shown(ids: list[int]) -> list[tuple[Sync, Words | None]]:
 def _numbers(
     request: HttpRequest, syncs: Any, districts: Any, now: datetime, midnight: datetime, *, product: str, mine: bool
 ) -> list[dict[str, Any]]:
-    """The numbers, each with what it was a day ago and the address of exactly its rows."""
+    """The numbers, each with what it was before and the address of exactly its rows: what is so now with what was so
+    24 hours ago, what came today with what came yesterday."""
     yesterday = midnight - timedelta(days=1)
     stands, stood = _standings(districts), _standings_at(districts, now - timedelta(days=1))
     came = syncs.filter(delivery__isnull=False, received_at__gte=yesterday).aggregate(
@@ -146,18 +147,25 @@ def _numbers(
         unreached = [_number("cannot connect or late", count, before, "refused", at)]
     return [
         _number("need review", stands["review"], stood["review"], "review", review),
-        _number("refused or failed", stands["stuck"], stood["stuck"], "refused", stuck),
+        _number("need a corrected file, or failed", stands["stuck"], stood["stuck"], "refused", stuck),
         *unreached,
-        _number("came in today", came["today"], came["before"], "", reverse("admin:rosters_sync_changelist") + of_day),
+        _number(
+            "came in today",
+            came["today"],
+            came["before"],
+            "",
+            reverse("admin:rosters_sync_changelist") + of_day,
+            then="yesterday",
+        ),
         _number(
             "up to date", stands["good"], stood["good"], "good", reverse("admin:rosters_district_changelist") + fine
         ),
     ]
 
 
-def _number(word: str, count: int, before: int, css: str, link: str) -> dict[str, Any]:
-    """`css`: its colour, unless there is nothing to colour."""
-    return {"word": word, "count": count, "before": before, "css": css if count else "", "link": link}
+def _number(word: str, count: int, before: int, css: str, link: str, then: str = "24 hours ago") -> dict[str, Any]:
+    """`css`: its colour, unless there is nothing to colour; `then`: when it was `before`."""
+    return {"word": word, "count": count, "before": before, "then": then, "css": css if count else "", "link": link}
 
 
 def _standings(districts: Any) -> dict[str, int]:

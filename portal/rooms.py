@@ -23,7 +23,14 @@ _QUEUE: Final = "django_q"
 
 #: A room's name, and the lists that stand beside each other in it: name, app and model.
 _ROOMS: Final = (
-    ("Districts", (("Districts", "rosters", "district"),)),
+    (
+        "Districts",
+        (
+            ("Districts", "rosters", "district"),
+            ("People at districts", "onboarding", "person"),
+            ("Questions", "onboarding", "question"),
+        ),
+    ),
     ("Syncs", (("Syncs", "rosters", "sync"),)),
     ("Connections", (("Connections", "connections", "connection"),)),
     (
@@ -31,8 +38,6 @@ _ROOMS: Final = (
         (
             ("Calls", "onboarding", "call"),
             ("Hours", "onboarding", "availability"),
-            ("People at districts", "onboarding", "person"),
-            ("Questions", "onboarding", "question"),
         ),
     ),
     (
@@ -55,10 +60,10 @@ _ROOMS: Final = (
     (
         "Background work",
         (
-            ("Failed tasks", _QUEUE, "failure"),
-            ("Queued tasks", _QUEUE, "ormq"),
-            ("Scheduled tasks", _QUEUE, "schedule"),
-            ("Successful tasks", _QUEUE, "success"),
+            ("Failed work", _QUEUE, "failure"),
+            ("Waiting work", _QUEUE, "ormq"),
+            ("Scheduled work", _QUEUE, "schedule"),
+            ("Finished work", _QUEUE, "success"),
         ),
     ),
 )

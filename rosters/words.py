@@ -44,7 +44,7 @@ SYNC_WORDS: dict[str, Words] = {
     S.UNCHANGED: Words("good", "Nothing changed", "Nothing to do.", "nobody"),
     S.APPLIED: Words("good", "Applied", f"{NOTHING_STEP} It can be undone from its page.", "nobody"),
     S.DECLINED: Words("ended", "Declined", "The roster stays as it was; wait for a better delivery.", "district"),
-    S.SUPERSEDED: Words("ended", "Replaced", "A newer delivery took its place; look at that one.", "nobody"),
+    S.SUPERSEDED: Words("ended", "Replaced", "A newer delivery took its place.", "nobody"),
     S.PLANNED: Words(
         "ended", "Dry run", "Nothing to do: it only says what would change, and never goes live.", "nobody"
     ),
@@ -70,6 +70,9 @@ def sync_words(sync: Sync) -> Words:
 HELD_STEP = "Read what held it, then approve or decline."
 #: The same where one of them is not for anybody to overrule.
 DECLINE_STEP = "It cannot be approved: decline it, and ask the district for the right file."
+
+#: The same where what one of our staff uploaded was refused.
+OURS_STEP = "Upload the right file; if this is what the district has, ask it to correct the first cause."
 
 DISTRICT_UP_TO_DATE = Words("good", "Up to date", "Nothing to do.", "nobody")
 DISTRICT_DECLINED = Words(
@@ -194,6 +197,7 @@ ACTION_WORDS: dict[str, str] = {
     "person.took_file": "a person of the district took out a file as it was sent",
     "person.took_findings": "a person of the district took out every place of the findings",
     "person.took_rows": "a person of the district took out the rows with errors",
+    "person.took_changes": "a person of the district took out what a delivery changes as a file",
     "person.mails": "a person of the district said which mails to have",
     "person.withdrawn": "withdrew the access of a person of the district",
     "standing.made": "a person of the district made a link that shows how its rosters stand",
@@ -229,9 +233,48 @@ ACTION_WORDS: dict[str, str] = {
 }
 
 
-def happened(action: str, by: str) -> str:
-    """An audit row in words: "maria approved the plan", "the changes went live, decided by maria"."""
+def happened(action: str, by: str, subject: str = "") -> str:
+    """An audit row in words: "maria approved the plan", "the changes went live, decided by maria"; where nobody of
+    staff did it, it was somebody at the district, whom `subject` names, or the portal itself."""
     words = ACTION_WORDS.get(action, action)
-    if not by:
-        return words
-    return f"{words}, decided by {by}" if words.startswith(("the ", "a ")) else f"{by} {words}"
+    if words.startswith(("the ", "a ", "an ", "files ", "everything ")):
+        return f"{words}, decided by {by}" if by else words
+    if by:
+        return f"{by} {words}"
+    if action in _BY_ITSELF:
+        return _BY_ITSELF[action]
+    return f"{'a person of the district' if subject.startswith('person ') else 'the portal'} {words}"
+
+
+#: What is told in words of its own where nobody of staff did it.
+_BY_ITSELF: dict[str, str] = {
+    "delivery.received": "a file was received",
+    "sync.approved": "the portal approved the plan: nothing in it was unusual",
+}
+
+
+#: What a person calls a column of OneRoster, where its name taken apart would not do.
+_COLUMN_WORDS: dict[str, str] = {
+    "sourcedId": "id",
+    "enabledUser": "enabled",
+    "userSourcedId": "person",
+    "primaryOrgSourcedId": "primary school or org",
+    "orgSourcedId": "school or org",
+    "parentSourcedId": "belongs to",
+    "agentSourcedIds": "parents and guardians",
+    "sms": "text messages",
+}
+
+
+def column_words(column: str) -> str:
+    """ "givenName" as "given name", "termSourcedIds" as "terms"."""
+    if column in _COLUMN_WORDS:
+        return _COLUMN_WORDS[column]
+    name = column.removesuffix("SourcedId")
+    if name.endswith("SourcedIds"):
+        name = f"{name.removesuffix('SourcedIds')}s"
+    return "".join(f" {sign.lower()}" if sign.isupper() else sign for sign in name).strip()
+
+
+#: What a person calls a status of a sync that waits for somebody to see what went wrong.
+STUCK_WORDS = "needs a corrected file, or failed"

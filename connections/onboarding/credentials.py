@@ -47,6 +47,14 @@ class OwnForm(ConnectionForm):
                 if self.instance.pk is None and name in self.initial:  # what is known of its system
                     setattr(self.instance, name, self.initial[name])
                 del self.fields[name]
+        if self.instance.pk is None:
+            self.fields.pop("vendor", None)  # it was chosen before, above the form
+        vendor = VENDORS.get(self.instance.vendor)
+        if "base_url" in self.fields and not (vendor and vendor.url):
+            example = "https://sis.example.org/ims/oneroster/v1p1"
+            self.fields[
+                "base_url"
+            ].help_text = f"Where the OneRoster API of your system answers, for example {example}."
         for name, words in {
             "port": "22, unless your server listens elsewhere.",
             "username": "The account that you made for us.",

@@ -5,12 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.html import format_html
 
 from rosters import words
-from rosters.models import AuditEvent
+from rosters.models import AuditEvent, Record, Sync
 
 
 class ReadOnly(admin.ModelAdmin):  # type: ignore[type-arg]
@@ -96,8 +99,46 @@ class AuditEventAdmin(ReadOnly):
 
     @admin.display(description="What happened", ordering="action")
     def what(self, event: AuditEvent) -> str:
-        return words.happened(event.action, str(event.by or ""))
+        return words.happened(event.action, str(event.by or ""), event.subject)
 
     @admin.display(description="To what", ordering="subject")
-    def about(self, event: AuditEvent) -> str:
-        return event.subject or (f"sync {event.sync_id}" if event.sync_id else "")
+    def about(self, event: Any) -> str:
+        subject = _subject_of(event)
+        known = getattr(event, "known", {}).get(subject)
+        return format_html('<a href="{}">{}</a>', known[1], known[0]) if known else subject
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> Any:
+        response = super().changelist_view(request, extra_context)
+        changelist = getattr(response, "context_data", {}).get("cl")
+        if changelist is not None:
+            known = self._known(request, {_subject_of(event) for event in changelist.result_list})
+            for event in changelist.result_list:
+                event.known = known
+        return response
+
+    def _known(self, request: HttpRequest, subjects: set[str]) -> dict[str, tuple[str, str]]:
+        """What these are called, and where their pages are: of what there is, and who asks may see."""
+        of_kind: dict[str, list[int]] = {}
+        for subject in subjects:
+            kind, _, number = subject.rpartition(" ")
+            if number.isdecimal() and len(number) < 18:
+                of_kind.setdefault(kind, []).append(int(number))
+        found = {}
+        for model, pages in self.admin_site._registry.items():
+            kind = "staff" if model is get_user_model() else str(model._meta.verbose_name)
+            if kind not in of_kind or issubclass(model, Record) or not pages.has_view_permission(request):
+                continue
+            at = f"admin:{model._meta.app_label}_{model._meta.model_name}_change"
+            beside = pages.list_select_related if isinstance(pages.list_select_related, tuple) else ()
+            rows = model._base_manager.select_related(*beside) if beside else model._base_manager
+            for pk, one in rows.in_bulk(of_kind[kind]).items():
+                found[f"{kind} {pk}"] = (_called(one), reverse(at, args=[pk]))
+        return found
+
+
+def _subject_of(event: AuditEvent) -> str:
+    return event.subject or (f"sync {event.sync_id}" if event.sync_id else "")
+
+
+def _called(one: Any) -> str:
+    return f"Sync {one.pk}" if isinstance(one, Sync) else str(one)

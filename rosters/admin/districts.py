@@ -15,6 +15,7 @@ from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_GET, require_POST
 
 from rosters import syncs, tasks
@@ -35,7 +36,7 @@ from rosters.models import AuditEvent, Delivery, District, Finding, Org, Snapsho
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import DECIDE, UPLOAD, acting, goes_to, may_see
 from rosters.templatetags.roster_pages import status as status_tag
-from rosters.words import SYNC_WORDS, not_kept_words, words_of
+from rosters.words import STUCK_WORDS, SYNC_WORDS, not_kept_words, words_of
 
 SYNCS_SHOWN = 10
 DRY_RUNS_SHOWN = 5
@@ -59,7 +60,7 @@ class Standing(admin.SimpleListFilter):
         return [
             ("good", "Up to date"),
             ("review", "Needs review"),
-            ("refused", "Refused or failed"),
+            ("refused", STUCK_WORDS.capitalize()),
             ("declined", "Declined, a better file is awaited"),
             ("setup", "Setting up"),
             ("leaving", "Leaves or left"),
@@ -94,6 +95,14 @@ class OfProduct(admin.SimpleListFilter):
         districts = receiving(District.objects.all(), product)
         field = "pk" if queryset.model is District else "district"
         return queryset.filter(**{f"{field}__in": districts.values("pk")})
+
+
+class Owner(admin.RelatedFieldListFilter):
+    """By who looks after the district."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.empty_value_display = SafeString("nobody")
 
 
 def receiving(districts: QuerySet[District], product: str) -> QuerySet[District]:
@@ -138,7 +147,7 @@ class DistrictAdmin(Searched):
     form = DistrictForm
     change_form_template = "admin/rosters/district/page.html"
     list_display = ("name", "site_code", "standing", "owner", "live")
-    list_filter = (Standing, OfProduct, "owner")
+    list_filter = (Standing, OfProduct, ("owner", Owner))
     list_select_related = ("owner", "snapshot")
     search_fields = ("name", "site_code")
     list_per_page = 50

@@ -33,7 +33,7 @@ from rosters.admin import left_without, who_is_who
 from rosters.admin.audit import ReadOnly
 from rosters.admin.changes import FILTERS, changes_context, changes_file
 from rosters.admin.district_form import setting_for
-from rosters.admin.districts import OfProduct
+from rosters.admin.districts import OfProduct, Owner
 from rosters.admin.scope_form import ScopeForm, in_words
 from rosters.admin.searching import keyed, search_of
 from rosters.diffing import DIMENSIONS
@@ -41,42 +41,43 @@ from rosters.downloads import note_taken, or_later
 from rosters.explaining import counted
 from rosters.explaining.moves import moves_in_all
 from rosters.holding import limit_of
-from rosters.models import District, Finding, Hold, Org, Sync, Tally
+from rosters.models import Delivery, District, Finding, Hold, Org, Sync, Tally
 from rosters.oneroster.normal import TABLES
 from rosters.oneroster.plain import listed
 from rosters.staff import DECIDE, acting, may_see
-from rosters.words import ANOTHER_STEP, DECLINE_STEP, HELD_STEP, NOTHING_STEP, sync_words
+from rosters.words import ANOTHER_STEP, DECLINE_STEP, HELD_STEP, NOTHING_STEP, OURS_STEP, SYNC_WORDS, sync_words
 
+S = Sync.Status
 GROUPS_SHOWN = 50
 CONFLICTS_SHOWN = 50
 LATER_SHOWN = 10
 HTMX_STOP_POLLING = 286
 #: The position of a finding whose places are not told.
 _NOWHERE = -1
+#: Stretches of days by which deliveries can be looked for.
+_LAST = {"7d": 7, "30d": 30}
 #: Where a change of settings matters: checked again, such a sync may end otherwise.
 _CHECKED_AGAIN = (Sync.Status.READY, Sync.Status.AWAITING_REVIEW, Sync.Status.REJECTED)
 
 
-class Waiting(admin.SimpleListFilter):
-    title = "waits for a person"
-    parameter_name = "waiting"
+class Standing(admin.SimpleListFilter):
+    """Syncs by their status, in the words that stand in the list."""
+
+    title = "status"
+    parameter_name = "standing"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "Yes")]
+        ended = (S.APPLIED, S.UNCHANGED, S.REJECTED, S.FAILED, S.DECLINED, S.SUPERSEDED)
+        return [
+            ("waiting", "Waits for a decision"),
+            ("running", SYNC_WORDS[S.RECEIVED].word),
+            *((str(status), SYNC_WORDS[status].word) for status in ended),
+        ]
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.awaiting_review() if self.value() else queryset
-
-
-class Stuck(admin.SimpleListFilter):
-    title = "refused or failed"
-    parameter_name = "stuck"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [("1", "Yes")]
-
-    def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        return queryset.filter(status__in=["rejected", "failed"]) if self.value() else queryset
+        groups = {"waiting": Sync.WAITING, "running": Sync.RUNNING}
+        asked = self.value()
+        return queryset.filter(status__in=groups.get(asked, [asked])) if asked else queryset
 
 
 class DryRuns(admin.SimpleListFilter):
@@ -93,15 +94,19 @@ class DryRuns(admin.SimpleListFilter):
 
 
 class Came(admin.SimpleListFilter):
-    """Syncs of deliveries that came on one day of the reader's (``2026-11-24``), or in one hour of it
-    (``2026-11-24T02``)."""
+    """Syncs of deliveries that came on one day of the reader's (``2026-11-24``), in one hour of it (``2026-11-24T02``),
+    or on one of the last days (``7d``)."""
 
-    title = "day it came"
+    title = "when it came"
     parameter_name = "came"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
         today = timezone.localdate()
-        days = [(today.isoformat(), "Today"), ((today - timedelta(days=1)).isoformat(), "Yesterday")]
+        days = [
+            (today.isoformat(), "Today"),
+            ((today - timedelta(days=1)).isoformat(), "Yesterday"),
+            *((key, f"In the last {number} days") for key, number in _LAST.items()),
+        ]
         asked = request.GET.get("came", "")
         return (
             days if asked in ("", *dict(days)) else [*days, (asked, asked.replace("T", ", ") + ":00" * ("T" in asked))]
@@ -111,6 +116,9 @@ class Came(admin.SimpleListFilter):
         if not self.value():
             return queryset
         asked = str(self.value())
+        if asked in _LAST:
+            since = timezone.now() - timedelta(days=_LAST[asked])
+            return queryset.filter(received_at__gte=since, delivery__isnull=False)
         try:
             first = timezone.make_aware(datetime.fromisoformat(asked))
         except ValueError:
@@ -124,7 +132,7 @@ class SyncAdmin(ReadOnly):
     nothing_yet = "A sync begins with a delivery: upload one on a district's page, or set up a connection there."
     list_display = ("received", "district", "outcome", "why", "plus", "tilde", "minus")
     list_display_links = ("received",)
-    list_filter = (Waiting, Stuck, DryRuns, Came, "status", "received_at", OfProduct, "district__owner")
+    list_filter = (Standing, Came, DryRuns, OfProduct, ("district__owner", Owner))
     list_select_related = ("district", "delivery", "undoes")
     search_fields = ("district__name", "district__site_code", "delivery__name")
     list_per_page = 50
@@ -475,6 +483,8 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "latest_hour": _local(sync.district, timezone.now() + syncs.AT_MOST_LATER),
         "goes_live": _local(sync.district, sync.go_live_at) if sync.go_live_at else None,
         "goes_on": goes_on,
+        "newer": _newer(sync),
+        "whose": _whose(sync),
         "next_step": _next_step(sync, holds if waits else [], approvable=approvable, goes_on=goes_on),
         "holds": [hold for hold in holds if not hold.explained],
         "explained": [hold for hold in holds if hold.explained],
@@ -521,6 +531,24 @@ def _in_all_words(sync: Sync) -> str:
     return listed([counted(number, word) for number, word in kinds if number])
 
 
+def _newer(sync: Sync) -> Sync | None:
+    """The sync that took the place of this one."""
+    if sync.status != Sync.Status.SUPERSEDED:
+        return None
+    told = sync.audit_events.filter(action="sync.superseded").order_by("-pk").first()
+    return Sync.objects.filter(pk=told.after.get("by"), district=sync.district_id).first() if told else None
+
+
+def _is_ours(sync: Sync) -> bool:
+    """Whether it was refused, and one of our staff had uploaded it: the district need not know."""
+    ours = sync.delivery is not None and sync.delivery.origin == Delivery.Origin.STAFF
+    return ours and sync.status == Sync.Status.REJECTED
+
+
+def _whose(sync: Sync) -> str:
+    return "staff" if _is_ours(sync) else sync_words(sync).owner
+
+
 def _next_step(sync: Sync, holds: list[Hold], *, approvable: bool, goes_on: Sync | None) -> str:
     """What a person does now; `holds`: of a sync that waits; `goes_on`: a later one of the same delivery."""
     if holds:
@@ -529,6 +557,8 @@ def _next_step(sync: Sync, holds: list[Hold], *, approvable: bool, goes_on: Sync
         return NOTHING_STEP
     if goes_on and sync.ended:
         return ANOTHER_STEP
+    if _is_ours(sync):
+        return OURS_STEP
     return sync_words(sync).next_step
 
 

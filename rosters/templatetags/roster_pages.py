@@ -8,13 +8,16 @@ from difflib import SequenceMatcher
 from typing import Any
 
 from django import template
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.timesince import timesince
 
 from rosters import words as words_of
-from rosters.models import AuditEvent, Sync
+from rosters.applying.tables import snake
+from rosters.models import LIVE, AuditEvent, Record, Sync
+from rosters.oneroster.normal import LISTED_REFERENCES
 from rosters.words import PHASE_WORDS, TABLE_WORDS, Words, sync_words
 
 register = template.Library()
@@ -72,13 +75,18 @@ def table_words(table: str) -> str:
 
 
 @register.filter
+def column_words(column: str) -> str:
+    return words_of.column_words(column)
+
+
+@register.filter
 def phase_words(phase: str) -> str:
     return PHASE_WORDS.get(phase, phase)
 
 
 @register.filter
 def happened(event: AuditEvent) -> str:
-    return words_of.happened(event.action, str(event.by or ""))
+    return words_of.happened(event.action, str(event.by or ""), event.subject)
 
 
 @register.filter
@@ -106,9 +114,7 @@ def _visible(text: str) -> SafeString:
     """A value as it is: blanks at its ends shown, empty said."""
     if not text:
         return format_html('<span class="empty">{}</span>', "(empty)")
-    inner = text.strip(" ")
-    ends = len(text) - len(text.lstrip(" ")), len(text) - len(text.rstrip(" "))
-    return format_html("{}{}{}", "␣" * ends[0], inner, "␣" * ends[1] if inner else "")
+    return conditional_escape(_ends_shown(text))
 
 
 @register.simple_tag
@@ -123,6 +129,7 @@ def old_and_new(old: str | None, new: str | None) -> SafeString:
     if not before or not after:
         return format_html("<del>{}</del> → <ins>{}</ins>", _visible(before), _visible(after))
     parts = SequenceMatcher(None, before, after, autojunk=False).get_opcodes() if len(before) + len(after) < 600 else []
+    before, after = _ends_shown(before), _ends_shown(after)
     if not parts:
         return format_html("<del>{}</del> → <ins>{}</ins>", before, after)
     left = format_html_join("", "{}", ((_marked(before[i:j], kind != "equal"),) for kind, i, j, _, _ in parts))
@@ -130,10 +137,17 @@ def old_and_new(old: str | None, new: str | None) -> SafeString:
     return format_html("<del>{}</del> → <ins>{}</ins>", left, right)
 
 
+def _ends_shown(text: str) -> str:
+    """A value with the blanks at its ends to be seen; as long as it was."""
+    inner = text.strip(" ")
+    begin = len(text) - len(text.lstrip(" "))
+    return f"{'␣' * begin}{inner}{'␣' * (len(text) - begin - len(inner))}"
+
+
 def _marked(text: str, differs: bool) -> SafeString:
     if not text:
         return SafeString("")
-    return format_html("<mark>{}</mark>", text.replace(" ", "␣")) if differs else conditional_escape(text)
+    return format_html("<mark>{}</mark>", text) if differs else conditional_escape(text)
 
 
 @register.simple_tag(takes_context=True)
@@ -159,6 +173,28 @@ def bars(sync: Sync, biggest: int) -> tuple[str, str, str, str]:
     length = min(100 * math.sqrt(total / biggest), 100.0) if biggest else 0.0
     added, updated, removed = (length * n / (total or 1) for n in (sync.added, sync.updated, sync.removed))
     return f"{added:.1f}", f"{updated:.1f}", f"{added + updated:.1f}", f"{removed:.1f}"
+
+
+@register.simple_tag
+def listed_records(record: Record, name: str) -> dict[str, Any] | None:
+    """Of a field that holds several ids what it is called, and each id with the record that it names and its page,
+    where there is one; None of any other field."""
+    table = next((table for table, model in LIVE.items() if isinstance(record, model)), "")
+    for column, to in LISTED_REFERENCES.get(table, {}).items():
+        field, model = snake(column), LIVE[to]
+        if field.replace("_", " ") == name:
+            ids = [part for part in str(getattr(record, field)).split(",") if part]
+            found = model._base_manager.filter(district=record.district_id, sourced_id__in=ids)
+            known = {each.sourced_id: each for each in found}
+            page = f"admin:rosters_{model._meta.model_name}_change"
+            return {
+                "word": words_of.column_words(column),
+                "rows": [
+                    (part, known.get(part), reverse(page, args=[known[part].pk]) if part in known else "")
+                    for part in ids
+                ],
+            }
+    return None
 
 
 @register.filter

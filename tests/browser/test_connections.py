@@ -68,7 +68,7 @@ def press(page: Page, button: str) -> None:
 def have_tested(page: Page) -> None:
     """Press Test, let the worker work, and see that the page has found out by itself."""
     press(page, "Test")
-    page.wait_for_selector("text=The doctor is looking")
+    page.wait_for_selector("text=The test is running")
     work_off()
     page.wait_for_selector("#checkup:not([hx-get])")
 
@@ -221,7 +221,7 @@ def test_a_connection_is_tested_trusted_and_scheduled_with_the_keyboard_alone(
 
     complaints = log_in(page, live_server, "manu")
     page.goto(f"{live_server.url}/{PAGES}/{connection.pk}/change/")
-    enter("BUTTON Test", "text=The doctor is looking")
+    enter("BUTTON Test", "text=The test is running")
     work_off()
     page.wait_for_selector("text=This is the first contact")
     enter("BUTTON Trust this key", "text=This key is trusted")

@@ -47,8 +47,10 @@ def test_each_number_tells_what_it_was_before(alice: Staff) -> None:
     assert sync.mark_declined(now, alice, "Send it again.")
     _delivered(District.objects.create(name="Birch", site_code="2"), "rejected", came=now - timedelta(days=2))
     _delivered(District.objects.create(name="Cedar", site_code="3"), "unchanged", came=now - timedelta(days=2))
-    numbers = _numbers(_logged_in(alice).get("/admin/"))
+    page = _logged_in(alice).get("/admin/")
+    numbers, then = _numbers(page), {n["word"]: n["then"] for n in page.context["numbers"]}
     assert numbers["need review"] == (0, 1)
+    assert (then["need review"], then["came in today"]) == ("24 hours ago", "yesterday")
     assert numbers["need a corrected file, or failed"] == (1, 1)
     assert numbers["up to date"] == (1, 1), "who was declined waits for a better file"
 
@@ -64,8 +66,12 @@ def test_a_product_shows_only_the_districts_that_receive_it_and_every_number_lea
     desk = client.get("/admin/", {"product": "math"})
     assert {sync.district.name for sync, _ in desk.context["waiting"]} == {"Ash Hill", "Cedar Hill"}
     assert {word: count for word, (count, _) in _numbers(desk).items()} == {
-        "need review": 2, "need a corrected file, or failed": 0, "cannot connect or late": 0, "came in today": 4, "up to date": 2,
-    }  # fmt: skip
+        "need review": 2,
+        "need a corrected file, or failed": 0,
+        "cannot connect or late": 0,
+        "came in today": 4,
+        "up to date": 2,
+    }
     links = {n["word"]: n["link"] for n in desk.context["numbers"]}
     assert client.get(links["came in today"]).context["cl"].result_count == 4
     assert client.get(links["up to date"]).context["cl"].result_count == 2

@@ -55,6 +55,20 @@ def people_of(context: dict[str, Any], district: District) -> dict[str, Any]:
     }
 
 
+@register.inclusion_tag("admin/onboarding/whom_to_ask.html", takes_context=True)
+def whom_to_ask(context: dict[str, Any], district: District) -> dict[str, Any]:
+    """Who answers for the district, to be written to; or the way to invite somebody."""
+    user = context["request"].user
+    may_see = user.has_perm("onboarding.view_person")
+    return {
+        "district": district,
+        "people": news.whom(district, timezone.now()) if may_see else [],
+        "subject": f"The rosters of {district}",
+        "may_see": may_see,
+        "may_add": user.has_perm("onboarding.add_person"),
+    }
+
+
 @register.inclusion_tag("admin/onboarding/question.html", takes_context=True)
 def question_about(context: dict[str, Any], sync: Sync) -> dict[str, Any]:
     """The panel of what the district was asked about a sync and what it answered, and the way to ask it."""

@@ -194,7 +194,10 @@ def test_one_connection_of_a_district_is_tested_at_a_time_so_that_workers_are_le
     assert "Another test" not in page and "The test is running" in page
     staff = Client()
     staff.force_login(manu)
-    for way, words in ((ways[0], "looking already"), (ways[1], "looking at another connection of this district")):
+    for way, words in (
+        (ways[0], "is being tested already"),
+        (ways[1], "Another connection of this district is being tested"),
+    ):
         answer = staff.post(f"/admin/connections/connection/{way.pk}/test/", follow=True)
         assert words in answer.content.decode()
     staff.post(f"/admin/connections/connection/{theirs.pk}/test/")
@@ -285,6 +288,19 @@ def test_what_is_known_of_its_system_is_set_where_the_district_is_not_asked(dana
     connection = Connection.objects.get()
     assert (connection.vendor, connection.credentials_in) == (key, "body")
     assert connection.page_size == (vendor.page_size or 1000)
+
+
+def test_its_system_is_asked_for_once_and_the_words_are_for_the_district(dana: Person, come_in: ComeIn) -> None:
+    client = come_in(dana)
+    page = client.get("/district/connection/new/rest/").content.decode()
+    assert page.count('<select name="vendor"') == 1
+    assert "As the district gave it" not in page and "Where the OneRoster API of your system answers" in page
+    fields = {name: value for name, value in API.items() if name != "vendor"}
+    assert client.post("/district/connection/new/rest/?vendor=aeries", fields).status_code == 302
+    connection = Connection.objects.get()
+    assert connection.vendor == "aeries"
+    page = client.get(f"/district/connection/{connection.uid}/").content.decode()
+    assert page.count('name="vendor"') == 1, "there it is a field of the form"
 
 
 def test_a_vendor_brings_its_words(dana: Person, come_in: ComeIn) -> None:
