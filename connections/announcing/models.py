@@ -27,6 +27,8 @@ KINDS: Final = {
     "sync.declined": "A sync was declined",
     "sync.failed": "A sync failed",
     "connection.failing": "A connection cannot fetch",
+    "connection.late": "An expected delivery did not come",
+    "connection.recovered": "A connection that failed or was late works again",
 }
 PING: Final = "ping"
 

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 import requests
 from django.conf import settings
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from connections.announcing.models import BACKOFF, KINDS, PING, Announcement, Webhook
@@ -74,6 +75,35 @@ def _happened(webhook: Webhook, now: datetime) -> Iterator[Announcement]:
             about = f"connection.failing:{connection.pk}:{connection.last_success_at or ''}"
             told = {"connection": str(connection.uid), "failures": connection.failures}
             yield _announcement(webhook, connection.district, "connection.failing", about, told, now)
+    if "connection.late" in webhook.kinds:
+        late = Connection.objects.filter(district__in=districts, late_since__isnull=False).select_related("district")
+        for connection in late:
+            about = f"connection.late:{connection.pk}:{connection.late_since:%Y%m%d%H%M%S}"
+            told = {"connection": str(connection.uid), "late_since": _in_utc(connection.late_since)}
+            yield _announcement(webhook, connection.district, "connection.late", about, told, now)
+    if "connection.recovered" in webhook.kinds:
+        yield from _recovered(webhook, districts, now)
+
+
+def _recovered(webhook: Webhook, districts: QuerySet[District], now: datetime) -> Iterator[Announcement]:
+    """Of what this webhook was told that it fails or is late, what works again."""
+    told = webhook.announcements.filter(
+        kind__in=("connection.failing", "connection.late"), made_at__gt=now - 2 * _BACK
+    ).order_by("made_at")
+    said = {announcement.payload["connection"]: announcement for announcement in told}
+    fine = Connection.objects.filter(
+        uid__in=list(said), district__in=districts, state="active", failures=0, late_since=None
+    )
+    for connection in fine.select_related("district"):
+        before = said[str(connection.uid)]
+        if connection.last_success_at and connection.last_success_at > before.made_at:
+            facts = {"connection": str(connection.uid), "last_success_at": _in_utc(connection.last_success_at)}
+            about = f"connection.recovered:{before.pk}"
+            yield _announcement(webhook, connection.district, "connection.recovered", about, facts, now)
+
+
+def _in_utc(moment: datetime | None) -> str:
+    return moment.astimezone(UTC).isoformat() if moment else ""
 
 
 def _of_sync(sync: Sync) -> dict[str, Any]:

@@ -249,6 +249,30 @@ def test_it_is_told_of_its_own_districts_and_of_what_it_asked_for(
     ]
 
 
+def test_what_is_late_and_what_works_again_is_told_once(trip: Trip, webhook: Webhook, tool: Tool) -> None:
+    kinds = ["connection.failing", "connection.late", "connection.recovered"]
+    Webhook.objects.filter(pk=webhook.pk).update(kinds=kinds)
+    now = timezone.now()
+    one = Connection.objects.create(district=trip.district, kind="sftp", host="h", path="*", state="active")
+    minute()
+    assert not tool.told, "it was never told that something was wrong"
+    Connection.objects.update(late_since=now)
+    minute()
+    minute()
+    Connection.objects.update(late_since=None, last_success_at=timezone.now())
+    minute()
+    minute()
+    Connection.objects.update(failures=2)
+    minute()
+    Connection.objects.update(failures=0, last_success_at=timezone.now())
+    minute()
+    assert [each["kind"] for each in tool.told] == [
+        "connection.late", "connection.recovered", "connection.failing", "connection.recovered"
+    ]  # fmt: skip
+    assert {each["connection"] for each in tool.told} == {str(one.uid)}
+    assert tool.told[1]["last_success_at"]
+
+
 def test_who_sees_the_district_no_more_is_told_nothing_more(
     trip: Trip, webhook: Webhook, tool: Tool, tables: making.Tables
 ) -> None:
