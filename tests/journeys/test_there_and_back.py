@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from rosters import making, syncs
-from rosters.models import AuditEvent, Enrollment, Sync, User
+from rosters.models import AuditEvent, Enrollment, Org, Snapshot, Sync, User
 from rosters.words import sync_words
 from tests.journeys.trip import Trip
 
@@ -58,6 +58,37 @@ def test_a_day_is_applied_and_undone_to_the_very_digest(trip: Trip, tables: maki
     back.refresh_from_db()
     assert (sync_words(second).word, sync_words(back).word) == ("Applied", "Taken back")
     assert digest(forth) == digest(second)
+
+
+def test_a_part_of_a_sync_is_taken_back_and_then_the_rest(trip: Trip, tables: making.Tables, staff: Client) -> None:
+    before = trip.go(trip.send(tables))
+    sync = trip.send(making.without_school(making.without_school(tables, 0), 0))
+    sync = trip.go(sync)
+    schools = list(sync.tallies.filter(table="users", dimension="school", removed__gt=0).order_by("key"))
+    assert len(schools) == 2 and Org.objects.filter(type="school", status="active").count() == 1
+    mine, other = schools
+    address = reverse("admin:rosters_sync_undo", args=[sync.pk])
+    asked = staff.post(address, {"school": mine.key, "kind": "removed"}, follow=True)
+    assert asked.status_code == 200
+    part = syncs.prepare(Sync.objects.latest("pk").pk)
+    assert part and part.undo_only == {"school": mine.key, "kind": "removed"}
+    assert f"Would take back what that sync removed of {mine.label}" in part.verdict
+    trip.go(part)
+    there = set(User.objects.filter(status="active").values_list("primary_org__sourced_id", flat=True))
+    assert mine.key in there and other.key not in there
+    sync.refresh_from_db()
+    assert sync.undone_at is None, "it is in force but for that"
+    with pytest.raises(syncs.DecisionRefused, match="exists already"):
+        syncs.undo(sync, by=trip.by, school=mine.key, kind="removed")
+    page = staff.get(reverse("admin:rosters_sync_change", args=[sync.pk])).content.decode()
+    assert "An undo of a part of it" in page and "Work out how to undo that" in page and other.label in page
+    trip.go(syncs.prepare(syncs.undo(sync, by=trip.by, school=other.key).pk) or sync)
+    assert other.key in set(User.objects.filter(status="active").values_list("primary_org__sourced_id", flat=True))
+    whole = trip.undo(sync)
+    if whole.status != "unchanged":
+        trip.go(whole)
+    assert Snapshot.objects.latest("pk").digest == digest(before), "part by part it is as it was"
+    assert staff.post(address, {"kind": "turned over"}).status_code == 400
 
 
 def test_who_left_and_comes_back_keeps_the_same_key(trip: Trip, tables: making.Tables) -> None:
