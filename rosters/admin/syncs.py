@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import polars as pl
 from django.conf import settings
 from django.contrib import admin, messages
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.http import (
     FileResponse,
     Http404,
@@ -36,7 +36,7 @@ from rosters.admin.district_form import setting_for
 from rosters.admin.districts import OfProduct, Owner
 from rosters.admin.scope_form import ScopeForm, in_words
 from rosters.admin.searching import keyed, search_of
-from rosters.diffing import DIMENSIONS
+from rosters.diffing import DIMENSIONS, KINDS
 from rosters.downloads import note_taken, or_later
 from rosters.explaining import counted
 from rosters.explaining.moves import moves_in_all
@@ -328,7 +328,10 @@ class SyncAdmin(ReadOnly):
 
     def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
         said = "The way back is being worked out. Nothing changes until you approve it on this page."
-        return self._anew(request, pk, syncs.undo, said)
+        school, kind = (request.POST.get(name, "") for name in ("school", "kind"))
+        if kind not in ("", *KINDS):
+            raise BadRequest
+        return self._anew(request, pk, partial(syncs.undo, school=school, kind=kind), said)
 
     def retry(self, request: HttpRequest, pk: int) -> HttpResponse:
         return self._anew(request, pk, syncs.retry, "The same file is being checked again.")
@@ -473,9 +476,11 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     conflicts, conflicts_in_all = syncs.undo_conflicts(sync, CONFLICTS_SHOWN) if sync.undoes else ([], 0)
     again = Sync.objects.filter(delivery=sync.delivery_id, pk__gt=sync.pk).order_by("-pk")
     goes_on = again.first() if sync.delivery_id else None
+    undos = Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"])
     context: dict[str, Any] = {
         "sync": sync,
         "district": sync.district,
+        "parts_undone": undos.exclude(undo_only={}).order_by("pk"),
         "page_at": _address(sync),
         "changes_at": reverse("admin:rosters_sync_changes", args=[sync.pk]),
         "words": sync_words(sync),
@@ -504,7 +509,8 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "moves_in_all": moves_in_all(sync.grade_moves),
         "moves_lead_to": "" if sync.forgotten_at else reverse("admin:rosters_sync_changes", args=[sync.pk]),
         "undo_until": _undo_until(sync),
-        "undoing": Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"]).first(),
+        "undo_schools": _undo_schools(sync),
+        "undoing": undos.filter(undo_only={}).first(),
         "consequences": left_without.numbers(sync),
         "about": in_words(sync.district, sync.speaks_for),
         "about_form": ScopeForm.of(sync.district, _looks_to_be_about(sync)) if syncs.may_be_only_about(sync) else None,
@@ -523,6 +529,15 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
 def _leads_to_who(hold: Hold) -> bool:
     """Whether its next step is to look who is who."""
     return hold.code == "ID_CHURN" or bool(hold.numbers.get("again"))
+
+
+def _undo_schools(sync: Sync) -> list[Tally]:
+    """The schools of which a part of a sync could be taken back, if it changed several."""
+    if sync.status != Sync.Status.APPLIED:
+        return []
+    lines = sync.tallies.filter(table="users", dimension="school").exclude(key="").order_by("label")
+    changed = [line for line in lines if line.added or line.updated or line.removed]
+    return changed if len(changed) > 1 else []
 
 
 def _in_all_words(sync: Sync) -> str:
