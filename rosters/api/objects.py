@@ -124,14 +124,21 @@ class SyncSerializer(serializers.ModelSerializer[Sync]):
         help_text="The `schools` and `terms` it is about, by their sourcedIds; empty: all of them.",
     )
 
+    undo_only = serializers.DictField(
+        child=serializers.CharField(),
+        read_only=True,
+        help_text="Of an undo that takes back a part: the `school` and the `kind` of change; empty: all of it.",
+    )
+
     class Meta:
         model = Sync
         fields = (
-            "id", "site_code", "delivery", "undoes", "dry_run", "as_if_on", "additions_only", "speaks_for", "untouched",
-            "removals_wait", "status", "status_since", "received_at", "next_step", "phase", "progress", "seconds",
-            "oneroster_version", "errors", "warnings", "quarantined", "base_version", "plan_digest", "verdict",
-            "added", "updated", "removed", "people_affected", "decision", "decided_at", "decided_automatically",
-            "decision_reason", "go_live_at", "applied_at", "result_version", "forgotten_at", "error_code", "error",
+            "id", "site_code", "delivery", "undoes", "undo_only", "undone_at", "dry_run", "as_if_on", "additions_only",
+            "speaks_for", "untouched", "removals_wait", "status", "status_since", "received_at", "next_step", "phase",
+            "progress", "seconds", "oneroster_version", "errors", "warnings", "quarantined", "base_version",
+            "plan_digest", "verdict", "added", "updated", "removed", "people_affected", "decision", "decided_at",
+            "decided_automatically", "decision_reason", "go_live_at", "applied_at", "result_version", "forgotten_at",
+            "error_code", "error",
         )  # fmt: skip
         read_only_fields = fields
 
@@ -469,6 +476,15 @@ class WhySerializer(serializers.Serializer[Any]):
     reason = serializers.CharField(max_length=2000, help_text="So that the district and colleagues know.")
 
 
+class UndoSerializer(serializers.Serializer[Any]):
+    school = serializers.CharField(
+        max_length=255, required=False, default="", help_text="Only what it changed in this school (its sourcedId)."
+    )
+    kind = serializers.ChoiceField(
+        choices=_KINDS, required=False, allow_blank=True, default="", help_text="Only changes of this kind."
+    )
+
+
 IF_MATCH: Final = OpenApiParameter(
     "If-Match", str, OpenApiParameter.HEADER, description="The ETag of the sync: the plan that was read."
 )
@@ -589,9 +605,17 @@ class _Anew(DecisionView):
 
 
 class Undo(_Anew):
-    """A new sync that takes back what this one changed; it is reviewed and approved like any other."""
+    """A new sync that takes back what this one changed, or a part of it; it is reviewed and approved like any other."""
 
-    did, make = "sync.undo_requested", staticmethod(syncs.undo)
+    did = "sync.undo_requested"
+
+    @extend_schema(request=UndoSerializer, responses={202: PlanSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        sync, by = self.sync, cast("Any", request.user)
+        only = said_in(UndoSerializer, request) if (request.content_type or "").startswith("application/json") else {}
+        made = self.decided(self.did, sync, lambda: syncs.undo(sync, by=by, **only))
+        tasks.enqueue_prepare(made)
+        return shown(made, status=202, location=True)
 
 
 class Retry(_Anew):

@@ -150,11 +150,15 @@ def test_declining_wants_a_reason_and_undoing_leads_back(trip: Trip, tables: mak
     sync.refresh_from_db()
     assert (sync.status, sync.decision_reason) == ("declined", "A school is missing.")
     first = Sync.objects.get(status="applied")
+    wrong = browser.post(f"/api/v1/syncs/{first.pk}/undo", {"kind": "turned"}, content_type="application/json")
+    assert wrong.status_code == 400
     undoing = browser.post(f"/api/v1/syncs/{first.pk}/undo")
     assert undoing.status_code == 202
     work_off()
     told = browser.get(undoing.headers["Location"]).json()
-    assert told["undoes"] == first.pk and told["status"] == "awaiting_review"
+    assert told["undoes"] == first.pk and told["status"] == "awaiting_review" and told["undo_only"] == {}
+    part = browser.post(f"/api/v1/syncs/{first.pk}/undo", {"kind": "added"}, content_type="application/json")
+    assert part.status_code == 409, "there is an undo of all of it"
     assert code_of(browser.post(f"/api/v1/syncs/{first.pk}/undo")) == "decision-refused"
     assert code_of(browser.post(f"/api/v1/syncs/{first.pk}/retry")) == "decision-refused"
 
