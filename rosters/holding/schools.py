@@ -37,7 +37,7 @@ def school_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
         saw += f"The {NOUNS['users'].count(people)} who belong to {them} stay."
     else:
         saw = f"{_SCHOOL.count(len(gone))} would have nobody left: {names}. "
-        saw += f"{NOUNS['users'].count(people)} belonged to {them}."
+        saw += f"{NOUNS['users'].count(people)} belonged to {them}{_those_who_stay(s, list(gone), people)}."
     return [
         HoldFound(
             "SCHOOL_GONE",
@@ -57,6 +57,18 @@ def school_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             accounts=Accounts({table: _of_schools(table, gone) for table in s.difference.tables}, tuple(gone)),
         )
     ]
+
+
+def _those_who_stay(s: Situation, gone: list[str], people: int) -> str:
+    """Where not all who belonged to these schools leave: how many do, as the difference counts them; else ""."""
+    if "users" not in s.difference.tables:
+        return ""
+    leave = s.difference.scan("users").filter(REMOVED & pl.col("primaryOrgSourcedId").is_in(gone)).select(pl.len())
+    leaving = int(leave.collect().item())
+    if not 0 < leaving < people:
+        return ""
+    stay = f"{people - leaving:,} {'stays' if people - leaving == 1 else 'stay'} in the roster without"
+    return f": {leaving:,} {'leaves' if leaving == 1 else 'leave'}, and {stay} {'it' if len(gone) == 1 else 'them'}"
 
 
 def _of_schools(table: str, schools: Collection[str]) -> pl.Expr:

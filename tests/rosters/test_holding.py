@@ -230,6 +230,10 @@ def test_school_gone() -> None:
     gone = pl.col("primaryOrgSourcedId") == "s2"
     found = held({**without("users", gone), "orgs": BASE["orgs"].filter(ID != "s2")})
     assert found["SCHOOL_GONE"].saw == "1 school would have nobody left: School s2. 100 people belonged to it."
+    one_stays = pl.when(people(2)).then(pl.lit("s1")).otherwise("primaryOrgSourcedId")
+    users = BASE["users"].with_columns(primaryOrgSourcedId=one_stays).filter(pl.col("primaryOrgSourcedId") != "s2")
+    hold = held({**BASE, "users": users, "orgs": BASE["orgs"].filter(ID != "s2")})["SCHOOL_GONE"]
+    assert hold.saw.endswith("100 people belonged to it: 99 leave, and 1 stays in the roster without it.")
     assert "SCHOOL_REMOVED_SHARE" not in found
     assert found["SCHOOL_GONE"].key == "s2" and next(iter(found)) == "SCHOOL_GONE"
     assert "SCHOOL_GONE" not in held(without("users", gone & ~people(2)))
