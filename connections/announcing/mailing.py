@@ -30,7 +30,7 @@ from connections.words import connection_words
 from rosters import syncs
 from rosters.admin.districts import latest_syncs
 from rosters.explaining import counted
-from rosters.models import District, Sync
+from rosters.models import AuditEvent, District, Sync
 from rosters.words import SYNC_WORDS
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 MANAGERS: Final = "manager"
+#: The audit row of whoever said what they wish.
+CHANGED: Final = "mailing.changed"
 #: A sync that waits for so long is told to the managers, whoever its district belongs to.
 UNDECIDED_FOR: Final = timedelta(days=4)
 #: After a mail server that did not take a mail.
@@ -189,6 +191,13 @@ def _span(passed: timedelta) -> str:
 def known_to(staff: Staff) -> Mailing:
     """What this person wishes; the usual, not kept anywhere, if they never said."""
     return Mailing.objects.filter(staff=staff).first() or Mailing(staff=staff)
+
+
+def zone_of(staff: Staff) -> str:
+    """The time zone that this person has chosen; "" where they only have the one that everybody gets at first."""
+    zone = Mailing.objects.filter(staff=staff).values_list("time_zone", flat=True).first() or ""
+    usual = Mailing._meta.get_field("time_zone").default
+    return zone if zone != usual or AuditEvent.objects.filter(by=staff, action=CHANGED).exists() else ""
 
 
 def due(now: datetime) -> tuple[list[int], list[int]]:

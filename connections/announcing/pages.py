@@ -47,11 +47,13 @@ def mails(request: HttpRequest) -> HttpResponse:
     if request.method == "POST" and form.is_valid():
         with transaction.atomic():
             form.save()
-            if form.changed_data:
-                changed: dict[str, Any] = {name: form.cleaned_data[name] for name in form.changed_data}
+            # Whoever leaves the zone as it stands there has chosen it, too.
+            names = form.changed_data if mailing.zone_of(staff) else [*form.changed_data, "time_zone"]
+            if names:
+                changed: dict[str, Any] = {name: form.cleaned_data[name] for name in names}
                 AuditEvent.objects.create(
                     by=staff,
-                    action="mailing.changed",
+                    action="mailing.changed",  # `mailing.CHANGED`
                     subject=f"staff {staff.pk}",
                     before={name: before[name] for name in changed},
                     after=changed,
