@@ -585,6 +585,11 @@ def formula_safe_frame(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def csv_line(row: Iterable[Any]) -> str:
+    """One line of a CSV file for a spreadsheet."""
+    return _csv([row])
+
+
 def _csv(rows: Iterable[Iterable[Any]]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer).writerows([formula_safe(cell) for cell in row] for row in rows)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import html
 import re
 from collections.abc import Callable
 from datetime import timedelta
+from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +19,7 @@ from django.test import Client
 from django.utils import timezone
 
 from rosters import making, syncs
-from rosters.admin.changes import names_of
+from rosters.changes import names_of
 from rosters.models import AuditEvent, District, Sync, User
 from rosters.templatetags.roster_pages import bars
 from tests.journeys.trip import Trip, made_once
@@ -496,3 +498,21 @@ def test_a_hold_about_nothing_that_can_be_seen_leads_nowhere(cedar: District, tm
     page = _logged_in(vera).get(f"/admin/rosters/sync/{sync.pk}/change/").text
     assert "Show the records" not in page
     assert "new school year" not in page
+
+
+def test_the_audit_trail_is_taken_out_as_a_file_under_its_filters(alice: Staff, vera: Staff) -> None:
+    cedar = District.objects.create(name="Cedar", site_code="audit-1")
+    AuditEvent.objects.create(by=alice, action="district.changed", district=cedar, after={"name": "=SUM(1)"})
+    AuditEvent.objects.create(action="district.leaves", district=cedar)
+    browser = _logged_in(vera)
+    page = browser.get("/admin/rosters/auditevent/", {"action": "district.changed"})
+    address = re.search(r'href="([^"]*audit-trail.csv[^"]*)"', page.content.decode())
+    assert address
+    answer = browser.get(html.unescape(address[1]))
+    text = b"".join(answer.streaming_content).decode()  # type: ignore[attr-defined]
+    rows = list(csv.DictReader(StringIO(text)))
+    assert [(row["action"], row["by"], row["district"]) for row in rows] == [("district.changed", "alice", "audit-1")]
+    assert rows[0]["after"] == '{"name": "=SUM(1)"}' and rows[0]["what happened"].startswith("alice")
+    assert answer["Content-Type"] == "text/csv"
+    nobody = Client()
+    assert nobody.get("/admin/rosters/auditevent/audit-trail.csv").status_code == 302
