@@ -30,6 +30,7 @@ from connections.onboarding import checking
 from connections.onboarding.entering import audit, for_people
 from connections.onboarding.findings import gone, sent, systems_of
 from connections.onboarding.models import Person, Question, Upload
+from connections.onboarding.plans import in_numbers, is_planned, is_strange
 from connections.onboarding.words import outcome, road, way_in
 from rosters import syncs
 from rosters.downloads import noted_first, or_later
@@ -63,6 +64,9 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         "findings": [] if running else sent(sync, sync.findings.all()[:FINDINGS_SHOWN], systems),
         "gone": None if running else gone(sync),
         "has_rows": _has_rows(sync),
+        "is_planned": is_planned(sync),
+        "is_strange": is_strange(sync),
+        "numbers": in_numbers(sync),
         "owner": person.district.owner,
         "question": question,
         "question_open": sync.status in Sync.WAITING,

@@ -5,6 +5,7 @@ from django.urls import path
 from connections.onboarding import (
     asking,
     calls,
+    changes,
     checking,
     credentials,
     entering,
@@ -45,6 +46,8 @@ urlpatterns = [
     path("sent/<slug:key>/file/", receipts.original, name="original"),
     path("sent/<slug:key>/findings/", receipts.findings, name="findings"),
     path("sent/<slug:key>/rows/", receipts.faulty_rows, name="faulty_rows"),
+    path("sent/<slug:key>/changes/", changes.changes, name="changes"),
+    path("sent/<slug:key>/changes/file/", changes.changes_file, name="changes_file"),
     path("sent/<slug:key>/answer/", asking.answer, name="answer"),
     path("call/", calls.page, name="call"),
     path("call/cancel/", calls.cancel_call, name="cancel_call"),

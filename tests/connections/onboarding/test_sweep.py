@@ -93,7 +93,7 @@ def test_who_belongs_to_another_district_sees_nothing_of_this_one(
 
 def test_the_one_that_it_belongs_to_sees_it(busy: dict[str, Any], dana: Person, come_in: ComeIn) -> None:
     client = come_in(dana)
-    for name in ("receipt", "original", "findings", "change_settings", "history", "home"):
+    for name in ("receipt", "original", "findings", "changes", "changes_file", "change_settings", "history", "home"):
         pattern = next(each for each in urlpatterns if each.name == name)
         answer = client.get(_address(pattern, busy))
         assert (answer.status_code, bool(_shown(answer))) == (200, True), name
