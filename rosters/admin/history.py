@@ -7,7 +7,7 @@ from typing import Any
 from django.http import HttpRequest
 
 from rosters import syncs
-from rosters.admin.changes import change_of, names_of
+from rosters.changes import change_of, names_of
 from rosters.models import LIVE, Record, Sync
 from rosters.staff import may_see
 from rosters.words import TABLE_WORDS
