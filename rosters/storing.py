@@ -531,13 +531,17 @@ class Store:
         found = _at(pl.scan_parquet(path), position).select(pl.col("value").unique(maintain_order=True))
         return found.drop_nulls().collect()["value"].to_list()
 
-    def found_at(self, district_id: int, sync_id: int, line: int) -> list[int]:
-        """The findings, of any file, that have a place in this line."""
+    def found_in(self, district_id: int, sync_id: int, lines: Collection[int]) -> dict[int, list[int]]:
+        """Of each of these lines the findings, of any file, that have a place in it, by their positions."""
         path = self._places_path(district_id, sync_id)
         if not path.exists():
-            return []
-        here = pl.scan_parquet(path).filter(pl.col("line") == line).select(pl.col("position").unique().sort())
-        return here.collect()["position"].to_list()
+            return {}
+        wanted = pl.Series(sorted(lines), dtype=pl.UInt32).implode()
+        here = pl.scan_parquet(path).filter(pl.col("line").is_in(wanted)).select("line", "position").unique()
+        found: dict[int, list[int]] = {}
+        for line, position in here.sort("line", "position").collect().iter_rows():
+            found.setdefault(line, []).append(position)
+        return found
 
     def _places_path(self, district_id: int, sync_id: int) -> Path:
         return self.sync_folder(district_id, sync_id) / "places" / "places.parquet"

@@ -1,4 +1,4 @@
-"""What happened to one record: which syncs changed it and how, and what the file says of it that is live."""
+"""What happened to one record: which syncs changed it, and how."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from rosters import syncs
 from rosters.changes import change_of, names_of
 from rosters.models import LIVE, Record, Sync
 from rosters.staff import may_see
+from rosters.syncs.tracing import TELLING
 from rosters.words import TABLE_WORDS
 
 #: Syncs that are looked through for one page, and changes that are shown of each and table.
@@ -18,21 +19,10 @@ MOST_SHOWN = 50
 
 TABLE_OF = {model: table for table, model in LIVE.items()}
 
-#: What also tells of a record: table to the column that names it.
-_TELLING = {
-    "users": {
-        "roles": "userSourcedId",
-        "enrollments": "userSourcedId",
-        "userProfiles": "userSourcedId",
-        "demographics": "sourcedId",
-    },
-    "classes": {"enrollments": "classSourcedId"},
-}
-
 
 def history_context(request: HttpRequest, record: Record) -> dict[str, Any]:
     """The syncs that changed `record`, or what hangs on it, newest first; ``earlier``: before which version there are
-    more to look through. With ``line`` in the query string also where it stands in the newest file."""
+    more to look through."""
     table, before = TABLE_OF[type(record)], request.GET.get("before", "")
     applied = Sync.objects.filter(district=record.district_id, status=Sync.Status.APPLIED, result__isnull=False)
     applied = applied.select_related("result", "delivery").order_by("-result__version")
@@ -44,7 +34,6 @@ def history_context(request: HttpRequest, record: Record) -> dict[str, Any]:
     return {
         "entries": entries,
         "earlier": last.version if last else None,
-        "in_file": _in_file(record, table) if "line" in request.GET else None,
     }
 
 
@@ -52,7 +41,7 @@ def _entry(request: HttpRequest, sync: Sync, table: str, sourced_id: str) -> dic
     """What a sync changed of a record, by table; None if nothing."""
     stored = syncs.store().difference(sync.district_id, sync.pk)
     groups = []
-    for name, column in {table: "sourcedId", **_TELLING.get(table, {})}.items():
+    for name, column in {table: "sourcedId", **TELLING.get(table, {})}.items():
         if name in stored.tables and may_see(request, name):
             rows = stored.about(name, column, sourced_id, MOST_SHOWN + 1)
             shown = rows[:MOST_SHOWN]
@@ -64,12 +53,3 @@ def _entry(request: HttpRequest, sync: Sync, table: str, sourced_id: str) -> dic
                 )
     kept = bool(stored.tables) or not (sync.added or sync.updated or sync.removed)
     return {"sync": sync, "groups": groups, "kept": kept} if groups or not kept else None
-
-
-def _in_file(record: Record, table: str) -> dict[str, Any]:
-    """Where a record stands in the newest file that is live, and what was found there."""
-    newest = Sync.objects.filter(district=record.district_id, status=Sync.Status.APPLIED, delivery__isnull=False)
-    sync = newest.select_related("delivery", "district").order_by("-applied_at").first()
-    if sync is None:
-        return {"sync": None}
-    return {"sync": sync, "file": f"{table}.csv", **syncs.lines_of(sync, table, record.sourced_id)}

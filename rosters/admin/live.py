@@ -8,17 +8,22 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db.models import Q
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.decorators import method_decorator
 from django.utils.functional import cached_property
 from django.utils.html import format_html
 
+from rosters.admin import tracing
 from rosters.admin.audit import ReadOnly
 from rosters.admin.history import TABLE_OF, history_context
 from rosters.admin.searching import Searched, SearchedList
 from rosters.admin.who_is_who import kept_under, sent_as
+from rosters.downloads import or_later
 from rosters.models import (
     AcademicSession,
     Class,
@@ -191,12 +196,24 @@ class Live(Searched, ReadOnly):
         return TemplateResponse(request, self.change_form_template, context)
 
     def history_view(self, request: HttpRequest, object_id: str, extra_context: Any = None) -> Any:
+        if "line" in request.GET:
+            return self._in_file(request, object_id)
         context = self._about(request, object_id)
         context |= {
             "title": f"History of one of the {self.opts.verbose_name_plural}",
             **history_context(request, context["record"]),
         }
         return TemplateResponse(request, "admin/rosters/record/history.html", context)
+
+    @method_decorator(or_later)
+    def _in_file(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        """What the newest file says of it, or the one that is asked for, and what became of that."""
+        context = self._about(request, object_id)
+        context |= {
+            "title": f"One of the {self.opts.verbose_name_plural} in a file",
+            **tracing.of_record(request, context["record"]),
+        }
+        return TemplateResponse(request, "admin/rosters/record/of_record.html", context)
 
     def _about(self, request: HttpRequest, object_id: str) -> dict[str, Any]:
         """What every page about one record needs. Raises Http404 where there is none that who asks may see."""
@@ -322,9 +339,20 @@ class ClassAdmin(Live):
 
 @admin.register(User)
 class UserAdmin(Live):
+    change_list_template = "admin/rosters/record/people.html"
     list_display = ("family_name", "given_name", "role", "grades", "username", "district", "standing")
     ordering = ("district_id", "search_name")
     list_filter = (OfDistrict, OfSchool, OfRole, OfStatus)
+
+    def get_urls(self) -> list[URLPattern]:
+        view = self.admin_site.admin_view(or_later(self.in_file))
+        return [path("file/", view, name="rosters_user_file"), *super().get_urls()]
+
+    def in_file(self, request: HttpRequest) -> HttpResponse:
+        """Look for somebody in a file of a district."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        return tracing.page(request, {**self.admin_site.each_context(request), "opts": self.opts})
 
     def search(self, term: str) -> Q:
         """By id, by user name, or by name: the beginning of "family given", or beginnings of both in either order."""

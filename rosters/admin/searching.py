@@ -1,81 +1,27 @@
-"""What somebody looks for stands in no address: no proxy's log and no browser's history has the name of a child.
-
-The words come in a form, and the address of what is found has a key in their place. Under it they lie in the shared
-cache, sealed, for an hour, and for nobody but the member of staff who looks.
-"""
+"""The lists of staff in which something is looked for without its words in an address (`rosters.searches`)."""
 
 from __future__ import annotations
 
-import re
-import secrets
 from collections.abc import Collection
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 from django.contrib import admin
 from django.contrib.admin.views.main import SEARCH_VAR, ChangeList
-from django.core.cache import cache
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 
-from rosters.sealing import SealBroken, seal, unseal
-
-#: The parameter that holds the key.
-KEY: Final = "found"
-#: Seconds for which a search is kept.
-_KEPT: Final = 3600
-_LONGEST: Final = 200
-_A_KEY: Final = re.compile(r"[\w-]{1,40}", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class Search:
-    """What is looked for, "" for nothing; `over`: what it was is not kept any more."""
-
-    words: str = ""
-    over: bool = False
+from rosters import searches
+from rosters.searches import KEY, Search
 
 
 def search_of(request: HttpRequest) -> Search:
     """What the address asks for."""
-    key = request.GET.get(KEY, "")
-    if not key:
-        return Search()
-    if not _A_KEY.fullmatch(key):
-        return Search(over=True)
-    name = _name(request, key)
-    try:
-        return Search(unseal(cache.get(name, ""), bound_to=name))
-    except SealBroken:
-        return Search(over=True)
+    return searches.search_of(request, whose=str(request.user.pk))
 
 
 def keyed(request: HttpRequest, field: str, *, also: Collection[str] = (), anchor: str = "") -> HttpResponse | None:
-    """Where the words of `field` came in a form, or in the address as old bookmarks have them: on to the same address
-    with a key for them, and what the form says in the fields `also`. None where none came."""
-    said = request.POST if request.method == "POST" else request.GET
-    if field not in said:
-        return None
-    query = request.GET.copy()
-    for name in (field, KEY, *also):
-        query.pop(name, None)
-    for name in also:
-        if filtered := said.get(name):
-            query[name] = filtered
-    if words := said[field].strip()[:_LONGEST]:
-        query[KEY] = _keep(request, words)
-    return HttpResponseRedirect(f"{request.path}{'?' if query else ''}{query.urlencode()}{anchor}")
-
-
-def _keep(request: HttpRequest, words: str) -> str:
-    key = secrets.token_urlsafe(9)
-    name = _name(request, key)
-    cache.set(name, seal(words, bound_to=name), _KEPT)
-    return key
-
-
-def _name(request: HttpRequest, key: str) -> str:
-    return f"search-{request.user.pk}-{key}"
+    """Where the words of `field` came: on to the same address with a key for them (`rosters.searches.keyed`)."""
+    return searches.keyed(request, field, whose=str(request.user.pk), also=also, anchor=anchor)
 
 
 class SearchedList(ChangeList):

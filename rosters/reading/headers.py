@@ -50,8 +50,7 @@ def judge(found: list[str], table: Table, findings: Findings, own: Mapping[str, 
     "StudentNumber"). Raises `Damaged` (060, 063) where it is no header of `table`, or where no
     record could be told from another."""
     clean = [_clean(name) for name in found]
-    called = {name.lower(): key.partition(".")[2] for key, name in own.items() if key.startswith(f"{table.name}.")}
-    meant = [_meaning(name, table) or _called(name, table, called) for name in clean]
+    meant = meanings(found, table, own)
     _refuse_strangers(clean, meant, table)
     _report_names(found, clean, meant, table, findings)
     if "sourcedId" not in meant:
@@ -67,6 +66,12 @@ def judge(found: list[str], table: Table, findings: Findings, own: Mapping[str, 
         elif name:
             columns[name] = position
     return Header(columns, twins)
+
+
+def meanings(found: list[str], table: Table, own: Mapping[str, str]) -> list[str]:
+    """What each cell of a header stands for: a column of the standard, or of ``metadata.*``, or "" for none."""
+    called = {name.lower(): key.partition(".")[2] for key, name in own.items() if key.startswith(f"{table.name}.")}
+    return [_meaning(name, table) or _called(name, table, called) for name in map(_clean, found)]
 
 
 def _clean(name: str) -> str:

@@ -7,7 +7,7 @@ that somebody can see. Roster values are never logged nor put into errors.
 
 from __future__ import annotations
 
-from rosters.syncs.asking import export, lines_of
+from rosters.syncs.asking import export
 from rosters.syncs.deciding import (
     AT_MOST_LATER,
     additions_first,
@@ -49,6 +49,7 @@ from rosters.syncs.rekeying import (
 )
 from rosters.syncs.replaying import Replay, replay
 from rosters.syncs.standing import Age, ages, last_judged, mended, standing
+from rosters.syncs.tracing import look_for, newest_files, trace
 from rosters.syncs.undoing import Conflict, undo, undo_conflicts
 from rosters.syncs.working import (
     ClaimLost,
@@ -106,16 +107,17 @@ __all__ = [
     "least_days",
     "leave",
     "let_ids_go",
-    "lines_of",
     "little_room",
     "look",
     "look_at_rows",
     "look_at_rows_again",
+    "look_for",
     "may_add_first",
     "may_be_only_about",
     "may_look",
     "mended",
     "newer_has_come",
+    "newest_files",
     "not_such_a_day",
     "only_about",
     "outlook",
@@ -140,6 +142,7 @@ __all__ = [
     "to_forget",
     "to_purge",
     "to_verify",
+    "trace",
     "undo",
     "undo_conflicts",
     "verify",

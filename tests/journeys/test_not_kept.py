@@ -138,7 +138,7 @@ def test_the_line_of_a_record_and_tools_do_not_show_it(trip: Trip, staff: Client
     keep_without(trip, "users.phone")
     someone = User.objects.filter(role="student").earliest("pk")
     line = page(staff, f"/admin/rosters/user/{someone.pk}/history/?line")
-    assert "(not kept)" in line and line.count(someone.phone) == 1, "where it came with the first file"
+    assert "(not kept)" in line and someone.phone not in line
     trip.go(trip.send(_with_phones()))
     told = tool(trip.district, staff=rita).get("/api/v1/districts/1001").json()
     assert told["not_kept"] == ["users.phone"]

@@ -1,4 +1,4 @@
-"""What happened to a record: from a name to the syncs that changed it, and to its line in the file."""
+"""What happened to a record: from a name to the syncs that changed it, and to its row in the newest file."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from rosters.admin import history
 from rosters.models import Class, Demographics, District, Sync, User
 from rosters.oneroster.rules import RULES
 from tests.journeys.trip import Trip
+from tests.rosters.reading import pulls
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -124,13 +125,13 @@ def test_a_record_is_found_in_its_file_with_what_was_found_there(
     trip.go(trip.send({**tables, "users": users}))
     person = User.objects.get(sourced_id=users["sourcedId"][7])
     page = _page(vera, person, "?line")
-    assert "users.csv, line 9" in page
+    assert "in the newest file" in page and "line 9" in page
     assert "no address" in page
     assert RULES["OR-CSV-118"].next_step in html.unescape(page)
     assert "hunter2" not in page
-    assert "No rule found anything" not in page
     other = User.objects.get(sourced_id=users["sourcedId"][8])
-    assert "No rule found anything" in _page(vera, other, "?line")
+    page = _page(vera, other, "?line")
+    assert "As it stands in the file" in page and "What to do" not in page
 
 
 def test_who_is_not_in_the_file_is_said_not_to_be(trip: Trip, tables: making.Tables, vera: Staff) -> None:
@@ -144,18 +145,18 @@ def test_who_is_not_in_the_file_is_said_not_to_be(trip: Trip, tables: making.Tab
     }
     sync = trip.go(trip.send(rest))
     page = _page(vera, User.objects.get(sourced_id=gone), "?line")
-    assert "No line of users.csv" in page
-    assert "What a complete file leaves out is removed" in page
+    assert "no line" in page and "It was live, and is not in this file." in page
     syncs.store().original(sync.district_id, sync.delivery.sha256).unlink()  # type: ignore[union-attr]
     assert "not kept any more" in _page(vera, User.objects.get(sourced_id=gone), "?line")
 
 
-def test_an_apis_pages_have_no_lines(trip: Trip, tables: making.Tables, vera: Staff) -> None:
-    sync = trip.go(trip.send(tables))
-    assert sync.delivery is not None
-    sync.delivery.origin = "rest"
-    sync.delivery.save()
-    assert "has no lines" in _page(vera, User.objects.order_by("pk")[0], "?line")
+def test_what_an_api_sent_is_told_record_by_record(trip: Trip, tables: making.Tables, vera: Staff) -> None:
+    path = pulls.pulled(trip.folder / "pull.zip", pulls.records(tables))
+    sync = syncs.receive(trip.district, path, origin="rest", name="pull.zip")
+    trip.go(syncs.prepare(sync.pk) or sync)
+    person = User.objects.get(sourced_id=tables["users"]["sourcedId"][5])
+    page = _page(vera, person, "?line")
+    assert "as the API gave them" in page and "record 6" in page and "As it stands in the file" in page
 
 
 def test_nobody_sees_a_history_without_the_right_to_see_the_record(
