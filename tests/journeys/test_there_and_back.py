@@ -81,7 +81,7 @@ def test_a_part_of_a_sync_is_taken_back_and_then_the_rest(trip: Trip, tables: ma
     with pytest.raises(syncs.DecisionRefused, match="exists already"):
         syncs.undo(sync, by=trip.by, school=mine.key, kind="removed")
     page = staff.get(reverse("admin:rosters_sync_change", args=[sync.pk])).content.decode()
-    assert "An undo of a part of it" in page and "Work out how to undo that" in page and other.label in page
+    assert "An undo of a part of it" in page and "Work out how to take that back" in page and other.label in page
     trip.go(syncs.prepare(syncs.undo(sync, by=trip.by, school=other.key).pk) or sync)
     assert other.key in set(User.objects.filter(status="active").values_list("primary_org__sourced_id", flat=True))
     whole = trip.undo(sync)
