@@ -15,6 +15,7 @@ from connections.onboarding import (
     sending,
     specifications,
     standing,
+    tracing,
 )
 
 app_name = "onboarding"
@@ -27,6 +28,7 @@ urlpatterns = [
     path("standing/", standing.standing, name="standing"),
     path("standing/link/", standing.link, name="standing-link"),
     path("standing/link/end/", standing.end_link, name="end-standing-link"),
+    path("somebody/", tracing.somebody, name="somebody"),
     path("mails/", news.wish, name="mails"),
     path("leave/", entering.leave, name="leave"),
     path("connection/", credentials.ways, name="ways"),

@@ -118,6 +118,10 @@ class Trace:
     def rows(self) -> list[Traced]:
         return [row for part in self.parts for row in part.rows]
 
+    @property
+    def findings(self) -> list[Finding]:
+        return [finding for row in self.rows for finding in row.findings]
+
 
 @dataclass(frozen=True, slots=True)
 class LookedFor:
@@ -496,9 +500,9 @@ def _plainly(table: str, cells: Iterable[tuple[str, str]], unwanted: Collection[
         name = standard.get(column.lower(), column if column.startswith(f"{METADATA}.") else "")
         if name.lower() in ("", "password"):
             continue
-        if not text:
+        if not text and name not in ("status", "dateLastModified"):
             empty.append(column_words(name))
-        else:
+        elif text:
             told.append(Cell(name, column_words(name), "(not kept)" if is_left_out(table, name, unwanted) else text))
     return tuple(told), listed(empty)
 

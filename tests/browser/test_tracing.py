@@ -11,9 +11,10 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import expect
 
-from rosters import making
-from rosters.models import User
+from rosters import making, syncs
+from rosters.models import District, User
 from tests.browser.looking import OTHER_WAYS, WAYS, faults_in_both, log_in
+from tests.browser.test_templates import come_in, link
 from tests.journeys.trip import Trip
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
     from pytest_django.live_server_helper import LiveServer
 
+__all__ = ["link"]
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.looks]
 
 
@@ -63,3 +65,25 @@ def test_a_pupil_whose_row_was_set_aside_is_found(
     faults += faults_in_both(page, complaints)
     assert not faults, faults
     assert not [url for url in asked if str(person["familyName"]) in url or str(person["sourcedId"]) in url]
+
+
+def test_a_person_of_the_district_finds_the_same(
+    page: Page, link: str, live_server: LiveServer, tmp_path: Path, alice: Staff
+) -> None:
+    tables = _tables()
+    person = tables["users"].filter(role="pupil").row(0, named=True)
+    making.write_zip(tmp_path / "nightly.zip", tables)
+    cedar = District.objects.get()
+    sync = syncs.receive(cedar, tmp_path / "nightly.zip", origin="sftp", name="nightly.zip")
+    syncs.prepare(sync.pk)
+    come_in(page, link)
+    complaints: list[str] = []
+    page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
+    page.click("text=Find somebody")
+    faults = faults_in_both(page, complaints)
+    page.fill("input[name=who]", str(person["username"]))
+    page.click("button:has-text('Find')")
+    expect(page.locator("#content")).to_contain_text("Set aside")
+    faults += faults_in_both(page, complaints, WAYS) + faults_in_both(page, complaints, OTHER_WAYS, turn=0)
+    assert not faults, faults
+    assert str(person["username"]) not in page.url

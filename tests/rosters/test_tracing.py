@@ -17,7 +17,7 @@ from django.test import Client
 from django.utils import timezone
 
 from rosters import making, syncs
-from rosters.models import AuditEvent, District, Sync, User
+from rosters.models import AuditEvent, Class, District, Role, Sync, User
 from rosters.oneroster.rules import RULES
 from rosters.scope import Scope
 from tests.journeys.trip import Trip
@@ -343,3 +343,22 @@ class TestAPersonWhoIsLive:
                 for staff in (rita, vera)
             ]
             assert [child["birthDate"] in text for text in told] == [True, False]
+
+
+def test_a_class_tells_of_all_who_are_to_be_in_it_those_who_are_not_first(
+    trip: Trip, tables: making.Tables, vera: Staff
+) -> None:
+    seat = tables["enrollments"].filter(role="student").row(0, named=True)
+    trip.go(trip.send(tables))
+    assert trip.send(_with_new_pupil(tables, "pupil")).status == "unchanged"
+    clazz = Class.objects.get(sourced_id=seat["classSourcedId"])
+    page = _in(vera).get(f"/admin/rosters/class/{clazz.pk}/history/?line")
+    classes, enrollments = page.context["trace"].parts
+    assert [row.became.word for row in classes.rows] == ["Live"]
+    there = tables["enrollments"].filter(classSourcedId=clazz.sourced_id)
+    assert (len(enrollments.rows), enrollments.rows[0].became.word) == (len(there) + 1, "Leads nowhere")
+    assert enrollments.rows[0].called == f"{NAME} · {clazz.title}"
+    role = Role.objects.filter(district=trip.district).earliest("pk")
+    assert "in OneRoster 1.1 roles stand in users.csv" in _text(
+        _in(vera).get(f"/admin/rosters/role/{role.pk}/history/?line")
+    )

@@ -98,3 +98,16 @@ def test_the_one_that_it_belongs_to_sees_it(busy: dict[str, Any], dana: Person, 
         answer = client.get(_address(pattern, busy))
         assert (answer.status_code, bool(_shown(answer))) == (200, True), name
     assert b"cedar-export.zip" in client.get("/district/sent/").content
+
+
+def test_who_belongs_to_another_district_finds_nobody_of_this_one(
+    busy: dict[str, Any], maple: District, dana: Person, come_in: ComeIn
+) -> None:
+    """By whatever is known of somebody, and with the key of the file in hand."""
+    tables = making.make_roster(users=60, seed=4, today=timezone.localdate(), name="Cedar Grove")
+    who = tables["users"].row(9, named=True)
+    theirs = come_in(maple.people.create(name="Mo Lind", email="mo@maple.test", role="owner"))
+    form = {"who": who["username"], "file": busy["key"]}
+    for client, found in ((theirs, False), (come_in(dana), True)):
+        page = _shown(client.get(client.post("/district/somebody/", form).headers["Location"]))
+        assert (who["familyName"].encode() in page) == found
