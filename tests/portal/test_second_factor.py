@@ -106,7 +106,7 @@ def test_a_wrong_password_uses_no_code_up(app: Callable[..., str]) -> None:
 def test_the_answer_does_not_tell_what_was_wrong(app: Callable[..., str]) -> None:
     def told(**sent: str) -> str:
         page = Client().post("/admin/login/", {"username": "rita", "password": PASSWORD, **sent}).content.decode()
-        return re.findall(r'class="errornote" role="alert">([^<]*)<', page)[0]
+        return str(re.findall(r'class="errornote" role="alert">([^<]*)<', page)[0])
 
     answers = {told(), told(code="000000"), told(password="wrong-wrong-99"), told(username="nobody")}
     assert len(answers) == 1

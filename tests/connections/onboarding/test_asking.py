@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from connections import tasks
 from connections.announcing import mailing
-from connections.onboarding import asking
+from connections.onboarding import asking, news
 from connections.onboarding.models import Person, Question
 from connections.onboarding.receipts import key_of
 from rosters import making, syncs
@@ -155,7 +155,7 @@ def test_where_nobody_can_be_asked_or_nothing_waits_it_is_said(held: Sync, cedar
         asking.ask(held, "Is a school gone?", by=rita)
     assert "be asked. <a href" in shown(staffs(rita), page_of(held))
     cedar.people.create(name="Sam Okafor", email="sam@cedar.test", role="sender")
-    assert [person.name for person in asking.whom(cedar, timezone.now())] == ["Sam Okafor"], "better than nobody"
+    assert [person.name for person in news.whom(cedar, timezone.now())] == ["Sam Okafor"], "better than nobody"
     live = Sync.objects.select_related("district", "delivery").get(status="applied")
     with pytest.raises(asking.CannotAsk, match="nothing to ask about"):
         asking.ask(live, "Is a school gone?", by=rita)

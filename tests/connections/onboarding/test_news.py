@@ -52,7 +52,7 @@ def good(tmp_path: Path) -> bytes:
 def mailed() -> list[tuple[str, str]]:
     """To whom, and the subject, since it was asked last."""
     news.minute()
-    sent = [(message.to[0], message.subject) for message in mail.outbox]
+    sent = [(message.to[0], str(message.subject)) for message in mail.outbox]
     mail.outbox.clear()
     return sorted(sent)
 
