@@ -209,7 +209,7 @@ class Lookup:
         try:
             records = list(_records(files, collection, wanted))
             read = _read_alone([text for _, text in records], collection, files[pages.FILE])
-        except (Damaged, ValueError, TypeError) as fault:
+        except (Damaged, ValueError, TypeError, LookupError, AttributeError, RecursionError) as fault:
             return Rows(broken=str(fault) if isinstance(fault, Damaged) else "A page of it cannot be read.")
         if not any(name.startswith(f"{collection}-") for name in files):
             return Rows(absent=True)
