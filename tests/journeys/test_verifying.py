@@ -124,7 +124,7 @@ def test_a_rebuilt_roster_goes_on_as_ever(live: Trip, tables: making.Tables) -> 
 @pytest.mark.looks
 def test_it_is_told_on_the_desk_and_nothing_goes_live_by_itself(live: Trip, tables: making.Tables) -> None:
     District.objects.update(applies_automatically=True)
-    syncs.verify(live.district.pk, NOW)
+    syncs.verify(live.district.pk, timezone.now())
     staff = Client()
     staff.force_login(live.by)
     at = f"/admin/rosters/district/{live.district.pk}/change/"
