@@ -12,7 +12,7 @@ from rosters import making
 from rosters.models import User
 from tests.journeys.trip import Trip
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.alike]
 
 
 def test_a_strange_name_leads_to_the_setting_and_is_read_with_it(

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
     from pytest_django import Settings
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.doors]
 
 RIGHT = "rita-password"
 OFFICE, HOME, STRANGER = "192.0.2.7", "198.51.100.4", "203.0.113.9"

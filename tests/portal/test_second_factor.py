@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
     from pytest_django import Settings
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.doors]
 
 AT = "/admin/second-factor/"
 PASSWORD = "wide-open-99"

@@ -15,7 +15,7 @@ from rosters.models import AuditEvent, District
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.looks]
 
 WISHES = {"mornings": "on", "hour": "7"}
 

@@ -21,7 +21,7 @@ from tests.journeys.trip import Trip
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.looks]
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from tests.conftest import Stands
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.doors]
 
 PEOPLE = "/admin/rosters/user/"
 OVER = "That search is over: search again."

@@ -19,7 +19,7 @@ from rosters.models import District, Snapshot
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.looks]
 
 ComeIn = Callable[[Person], Client]
 PAGE = "/district/"

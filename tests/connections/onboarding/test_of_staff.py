@@ -16,7 +16,7 @@ from rosters.models import AuditEvent, District, Sync
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
 
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.looks]
 
 
 def _logged_in(staff: Staff) -> Client:
