@@ -749,9 +749,11 @@ class Sync(models.Model):
         applied = self._finish_claim(
             now, self.Status.APPLYING, self.Status.APPLIED, result=result, applied_at=now, seconds=seconds
         )
-        if applied and self.undoes_id and not self.undo_only:
-            Sync.objects.filter(pk=self.undoes_id).update(undone_at=now)
-            Sync.objects.filter(undone_by=self.undoes_id).update(undone_at=None)
+        before, undone_at = self, now if applied else None
+        while applied and before.undoes and not before.undo_only:  # an undo of an undo of an undo ...
+            before = before.undoes
+            Sync.objects.filter(pk=before.pk).update(undone_at=undone_at)
+            undone_at = None if undone_at else now
         return applied
 
     def mark_failed(self, now: datetime, code: str, error: str) -> bool:

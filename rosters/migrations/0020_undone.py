@@ -4,17 +4,6 @@ from django.conf import settings
 from django.db import migrations, models
 
 
-def mark_undone(apps, schema_editor):
-    """Those that were undone before there was a mark, unless the undo was undone."""
-    Sync = apps.get_model('rosters', 'Sync')
-    in_force = Sync.objects.filter(status='applied', undoes__isnull=False).exclude(undone_by__status='applied')
-    for undo in in_force:
-        Sync.objects.filter(pk=undo.undoes_id, status='applied').update(undone_at=undo.applied_at)
-    for undo in Sync.objects.filter(status='applied', undoes__isnull=False, undone_by__status='applied'):
-        last = undo.undone_by.filter(status='applied').order_by('-applied_at').first()
-        Sync.objects.filter(pk=undo.pk).update(undone_at=last.applied_at)
-
-
 class Migration(migrations.Migration):
 
     dependencies = [
@@ -28,7 +17,6 @@ class Migration(migrations.Migration):
             name='undone_at',
             field=models.DateTimeField(help_text='When what it changed was taken back, if it is so still.', null=True),
         ),
-        migrations.RunPython(mark_undone, migrations.RunPython.noop),
         migrations.AddConstraint(
             model_name='sync',
             constraint=models.CheckConstraint(condition=models.Q(('undone_at', None), ('status', 'applied'), _connector='OR'), name='sync_undone_was_applied'),
