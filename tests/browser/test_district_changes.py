@@ -51,7 +51,7 @@ def test_who_is_asked_looks_at_what_it_changes(
     come_in(page, f"{live_server.url}/district/enter/#{invite(dana, by=alice).partition('#')[2]}")
     page.wait_for_selector("text=here for 12 days")
     faults = faults_in_both(page, complaints)
-    page.click("text=See who and what comes, changes and leaves")
+    page.click("text=See who and what it changes")
     page.wait_for_selector("h1:has-text('What it changes')")
     faults += faults_in_both(page, complaints)
     page.click("section:has(#by-school) td.removed a >> nth=0")
