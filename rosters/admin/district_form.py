@@ -8,7 +8,7 @@ district goes along when the usual changes. Who may look but not change reads th
 from __future__ import annotations
 
 import zoneinfo
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from functools import cache
 from itertools import count
@@ -30,6 +30,7 @@ from rosters.oneroster import VERSIONS
 from rosters.oneroster.normal import NORMAL
 from rosters.oneroster.products import PRODUCTS, needed_by
 from rosters.oneroster.rules import RULES, STANDS_ON
+from rosters.oneroster.spec import Column
 from rosters.oneroster.vocabularies import BOOLEAN_VARIANTS, CEDS_GRADES, GRADE_VARIANTS
 from rosters.staff import DECIDE
 from rosters.validating.cells import OF_VOCABULARY
@@ -259,9 +260,8 @@ def _with(groups: list[tuple[str, list[tuple[str, str]]]], value: str) -> list[t
     return [*groups, ("Not known any more", [(value, value)])]
 
 
-@cache
-def _columns() -> list[tuple[str, list[tuple[str, str]]]]:
-    """What may be read differently, by file: every column of either version but ids, references and passwords."""
+def _by_file(wanted: Callable[[Column], bool]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """The columns of either version that are wanted, as choices, by file."""
     return [
         (
             f"{table}.csv",
@@ -271,12 +271,24 @@ def _columns() -> list[tuple[str, list[tuple[str, str]]]]:
                     column.name
                     for version in VERSIONS.values()
                     for column in (version.tables[table].columns if table in version.tables else ())
-                    if not column.refers_to and column.name not in ("sourcedId", "password")
+                    if wanted(column)
                 )
             ],
         )
         for table in NORMAL
     ]
+
+
+@cache
+def _columns() -> list[tuple[str, list[tuple[str, str]]]]:
+    """What may be read differently: every column but ids, references and passwords."""
+    return _by_file(lambda column: not column.refers_to and column.name not in ("sourcedId", "password"))
+
+
+@cache
+def _every_column() -> list[tuple[str, list[tuple[str, str]]]]:
+    """What may be called otherwise: every column but passwords."""
+    return _by_file(lambda column: column.name != "password")
 
 
 class MappingsInput(_TableInput):
@@ -313,26 +325,6 @@ class MappingsField(_LinesField):
         if wrong:
             raise ValidationError(wrong)
         return mappings
-
-
-@cache
-def _every_column() -> list[tuple[str, list[tuple[str, str]]]]:
-    """Every column of either version but passwords, by file."""
-    return [
-        (
-            f"{table}.csv",
-            [
-                (f"{table}.{name}", f"{table}: {name}")
-                for name in dict.fromkeys(
-                    column.name
-                    for version in VERSIONS.values()
-                    for column in (version.tables[table].columns if table in version.tables else ())
-                    if column.name != "password"
-                )
-            ],
-        )
-        for table in NORMAL
-    ]
 
 
 class ColumnNamesInput(_TableInput):
