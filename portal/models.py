@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
 import pyotp
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 #: Clocks differ: a code of the step before or after is good, too (RFC 6238, section 5.2).
 _STEPS_APART: Final = (0, -1, 1)
 SPARE_CODES: Final = 8
+#: So long a secret that was shown may be confirmed.
+_SETTING_UP: Final = timedelta(hours=1)
 
 
 class SecondFactor(models.Model):
@@ -50,10 +52,13 @@ class SecondFactor(models.Model):
 
     @classmethod
     def begin(cls, staff: Staff, now: datetime) -> SecondFactor:
-        """A new secret, which counts once it is confirmed; the one that is confirmed goes on counting until then."""
-        made = cls(staff=staff, made_at=now)
-        made.sealed = seal(pyotp.random_base32(), bound_to=made.bound)
-        known, _ = cls.objects.get_or_create(staff=staff, defaults={"sealed": made.sealed, "made_at": now})
+        """What is to be confirmed: the secret that is being set up, or a new one where that was long ago, for somebody
+        else may have seen it since. What is confirmed stays."""
+        sealed = seal(pyotp.random_base32(), bound_to=cls(staff=staff).bound)
+        known, _ = cls.objects.get_or_create(staff=staff, defaults={"sealed": sealed, "made_at": now})
+        old = cls.objects.filter(pk=known.pk, confirmed_at=None, made_at__lt=now - _SETTING_UP)
+        if old.update(sealed=sealed, made_at=now):
+            known.refresh_from_db()
         return known
 
     def secret(self) -> str:

@@ -88,6 +88,16 @@ def test_it_is_set_up_with_what_the_page_shows(rita: Staff) -> None:
     assert (row.by, row.subject) == (rita, f"staff {rita.pk}") and secret not in str(row.after)
 
 
+def test_a_secret_that_was_shown_long_ago_is_shown_to_nobody_again(rita: Staff) -> None:
+    browser = log_in()
+    assert browser is not None
+    browser.get(AT)
+    shown = SecondFactor.objects.get().secret()
+    assert shown in browser.get(AT).content.decode(), "who reloads the page goes on with the same"
+    SecondFactor.objects.update(made_at=timezone.now() - timedelta(hours=2))
+    assert shown not in browser.get(AT).content.decode() and SecondFactor.objects.get().secret() != shown
+
+
 def test_a_login_needs_a_code_which_is_good_once(app: Callable[..., str]) -> None:
     assert log_in() is None
     assert log_in("123456") is None
