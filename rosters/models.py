@@ -574,6 +574,13 @@ class Sync(models.Model):
         return self.undoes_id is not None
 
     @property
+    def seems_anothers(self) -> bool:
+        """Whether what came looks like another district's roster, or is about none of the schools that it may speak
+        for: then nothing of it is shown, nor handed out, to this one."""
+        held = self.holds.filter(code="WRONG_DISTRICT").exists()
+        return held or self.findings.filter(code="OR-SCOPE-002").exists()
+
+    @property
     def needs_two_people(self) -> bool:
         """Whether the plan is one that its district wants approved by two: it removes more people than `RED_LINE`. What
         takes back a sync must not wait for a second."""

@@ -17,7 +17,7 @@ from django.views.decorators.http import require_GET, require_http_methods
 
 from connections.onboarding.entering import for_people
 from connections.onboarding.models import Person
-from connections.onboarding.plans import changed, counts, in_numbers, is_planned, is_strange
+from connections.onboarding.plans import changed, counts, in_numbers, is_planned
 from connections.onboarding.receipts import note, sync_of
 from rosters import syncs
 from rosters.changes import as_csv, page_of
@@ -40,7 +40,7 @@ def changes(request: HttpRequest, person: Person, key: str) -> HttpResponse:
     sync = _planned(person, key)
     if at := keyed(request, "text", whose=_whose(person), also=_FILTERS, anchor="#records"):
         return at
-    strange = is_strange(sync)
+    strange = sync.seems_anothers
     schools = [] if strange else _by_school(sync)
     context = {
         "sync": sync,
@@ -65,7 +65,7 @@ def changes_file(request: HttpRequest, person: Person, key: str) -> HttpResponse
     sync = _planned(person, key)
     stored = _stored(sync)
     looked_for = search_of(request, whose=_whose(person))
-    if sync.forgotten_at or not stored.tables or is_strange(sync):
+    if sync.forgotten_at or not stored.tables or sync.seems_anothers:
         raise Http404
     page = f"{reverse('onboarding:changes', args=[key])}?{request.GET.urlencode()}#records"
     if looked_for.over:  # the page says so

@@ -25,14 +25,9 @@ def is_planned(sync: Sync) -> bool:
     return bool(sync.plan_digest) and sync.status in _PLANNED
 
 
-def is_strange(sync: Sync) -> bool:
-    """Whether it looks like another district's roster: then nothing of it is shown."""
-    return sync.holds.filter(code="WRONG_DISTRICT").exists()
-
-
 def in_numbers(sync: Sync) -> list[dict[str, Any]]:
     """How many records of each table come, change and leave, where any do."""
-    if not is_planned(sync) or is_strange(sync):
+    if not is_planned(sync) or sync.seems_anothers:
         return []
     tallies = {tally.table: tally for tally in sync.tallies.filter(dimension="") if changed(tally)}
     return [counts(capfirst(NOUNS[table].many), tallies[table]) for table in TABLES if table in tallies]

@@ -30,7 +30,7 @@ from connections.onboarding import checking
 from connections.onboarding.entering import audit, for_people
 from connections.onboarding.findings import gone, sent, systems_of
 from connections.onboarding.models import Person, Question, Upload
-from connections.onboarding.plans import in_numbers, is_planned, is_strange
+from connections.onboarding.plans import in_numbers, is_planned
 from connections.onboarding.words import outcome, road, way_in
 from rosters import syncs
 from rosters.downloads import noted_first, or_later
@@ -65,7 +65,7 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         "gone": None if running else gone(sync),
         "has_rows": _has_rows(sync),
         "is_planned": is_planned(sync),
-        "is_strange": is_strange(sync),
+        "is_strange": sync.seems_anothers,
         "numbers": in_numbers(sync),
         "owner": person.district.owner,
         "question": question,
@@ -95,11 +95,12 @@ def history(request: HttpRequest, person: Person) -> HttpResponse:
 @or_later
 @for_people
 def original(request: HttpRequest, person: Person, key: str) -> FileResponse:
-    """The file as it was sent, byte for byte."""
+    """The file as it was sent, byte for byte; not what looks like another district's, which our staff or a system that
+    serves several may have sent by mistake."""
     sync = sync_of(person, key)
     assert sync.delivery is not None
     stored = syncs.store().original(sync.district_id, sync.delivery.sha256)
-    if sync.delivery.forgotten_at or not stored.exists():
+    if sync.delivery.forgotten_at or not stored.exists() or sync.seems_anothers:
         raise Http404
     note("person.took_file", person, sync)
     return FileResponse(stored.open("rb"), as_attachment=True, filename=sync.delivery.name)

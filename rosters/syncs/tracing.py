@@ -178,7 +178,7 @@ def trace(sync: Sync, table: str, sourced_id: str, *, as_live: bool = False, wit
 def _looked_into(sync: Sync, parts: Callable[[_Work], list[Part]]) -> Trace:
     """What `parts` finds in the file of a sync; or why that cannot be looked into."""
     found = Trace(sync)
-    if sync.holds.filter(code="WRONG_DISTRICT").exists() or sync.findings.filter(code="OR-SCOPE-002").exists():
+    if sync.seems_anothers:
         found.lost = "It seems to be another district's file, or to tell of other schools; it is not looked into here."
         return found
     try:

@@ -244,6 +244,8 @@ class TestWhatIsNotShown:
         strange = trip.send(making.make_roster(users=220, seed=99, today=timezone.localdate(), name="Maple Falls"))
         assert strange.holds.filter(code="WRONG_DISTRICT").exists()
         at = f"/district/sent/{key_of(strange)}/"
+        assert client.get(f"{at}file/").status_code == 404, "nor the file: who knows who sent it"
+        assert "Download the file" not in client.get(at).content.decode()
         told = client.get(at).text
         assert "We show none of it" in told and "− leave" not in told and f"{at}changes/" not in told
         page = client.get(f"{at}changes/")
