@@ -568,10 +568,10 @@ def _next_step(sync: Sync, holds: list[Hold], *, approvable: bool, goes_on: Sync
     """What a person does now; `holds`: of a sync that waits; `goes_on`: a later one of the same delivery."""
     if holds:
         return HELD_STEP if approvable else DECLINE_STEP
-    if sync.status == Sync.Status.APPLIED and not sync.undone_at:
-        return NOTHING_STEP  # its undo stands below
     if goes_on and sync.ended:
         return ANOTHER_STEP
+    if sync.status == Sync.Status.APPLIED and not sync.undone_at:
+        return NOTHING_STEP  # its undo stands below
     if _is_ours(sync):
         return OURS_STEP
     return sync_words(sync).next_step
