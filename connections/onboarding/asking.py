@@ -73,7 +73,7 @@ def ask(sync: Sync, words: str, *, by: Staff, now: datetime | None = None) -> Qu
         raise CannotAsk(
             "There is a question already that has no answer yet. Take it back to ask another one."
         ) from None
-    news.about_question(question, asked, moment)
+    news.send_in_turn(news.about_question(question, asked, moment), moment)
     return question
 
 
@@ -144,9 +144,13 @@ def minute(now: datetime | None = None) -> None:
     due = Question.objects.filter(
         waits(), answered_at=None, taken_back_at=None, reminded_at=None, asked_at__lt=moment - REMINDED_AFTER
     )
-    for question in due.select_related("delivery__district", "asked_by"):
-        if question.remind(moment):
-            news.about_question(question, whom(question.delivery.district, moment), moment)
+    reminders = [
+        notice
+        for question in due.select_related("delivery__district", "asked_by")
+        if question.remind(moment)
+        for notice in news.about_question(question, whom(question.delivery.district, moment), moment)
+    ]
+    news.send_in_turn(reminders, moment)
     Question.objects.filter(delivery__forgotten_at__isnull=False).exclude(words="").update(words="", note="")
 
 

@@ -9,6 +9,8 @@ What our staff uploaded is told to them, not to the district.
 from __future__ import annotations
 
 import logging
+import smtplib
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -36,6 +38,10 @@ _BACK: Final = timedelta(days=2)
 #: How long after each try the next one comes; after the last it is given up.
 _AGAIN: Final = tuple(timedelta(minutes=each) for each in (5, 15, 60, 240, 720))
 _AT_ONCE: Final = 50
+#: For so many seconds mails are begun; what comes after them is the next minute's, for all else of a minute waits.
+PATIENCE: Final = 30.0
+#: With these a mail server refuses one mail. With every other fault it takes none.
+_OF_ONE_MAIL: Final = (smtplib.SMTPRecipientsRefused, smtplib.SMTPDataError)
 #: So long is known what was told.
 _KEPT: Final = timedelta(days=180)
 #: Whose files are a district's own to correct.
@@ -67,8 +73,7 @@ def minute(now: datetime | None = None) -> None:
     """Write down what is to be told, and send what is due. Runs every minute."""
     moment = now or timezone.now()
     gather(moment)
-    for notice in Notice.due(moment).order_by("not_before", "pk")[:_AT_ONCE]:
-        send(notice, moment)
+    send_in_turn(Notice.due(moment).order_by("not_before", "pk")[:_AT_ONCE], moment)
     Notice.objects.filter(made_at__lt=moment - _KEPT).delete()
 
 
@@ -144,23 +149,43 @@ def _to_everybody(notice: Notice, now: datetime) -> Iterator[Notice]:
             )
 
 
-def about_question(question: Question, people: Iterable[Person], now: datetime) -> None:
-    """Mail a question, or the reminder of it, to these people; what the mail server does not take, later."""
+def about_question(question: Question, people: Iterable[Person], now: datetime) -> list[Notice]:
+    """Write down that a question, or the reminder of it, is to be mailed to these people. Who does not send it at once
+    (`send_in_turn`) leaves it to the minute."""
     kind = Kind.REMINDER if question.reminded_at else Kind.QUESTION
-    for person in people:
-        notice, _ = Notice.objects.get_or_create(
+    return [
+        Notice.objects.get_or_create(
             person=person,
             about=f"{kind}:{question.pk}",
             defaults={"kind": kind, "question": question, "made_at": now, "not_before": now},
-        )
-        send(notice, now)
+        )[0]
+        for person in people
+    ]
 
 
 # -------------------------------------------------------------------------------------------------------------- sending
 
 
+class NoMailGoesOut(Exception):
+    """The mail server cannot be reached, or takes nothing from us."""
+
+
+def send_in_turn(notices: Iterable[Notice], now: datetime) -> None:
+    """Send one after another. As soon as the mail server takes none, or too long, the rest stays for the next minute:
+    each that is tried on a server that hangs would keep a page, or all else that a minute brings."""
+    until = time.monotonic() + PATIENCE
+    for notice in notices:
+        try:
+            send(notice, now)
+        except NoMailGoesOut:
+            return
+        if time.monotonic() >= until:
+            return
+
+
 def send(notice: Notice, now: datetime) -> bool:
-    """Try once to send it, if it is due and no other worker has it; whether it is sent."""
+    """Try once to send it, if it is due and no other worker has it; whether it is sent. Raises NoMailGoesOut where the
+    fault is none of this mail's."""
     if not notice.start(now, _AGAIN[min(notice.tries, len(_AGAIN) - 1)]):
         return False
     person = notice.person
@@ -175,7 +200,9 @@ def send(notice: Notice, now: datetime) -> bool:
         logger.warning("notice %s: %s", notice.pk, type(fault).__name__)
         if notice.tries > len(_AGAIN):
             notice.give_up(now)
-        return False
+        if isinstance(fault, _OF_ONE_MAIL):
+            return False
+        raise NoMailGoesOut from None
     notice.mark_sent(now)
     return True
 

@@ -112,5 +112,6 @@ def test_no_mail_names_what_is_not_there(
 
 def test_the_mail_about_a_question_ends_with_where_it_stands(dana: Person, delivery: Delivery, rita: Staff) -> None:
     question = Question.objects.create(delivery=delivery, words="Is that right?", asked_by=rita)
-    news.about_question(question, [dana], timezone.now())
+    for notice in news.about_question(question, [dana], timezone.now()):
+        assert news.send(notice, timezone.now())
     assert str(mail.outbox[0].body).rstrip().endswith(f"{real_settings.PORTAL_URL}/district/")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import smtplib
 import socket
+import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
@@ -179,6 +181,85 @@ def test_after_half_a_day_it_is_given_up_and_so_is_what_is_settled(
     notice = Notice.objects.get()
     assert notice.given_up_at and notice.tries == 6
     assert "dana@cedar.test" not in caplog.text and f"notice {notice.pk}" in caplog.text
+
+
+@pytest.fixture
+def many(cedar: District) -> list[Notice]:
+    """Eight mails that are due, each to somebody else."""
+    people = [cedar.people.create(name=f"P{n}", email=f"p{n}@cedar.test", role="owner") for n in range(8)]
+    return [Notice.objects.create(person=each, kind="late", about="late:1") for each in people]
+
+
+def test_a_mail_server_that_hangs_holds_a_minute_up_once(many: list[Notice], settings: Settings) -> None:
+    settings.EMAIL_BACKEND, settings.EMAIL_TIMEOUT = "django.core.mail.backends.smtp.EmailBackend", 0.3
+    with socket.create_server(("127.0.0.1", 0)) as hangs:  # it takes the line, and never says a word
+        settings.EMAIL_HOST, settings.EMAIL_PORT = hangs.getsockname()
+        news.minute()
+        assert sorted(Notice.objects.values_list("tries", flat=True)) == [0] * 7 + [1]
+        news.minute()
+        assert sorted(Notice.objects.values_list("tries", flat=True)) == [0] * 6 + [1] * 2, "the next one has its turn"
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    news.minute(timezone.now() + timedelta(hours=1))
+    assert len(mail.outbox) == 8
+
+
+def test_a_question_to_many_waits_for_a_mail_server_that_hangs_once(
+    cedar: District, deliver: Deliver, good: bytes, alice: Staff, settings: Settings
+) -> None:
+    for number in range(4):
+        cedar.people.create(name=f"P{number}", email=f"p{number}@cedar.test", role="owner")
+    waiting = deliver(good)
+    settings.EMAIL_BACKEND, settings.EMAIL_TIMEOUT = "django.core.mail.backends.smtp.EmailBackend", 0.3
+    with socket.create_server(("127.0.0.1", 0)) as hangs:
+        settings.EMAIL_HOST, settings.EMAIL_PORT = hangs.getsockname()
+        asking.ask(waiting, "Is that right?", by=alice)
+        assert sorted(Notice.objects.values_list("tries", flat=True)) == [0, 0, 0, 1]
+        later = timezone.now() + timedelta(days=3)
+        asking.minute(later)
+        reminders = Notice.objects.filter(kind="reminder")
+        assert sorted(reminders.values_list("tries", flat=True)) == [0, 0, 0, 1]
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    news.minute(later + timedelta(hours=1))
+    assert len(mail.outbox) == 8
+
+
+def test_a_mail_that_is_refused_keeps_no_other_one_back(many: list[Notice], settings: Settings) -> None:
+    settings.EMAIL_BACKEND = "tests.connections.onboarding.test_news.Choosing"
+    news.minute()
+    assert sorted(Notice.objects.filter(sent_at=None).values_list("person__name", flat=True)) == ["P0", "P3"]
+
+
+def test_mails_that_go_out_slowly_leave_the_rest_to_the_next_minute(
+    many: list[Notice], settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings.EMAIL_BACKEND = "tests.connections.onboarding.test_news.Slow"
+    monkeypatch.setattr(news, "PATIENCE", 0.15)
+    news.minute()
+    assert 1 <= Notice.objects.exclude(sent_at=None).count() <= 2
+    assert set(Notice.objects.filter(sent_at=None).values_list("tries", flat=True)) == {0}
+
+
+class Slow:
+    """A mail server that takes its time."""
+
+    def __init__(self, **values: Any) -> None:
+        pass
+
+    def send_messages(self, messages: list[Any]) -> int:
+        time.sleep(0.1)
+        return len(messages)
+
+
+class Choosing(Slow):
+    """A mail server that does not know two of the people."""
+
+    def send_messages(self, messages: list[Any]) -> int:
+        (address,) = messages[0].to
+        if address.startswith("p0"):
+            raise smtplib.SMTPRecipientsRefused({address: (550, b"unknown")})
+        if address.startswith("p3"):
+            raise smtplib.SMTPDataError(554, b"not to them")
+        return 1
 
 
 class Refusing:
