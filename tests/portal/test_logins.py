@@ -20,6 +20,7 @@ from django.utils import timezone
 
 from portal import logins
 from portal.local_secrets import local_secret
+from rosters import askers
 from rosters.askers import address_of
 
 if TYPE_CHECKING:
@@ -177,7 +178,13 @@ def test_who_is_no_staff_is_not_let_in_and_counted_as_any_failure(rita: Staff) -
         (True, "127.0.0.1", None, "127.0.0.1"),
         (False, "2001:db8:1:2:3:4:5:6", None, "2001:db8:1:2::/64"),
         (False, f"::ffff:{OFFICE}", None, OFFICE),
+        (True, "127.0.0.1", f"{STRANGER}:51234", STRANGER),
+        (True, "127.0.0.1", f"{OFFICE}, {STRANGER}:51234", STRANGER),
+        (True, "127.0.0.1", "[2001:db8:1:2:3:4:5:6]:443", "2001:db8:1:2::/64"),
+        (True, "127.0.0.1", "[2001:db8:1:2:3:4:5:6]", "2001:db8:1:2::/64"),
+        (True, "127.0.0.1", "2001:db8:1:2::6", "2001:db8:1:2::/64"),
         (True, "", "by hand", "an unknown address"),
+        (True, "", "by hand:51234", "an unknown address"),
     ],
 )
 def test_where_a_login_comes_from(
@@ -186,6 +193,17 @@ def test_where_a_login_comes_from(
     settings.BEHIND_PROXY = behind_proxy
     headers = {"X-Forwarded-For": forwarded} if forwarded else {}
     assert address_of(RequestFactory(REMOTE_ADDR=peer).post("/admin/login/", headers=headers)) == expected
+
+
+def test_that_nobody_knows_where_logins_come_from_is_said_once(
+    settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.BEHIND_PROXY = True
+    askers._say_so.cache_clear()
+    for _ in range(3):
+        address_of(RequestFactory().post("/admin/login/", headers={"X-Forwarded-For": "by hand"}))
+    (record,) = (record for record in caplog.records if record.name == "rosters.askers")
+    assert "X-Forwarded-For" in record.getMessage()
 
 
 @pytest.mark.parametrize(
