@@ -435,6 +435,9 @@ class Sync(models.Model):
     removals_wait = models.BooleanField(
         default=False, help_text="What it would have removed is decided after it, in a sync of its own."
     )
+    set_aside = models.JSONField(
+        default=list, blank=True, help_text="Of the holds whose changes are decided after it: code, table, dimension."
+    )
     oneroster_version = models.CharField(max_length=10, blank=True, default="")
     kept_ids = models.ForeignKey(
         KeptIds, null=True, editable=False, on_delete=models.PROTECT, related_name="syncs", help_text="It was read by."
@@ -452,6 +455,9 @@ class Sync(models.Model):
     # the plan
     left_out = models.PositiveBigIntegerField(
         default=0, help_text="Live records that would be removed if the sync did not only add."
+    )
+    waiting = models.PositiveBigIntegerField(
+        default=0, help_text="Changes that are `set_aside`, together with what makes no sense without them."
     )
     base = models.ForeignKey(Snapshot, null=True, on_delete=models.PROTECT, related_name="+")
     base_version = models.PositiveIntegerField(default=0)
@@ -556,6 +562,10 @@ class Sync(models.Model):
                 condition=Q(removals_wait=False) | Q(additions_only=True, delivery__isnull=False, dry_run=False),
             ),
             models.CheckConstraint(
+                name="sync_sets_aside_of_a_delivery",
+                condition=Q(set_aside=[], waiting=0) | Q(delivery__isnull=False, dry_run=False),
+            ),
+            models.CheckConstraint(
                 name="sync_has_delivery_or_undoes",
                 condition=Q(delivery__isnull=False, undoes=None) | Q(delivery=None, undoes__isnull=False),
             ),
@@ -591,6 +601,11 @@ class Sync(models.Model):
         return people is not None and (people.removed > count or people.removed > share * people.before)
 
     @property
+    def rest_waits(self) -> bool:
+        """Whether what it leaves in place is to be decided after it."""
+        return self.removals_wait or bool(self.set_aside)
+
+    @property
     def ended(self) -> bool:
         return self.status in self.ENDED
 
@@ -610,6 +625,8 @@ class Sync(models.Model):
         connection or from staff, and what is live is what was accepted, as far as anybody knows. What somebody at a
         district sent by a link is always looked at."""
         sent_by_hand = self.delivery is not None and self.delivery.origin == Delivery.Origin.DISTRICT
+        if self.set_aside:
+            return False  # somebody took it apart, and looks at what they made
         return self.district.applies_automatically and not sent_by_hand and not self.district.verification_faults
 
     # -- changes of status; `now` is the caller's, the engine owns no clock

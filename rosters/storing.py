@@ -436,6 +436,18 @@ class Store:
             _sink_parquet(rows, folder / f"{table}.parquet")
         return StoredDifference(folder)
 
+    def narrow_draft(self, district_id: int, sync_id: int, less: Mapping[str, pl.Series]) -> StoredDifference:
+        """Take what changes these records out of what was drafted: of each table their sourcedIds."""
+        folder = self.sync_folder(district_id, sync_id) / _UNJUDGED
+        drafted = StoredDifference(folder)
+        for table, ids in less.items():
+            rows = drafted.scan(table).filter(~pl.col("sourcedId").is_in(ids.implode())).collect()
+            path = folder / f"{table}.parquet"
+            path.unlink()
+            if len(rows):
+                _sink_parquet(rows.lazy(), path)
+        return StoredDifference(folder)
+
     def show_difference(self, district_id: int, sync_id: int) -> StoredDifference:
         """Put what was drafted in the place of the difference that was there."""
         folder = self.sync_folder(district_id, sync_id)

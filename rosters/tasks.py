@@ -31,7 +31,7 @@ def prepare(*, sync_id: int) -> None:
 
 def _go_on(sync: Sync) -> None:
     """Have what it left in place decided, if that was to wait for it."""
-    if sync.removals_wait and (after := syncs.removals_next(sync)):
+    if sync.rest_waits and (after := syncs.rest_next(sync)):
         enqueue_prepare(after)
 
 

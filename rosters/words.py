@@ -159,6 +159,8 @@ ACTION_WORDS: dict[str, str] = {
     "sync.only_about": "took a file as one about some schools or terms only",
     "sync.additions_first": "let what comes and changes go first; the removals wait",
     "sync.removals_next": "the removals that waited are to be decided",
+    "sync.went_without": "let the rest go ahead; what one hold is about waits",
+    "sync.rest_next": "what waited is to be decided",
     "sync.retried": "had the file checked again",
     "sync.for_real": "had the file of a dry run checked to go live",
     "roster.exported": "took the roster out as files",

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import (
     FileResponse,
     Http404,
@@ -72,7 +72,10 @@ def receipt(request: HttpRequest, person: Person, key: str) -> HttpResponse:
         "question_open": sync.status in Sync.WAITING,
         "answers": Question.Answer.choices,
         "first_is_live": Sync.objects.filter(
-            delivery=sync.delivery, removals_wait=True, status=Sync.Status.APPLIED, pk__lt=sync.pk
+            Q(removals_wait=True) | ~Q(set_aside=[]),
+            delivery=sync.delivery,
+            status=Sync.Status.APPLIED,
+            pk__lt=sync.pk,
         ).exists(),
     }
     template = "onboarding/_receipt.html" if "HX-Request" in request.headers else "onboarding/receipt.html"

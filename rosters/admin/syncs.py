@@ -40,7 +40,7 @@ from rosters.diffing import DIMENSIONS, KINDS
 from rosters.downloads import note_taken, or_later
 from rosters.explaining import counted
 from rosters.explaining.moves import moves_in_all
-from rosters.holding import limit_of
+from rosters.holding import Which, limit_of
 from rosters.models import Delivery, District, Finding, Hold, Org, Sync, Tally
 from rosters.oneroster.normal import TABLES
 from rosters.oneroster.plain import listed
@@ -190,6 +190,7 @@ class SyncAdmin(ReadOnly):
             own("for-real/", require_POST(self.for_real), "for_real"),
             own("only-about/", require_POST(self.only_about), "only_about"),
             own("additions-first/", require_POST(self.additions_first), "additions_first"),
+            own("go-without/", require_POST(self.go_without), "go_without"),
             own("left/", require_GET(self.left), "left"),
             own("who-is-who/", require_GET(self.who_is_who), "who_is_who"),
             own("keep-ids/", require_POST(self.keep_ids), "keep_ids"),
@@ -348,6 +349,15 @@ class SyncAdmin(ReadOnly):
         )
         return self._anew(request, pk, syncs.additions_first, said)
 
+    def go_without(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """All of it but what one hold is about."""
+        said = (
+            "The rest is being worked out. Nothing changes until you approve it on this page; what waits is put before "
+            "you afterwards."
+        )
+        which = Which(*(request.POST.get(name, "") for name in Which._fields))
+        return self._anew(request, pk, partial(syncs.go_without, which=which), said)
+
     def who_is_who(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Who leaves and comes again under another id."""
         sync = self._sync(request, pk)
@@ -471,6 +481,7 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     for hold in holds:
         hold.records_at = _records_of(hold, {t.table: t for t in tallies})  # type: ignore[attr-defined]
         hold.leads_to_who = _leads_to_who(hold)  # type: ignore[attr-defined]
+        hold.may_wait = syncs.may_go_without(sync, hold)  # type: ignore[attr-defined]
     approvable = all(h.approvable for h in holds)
     waits = sync.status == Sync.Status.AWAITING_REVIEW
     conflicts, conflicts_in_all = syncs.undo_conflicts(sync, CONFLICTS_SHOWN) if sync.undoes else ([], 0)
@@ -501,6 +512,7 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "new_findings": sync.findings.filter(is_new=True).count(),
         "settings_changed": sync.status in _CHECKED_AGAIN and sync.delivery and syncs.settings_changed(sync),
         "may_add_first": syncs.may_add_first(sync),
+        "left_for_later": _left_for_later(sync),
         "needs_two": sync.status in Sync.WAITING and sync.needs_two_people,
         "first_of_two": sync.first_approved_by_id == request.user.pk,
         "may_look": syncs.may_look(sync) and approvable,
@@ -524,6 +536,17 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     if context["changes_in_all"] and sync.plan_digest:
         context.update(changes_context(request, sync))
     return context
+
+
+def _left_for_later(sync: Sync) -> list[str]:
+    """What the holds said whose changes are decided after it."""
+    aside = [Which(*each) for each in sync.set_aside]
+    earlier = Hold.objects.filter(sync__delivery=sync.delivery_id, sync__lt=sync.pk).order_by("-sync", "position")
+    said = earlier.values_list("code", "table", "dimension", "saw") if aside else ()
+    found: dict[Which, str] = {}
+    for *which, saw in said:
+        found.setdefault(Which(*which), saw)
+    return [found[which] for which in aside if which in found]
 
 
 def _leads_to_who(hold: Hold) -> bool:

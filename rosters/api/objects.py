@@ -20,7 +20,7 @@ from rest_framework.parsers import JSONParser, MultiPartParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from rosters import syncs, tasks
+from rosters import holding, syncs, tasks
 from rosters.api.manners import PortalView, Problem, grant_of
 from rosters.api.models import SentOnce
 from rosters.api.scopes import CORE, DELIVERIES_CREATE, DEMOGRAPHICS, ROSTER, SYNCS_DECIDE, SYNCS_READ, V1P1, V1P2
@@ -124,6 +124,11 @@ class SyncSerializer(serializers.ModelSerializer[Sync]):
         help_text="The `schools` and `terms` it is about, by their sourcedIds; empty: all of them.",
     )
 
+    set_aside = serializers.ListField(
+        child=serializers.ListField(child=serializers.CharField()),
+        read_only=True,
+        help_text="Of the holds whose changes are decided after it: code, table, dimension.",
+    )
     undo_only = serializers.DictField(
         child=serializers.CharField(),
         read_only=True,
@@ -134,8 +139,9 @@ class SyncSerializer(serializers.ModelSerializer[Sync]):
         model = Sync
         fields = (
             "id", "site_code", "delivery", "undoes", "undo_only", "undone_at", "dry_run", "as_if_on", "additions_only",
-            "speaks_for", "untouched", "removals_wait", "status", "status_since", "received_at", "next_step", "phase",
-            "progress", "seconds", "oneroster_version", "errors", "warnings", "quarantined", "base_version",
+            "speaks_for", "untouched", "removals_wait", "set_aside", "waiting", "status", "status_since", "received_at",
+            "next_step", "phase", "progress", "seconds", "oneroster_version", "errors", "warnings", "quarantined",
+            "base_version",
             "plan_digest", "verdict", "added", "updated", "removed", "people_affected", "decision", "decided_at",
             "decided_automatically", "decision_reason", "go_live_at", "applied_at", "result_version", "forgotten_at",
             "error_code", "error",
@@ -638,6 +644,25 @@ class AdditionsFirst(_Anew):
     did, make = "sync.additions_first", staticmethod(syncs.additions_first)
 
 
+class GoWithoutSerializer(serializers.Serializer[Any]):
+    code = serializers.ChoiceField(choices=sorted(holding.MAY_WAIT), help_text="Of the hold, as are the other two.")
+    table = serializers.CharField(max_length=40)
+    dimension = serializers.CharField(max_length=40, default="", allow_blank=True)
+
+
+class GoWithout(DecisionView):
+    """Let all go ahead but what one hold is about, in a new sync of the same delivery that takes the place of this one;
+    what waits is decided after it, in one more."""
+
+    @extend_schema(request=GoWithoutSerializer, responses={202: PlanSerializer})
+    def post(self, request: Request, pk: int) -> Response:
+        sync, by = self.sync, cast("Any", request.user)
+        which = holding.Which(**said_in(GoWithoutSerializer, request))
+        made = self.decided("sync.went_without", sync, lambda: syncs.go_without(sync, which, by=by))
+        tasks.enqueue_prepare(made)
+        return shown(made, status=202, location=True)
+
+
 def _ids(what: str) -> serializers.ListField:
     return serializers.ListField(
         child=serializers.CharField(max_length=255), default=list, max_length=10_000,
@@ -864,4 +889,5 @@ addresses: list[URLPattern] = [
     path("syncs/<int:pk>/for-real", ForReal.as_view(), name="for-real"),
     path("syncs/<int:pk>/only-about", OnlyAbout.as_view(), name="only-about"),
     path("syncs/<int:pk>/additions-first", AdditionsFirst.as_view(), name="additions-first"),
+    path("syncs/<int:pk>/go-without", GoWithout.as_view(), name="go-without"),
 ]

@@ -9,6 +9,7 @@ import polars as pl
 
 from rosters.diffing import DIMENSIONS, Difference
 from rosters.holding.file import empty, file_gone, first_delivery, headers_changed, stale, tail_missing, wrong_district
+from rosters.holding.parting import MAY_WAIT, Which, parted
 from rosters.holding.people import doubled, grown, id_churn, other_people
 from rosters.holding.schools import left_behind, membership_turnover, old_year, school_gone, term_gone
 from rosters.holding.shares import group_removed_share, group_updated_share, removed_count, removed_share, updated_share
@@ -30,14 +31,17 @@ __all__ = [
     "CORE",
     "DEFAULT_LIMITS",
     "LOOKED_AT",
+    "MAY_WAIT",
     "HoldFound",
     "Limit",
     "Past",
     "Situation",
+    "Which",
     "by_numbers",
     "judge",
     "limit_of",
     "nothing_lives",
+    "parted",
 ]
 
 

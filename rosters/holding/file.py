@@ -305,7 +305,8 @@ def tail_missing(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
                     "Ask the district to run the export again and to compare its number of rows.",
                     table=table,
                     numbers={"removed": missing, "limit": limit["tail_missing"]},
-                    accounts=Accounts({table: REMOVED & ID.is_in(ids.implode())}),
+                    accounts=Accounts(gone := {table: REMOVED & ID.is_in(ids.implode())}),
+                    about=gone,
                 )
             )
     return holds

@@ -134,8 +134,23 @@ def doubled(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             table="users",
             numbers={"doubled": number, "before": before, "limit": limit["id_churn_share"]},
             accounts=Accounts({"users": ADDED & ID.is_in(ids.implode())}),
+            about={"users": ADDED & ID.is_in(ids.implode()), **_of_people(s, _twins(known, coming.filter(twice)))},
         )
     ]
+
+
+def _twins(known: pl.DataFrame, coming: pl.DataFrame) -> pl.Series:
+    """Who of the `known` has the login or the number of one of the `coming`."""
+    same = pl.lit(False)
+    for name in _OWN:
+        same |= (pl.col(name) != "") & pl.col(name).str.to_lowercase().is_in(coming[name].str.to_lowercase().implode())
+    return known.filter(same)["sourcedId"]
+
+
+def _of_people(s: Situation, ids: pl.Series) -> dict[str, pl.Expr]:
+    """Of each table the changes of what belongs to these people: nobody can tell whether it is theirs."""
+    owners = {table: [c for c, to in REFERENCES[table].items() if to == "users"] for table in s.difference.tables}
+    return {table: pl.col(columns[0]).is_in(ids.implode()) for table, columns in owners.items() if columns}
 
 
 def _other_name(name: str) -> pl.Expr:
@@ -151,7 +166,8 @@ def other_people(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     if sum(line.updated for line in lines_of(s, "users")) < least:
         return []
     other = _other_name("givenName") & _other_name("familyName")
-    number = int(s.difference.scan("users").filter(other).select(pl.len()).collect().item())
+    ids = s.difference.scan("users").filter(other).select("sourcedId").collect().to_series()
+    number = len(ids)
     if number < least or number <= limit["other_name_share"] * before:
         return []
     return [
@@ -166,6 +182,7 @@ def other_people(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             table="users",
             numbers={"renamed": number, "before": before, "limit": limit["other_name_share"]},
             accounts=Accounts({"users": other}),
+            about={"users": other, **_of_people(s, ids)},
         )
     ]
 

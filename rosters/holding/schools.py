@@ -28,6 +28,7 @@ def school_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     gone = schools_gone(s)
     if not gone:
         return []
+    changes = {table: _of_schools(table, gone) for table in s.difference.tables}
     people, them = sum(gone.values()), "it" if len(gone) == 1 else "them"
     names = shortened(school_names(s, list(gone)))
     renumbered = _come_again(s, list(gone))
@@ -54,7 +55,8 @@ def school_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             dimension="school",
             key=next(iter(gone)),
             numbers={"schools": len(gone), "people": people, **({"again": renumbered} if renumbered else {})},
-            accounts=Accounts({table: _of_schools(table, gone) for table in s.difference.tables}, tuple(gone)),
+            accounts=Accounts(changes, tuple(gone)),
+            about=changes,
         )
     ]
 
@@ -139,6 +141,7 @@ def term_gone(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             "If the term is over, approve; if not, ask the district for a complete academicSessions.csv.",
             table="academicSessions",
             numbers={"terms": len(gone)},
+            about={"academicSessions": REMOVED & ID.is_in(gone["sourcedId"].implode())},
         )
     ]
 
@@ -209,7 +212,7 @@ def membership_turnover(s: Situation, limit: Mapping[str, float]) -> list[HoldFo
     if not len(turned):
         return []
     if len(turned) > limit["turned_over_classes"] * len(classes):
-        return [_turnover_hold(len(turned), len(classes), "", limit["turned_over_classes"])]
+        return [_turnover_hold(turned, len(classes), "", limit["turned_over_classes"])]
     schools = scan_of(s.base, "classes").select("schoolSourcedId", "sourcedId").collect()
     counts = schools.group_by("schoolSourcedId").agg(
         all=pl.col("sourcedId").is_in(classes.implode()).sum(), turned=pl.col("sourcedId").is_in(turned.implode()).sum()
@@ -218,23 +221,32 @@ def membership_turnover(s: Situation, limit: Mapping[str, float]) -> list[HoldFo
     over = counts.filter((pl.col("turned") >= _SOME_CLASSES) & (pl.col("turned") > least * pl.col("all")))
     worst = over.sort("turned", "schoolSourcedId", descending=[True, False]).head(1).rows()
     return [
-        _turnover_hold(turned, every, f" of {school_names(s, [school])[0]}", least, school=school)
-        for school, every, turned in worst
+        _turnover_hold(
+            turned.filter(turned.is_in(schools.filter(schoolSourcedId=school)["sourcedId"].implode())),
+            every,
+            f" of {school_names(s, [school])[0]}",
+            least,
+            school=school,
+        )
+        for school, every, _ in worst
     ]
 
 
-def _turnover_hold(turned: int, classes: int, whose: str, limit: float, *, school: str = "") -> HoldFound:
+def _turnover_hold(turned: pl.Series, classes: int, whose: str, limit: float, *, school: str = "") -> HoldFound:
+    """Of so many `classes` those that `turned` over."""
+    seats = [pl.col(column).is_in(turned.implode()) for column in ("classSourcedId", f"{WAS}classSourcedId")]
     return HoldFound(
         "MEMBERSHIP_TURNOVER",
-        f"In {turned:,} of {NOUNS['classes'].count(classes)}{whose} most students would be exchanged "
-        f"({percent(turned / classes)}, limit {percent(limit)}).",
+        f"In {len(turned):,} of {NOUNS['classes'].count(classes)}{whose} most students would be exchanged "
+        f"({percent(len(turned) / classes)}, limit {percent(limit)}).",
         "Classes that go on keep most of their students.",
         "Students would find themselves in other classes. Class ids may have been given to other classes.",
         "At the start of a year or term this can be right; at any other time ask the district.",
         table="enrollments",
         dimension="school" if school else "",
         key=school,
-        numbers={"classes": turned, "before": classes, "limit": limit},
+        numbers={"classes": len(turned), "before": classes, "limit": limit},
+        about={"enrollments": pl.any_horizontal(seats)},
     )
 
 

@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+import polars as pl
+
 from rosters.diffing import DIMENSIONS
 from rosters.holding.schools import schools_gone
-from rosters.holding.situation import LOOK_AT_REMOVED, HoldFound, Line, Rule, Situation, lines_of, usual
+from rosters.holding.situation import (
+    LOOK_AT_REMOVED,
+    REMOVED,
+    UPDATED,
+    HoldFound,
+    Line,
+    Rule,
+    Situation,
+    lines_of,
+    usual,
+)
 from rosters.oneroster.normal import TABLES
 from rosters.oneroster.plain import NOUNS, percent, shortened
 
@@ -31,6 +43,7 @@ def removed_count(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             LOOK_AT_REMOVED,
             table="users",
             numbers={"removed": line.removed, "before": line.before, "limit": limit["removed_count"]},
+            about={"users": REMOVED},
         )
     ]
 
@@ -50,6 +63,7 @@ def removed_share(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             LOOK_AT_REMOVED,
             table=line.table,
             numbers=line.numbers(limit["removed_share"]),
+            about={line.table: REMOVED},
         )
         for line in sorted(over, key=lambda line: (line.table != "users", -line.share_of("removed")))
     ]
@@ -118,6 +132,7 @@ def _group_hold(s: Situation, over: list[Line], kind: str, limit: float) -> Hold
         dimension=dimension,
         key=worst.key,
         numbers={**worst.numbers(limit, kind), "groups": len(over)},
+        about={table: (pl.col("kind") == kind) & pl.col(dimension).is_in([line.key for line in over])},
     )
 
 
@@ -133,6 +148,7 @@ def updated_share(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             "Look at which columns change. If it is what the district meant, approve.",
             table=line.table,
             numbers={"updated": line.updated, "before": line.before, "limit": limit["updated_share"]},
+            about={line.table: UPDATED},
         )
         for line in lines
         if line.exceeds(limit["updated_share"], limit["group_floor"], "updated")

@@ -141,7 +141,8 @@ class Accounts:
 class HoldFound:
     """A rule that fired, as `rosters.models.Hold` keeps it: words for a person, no names of people. The district reads
     what it `saw`, so no other district is named there. `accounts`: what
-    else it may be the cause of. `explained`: it only follows from another."""
+    else it may be the cause of. `about`: of each table the changes without which it would not be, and which may wait
+    while the others go ahead. `explained`: it only follows from another."""
 
     code: str
     saw: str
@@ -155,6 +156,7 @@ class HoldFound:
     numbers: Mapping[str, float] = field(default_factory=dict)
     explained: bool = False
     accounts: Accounts | None = field(default=None, compare=False, repr=False)
+    about: Mapping[str, pl.Expr] = field(default_factory=dict, compare=False, repr=False)
 
 
 Rule = Callable[[Situation, Mapping[str, float]], list[HoldFound]]

@@ -10,17 +10,12 @@ from __future__ import annotations
 from rosters.syncs.asking import export
 from rosters.syncs.deciding import (
     AT_MOST_LATER,
-    additions_first,
     approve,
     decline,
     dry_run_again,
     go_live_now,
     keyboard,
-    may_add_first,
-    may_be_only_about,
     newer_has_come,
-    only_about,
-    removals_next,
     retry,
     settings_changed,
     take_back,
@@ -28,6 +23,15 @@ from rosters.syncs.deciding import (
 )
 from rosters.syncs.forgetting import Forgotten, districts_with_something_to_forget, forget, least_days, to_forget
 from rosters.syncs.going_live import apply
+from rosters.syncs.in_parts import (
+    additions_first,
+    go_without,
+    may_add_first,
+    may_be_only_about,
+    may_go_without,
+    only_about,
+    rest_next,
+)
 from rosters.syncs.judging import judged
 from rosters.syncs.keeping import StillWrong, little_room, rebuild, recover, tidy, to_verify, verify
 from rosters.syncs.minimising import Cells, cells_kept, keep_without
@@ -95,6 +99,7 @@ __all__ = [
     "export",
     "forget",
     "go_live_now",
+    "go_without",
     "ids_of",
     "in_words",
     "judged",
@@ -114,6 +119,7 @@ __all__ = [
     "look_for",
     "may_add_first",
     "may_be_only_about",
+    "may_go_without",
     "may_look",
     "mended",
     "newer_has_come",
@@ -128,8 +134,8 @@ __all__ = [
     "rebuild",
     "receive",
     "recover",
-    "removals_next",
     "replay",
+    "rest_next",
     "retry",
     "scan_ids",
     "settings_changed",

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import F
 from django.utils import timezone
 
-from rosters.models import AuditEvent, District, Sync
-from rosters.scope import Scope
+from rosters.models import AuditEvent, Sync
 from rosters.syncs.working import (
     READ_OTHERWISE,
     DecisionRefused,
@@ -212,6 +211,7 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
             status_since=moment,
             additions_only=sync.additions_only,
             removals_wait=sync.removals_wait,
+            set_aside=sync.set_aside,
             speaks_for=sync.speaks_for,
         )
         audit(moment, by, "sync.retried", again, before={"sync": sync.pk})
@@ -253,89 +253,6 @@ def dry_run_again(sync: Sync, *, by: Staff, for_real: bool = False, now: datetim
         )
         audit(moment, by, "sync.for_real" if for_real else "sync.retried", made, before={"sync": sync.pk})
     return made
-
-
-def additions_first(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
-    """Let what comes and changes go first: a new sync of the same delivery that removes nothing takes the place of the
-    one that waits. It is prepared, reviewed and applied like any other; then `removals_next` makes one of what is left.
-    """
-    moment = now or timezone.now()
-    with transaction.atomic():
-        hold(sync.district_id)
-        sync.refresh_from_db()
-        if not may_add_first(sync):
-            raise DecisionRefused("Only a sync that waits, and would add or change and also remove, can be parted so.")
-        if sync.holds.filter(approvable=False).exists():
-            raise NotApprovable(
-                "A rule that nobody may overrule holds this sync. Decline it and ask for the right file."
-            )
-        if not sync.mark_superseded(moment):
-            raise DecisionRefused("Somebody else decided in this very moment. Nothing was done by you.")
-        first = _of_the_same(sync, moment, additions_only=True, removals_wait=True)
-        audit(moment, by, "sync.additions_first", first, before={"sync": sync.pk}, after={"removed": sync.removed})
-    return first
-
-
-def may_add_first(sync: Sync) -> bool:
-    """Whether there is something to go first, and something to wait."""
-    of_a_delivery = sync.delivery_id is not None and not sync.additions_only
-    return sync.status in Sync.WAITING and of_a_delivery and sync.removed > 0 and sync.added + sync.updated > 0
-
-
-def only_about(sync: Sync, scope: Scope, *, by: Staff, now: datetime | None = None) -> Sync:
-    """Take the file of a sync that waits for what it is: about these schools and terms only. A new sync of the same
-    delivery takes its place, and changes nothing of others."""
-    moment = now or timezone.now()
-    with transaction.atomic():
-        hold(sync.district_id)
-        sync.refresh_from_db()
-        if not may_be_only_about(sync):
-            raise DecisionRefused("Only a file that waits for a decision can be taken as one about some schools.")
-        if not scope or scope.as_json() == sync.speaks_for:
-            raise DecisionRefused("Say which schools or terms it is about. Nothing was changed.")
-        if not sync.mark_superseded(moment):
-            raise DecisionRefused("Somebody else decided in this very moment. Nothing was done by you.")
-        made = _of_the_same(sync, moment, additions_only=sync.additions_only, removals_wait=sync.removals_wait)
-        made.speaks_for = scope.as_json()
-        made.save(update_fields=["speaks_for"])
-        audit(moment, by, "sync.only_about", made, before={"sync": sync.pk}, after={"speaks_for": scope.as_json()})
-    return made
-
-
-def may_be_only_about(sync: Sync) -> bool:
-    """Whether it may be taken as about some schools: of another district's file nobody says that."""
-    of_a_file = sync.delivery_id is not None and sync.status in Sync.WAITING and sync.base_version > 0
-    return of_a_file and not sync.holds.filter(code="WRONG_DISTRICT").exists()
-
-
-def removals_next(sync: Sync, *, now: datetime | None = None) -> Sync | None:
-    """The sync that decides about what an applied one left in place (`Sync.removals_wait`); None if there is nothing to
-    decide, if it is there already, or if a newer delivery came meanwhile."""
-    moment = now or timezone.now()
-    with transaction.atomic():
-        District.with_leaving.select_for_update(no_key=True).get(pk=sync.district_id)
-        if not removals_due().filter(pk=sync.pk).exists():
-            return None
-        after = _of_the_same(sync, moment)
-        audit(moment, None, "sync.removals_next", after, before={"sync": sync.pk})
-    return after
-
-
-def removals_due() -> QuerySet[Sync]:
-    """Syncs after which what they left in place is still to be decided."""
-    again = Q(delivery=OuterRef("delivery"), pk__gt=OuterRef("pk"))
-    newer = Q(received_at__gt=OuterRef("received_at"), undoes=None)
-    done = Sync.objects.filter(removals_wait=True, left_out__gt=0, status__in=["applied", "unchanged"])
-    done = done.filter(district__leaving_since=None)
-    return done.exclude(Exists(Sync.objects.filter(again | newer, district=OuterRef("district"))))
-
-
-def _of_the_same(sync: Sync, now: datetime, **values: bool) -> Sync:
-    """A new sync of the delivery of `sync`, received when that was."""
-    return Sync.objects.create(
-        district=sync.district, delivery=sync.delivery, received_at=sync.received_at, status_since=now,
-        speaks_for=sync.speaks_for, **values,
-    )  # fmt: skip
 
 
 #: What of a district's settings a check and its judgement depend on.

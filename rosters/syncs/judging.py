@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 
 from rosters import applying, explaining, holding
-from rosters.diffing import Difference, column_of, differences, plan_digest, tally
+from rosters.diffing import Difference, column_of, differences, patched, plan_digest, scan_of, tally
 from rosters.explaining import causes
 from rosters.explaining.consequences import consequences
 from rosters.explaining.moves import grade_moves
@@ -56,6 +56,21 @@ def finish_preparing(
     apart: Mapping[str, pl.Series] = MappingProxyType({}),
 ) -> None:
     sync, district = work.sync, work.sync.district
+    if sync.set_aside:
+        with work.phase("judging"):
+            whole = _situation(
+                sync,
+                base,
+                target,
+                difference,
+                tally(base, difference, apart),
+                "",
+                facts,
+                delivered_ids,
+                left_out,
+                unusable,
+            )
+            target, difference = _without_what_waits(work, replace(whole, apart=apart), facts)
     base_tables = district.snapshot.tables if district.snapshot else {}
     tables = applying.facts_after(base_tables, difference)
     digest = applying.digest_of(tables)
@@ -117,6 +132,28 @@ def finish_preparing(
         if sync.dry_run:
             mark = sync.mark_planned
         ours(mark(work.now, verdict, seconds=work.seconds, **values))
+
+
+def _without_what_waits(work: Work, whole: holding.Situation, facts: dict[str, Any]) -> tuple[Frames, Difference]:
+    """The target and the difference without what the sync leaves for later (`Sync.set_aside`); `facts` say how much.
+
+    It is asked of the delivery as it is now, for the roster may have moved since somebody decided so: what is no longer
+    unusual is not left for later.
+    """
+    sync, district = work.sync, work.sync.district
+    aside = [holding.Which(*each) for each in sync.set_aside]
+    waits = holding.parted(whole.difference, holding.judge(whole, district.hold_limits), aside)
+    facts["waiting"] = sum(len(ids) for ids in waits.values())
+    if not waits:
+        return whole.target, whole.difference
+    difference = store().narrow_draft(district.pk, sync.pk, waits).load()
+    target = {name: frame for name, frame in whole.target.items() if name not in waits}
+    for table in waits:
+        rows = scan_of(whole.base, table)
+        if table in difference.tables:
+            rows = patched(rows, difference.scan(table))
+        target[table] = rows.select(holding.LOOKED_AT.get(table, ("sourcedId",))).collect()
+    return {name: frame for name, frame in target.items() if len(frame)}, difference
 
 
 def foreseen(
@@ -211,6 +248,8 @@ def _of_it(sync: Sync) -> str:
 def _nothing_changed(sync: Sync, facts: Mapping[str, Any], left_alone: str) -> str:
     if sync.undoes_id:
         return "Nothing is left to undo: what that sync changed has changed again since, or is needed now."
+    if facts.get("waiting"):
+        return "Nothing changed: all that this file changes is left for later."
     if facts.get("left_out"):
         return "Nothing changed: this file brings nothing new, and what it leaves out stays, for it may only add."
     if not facts.get("modes"):

@@ -14,7 +14,8 @@ from django.utils import timezone
 
 from rosters import applying, serving, verifying
 from rosters.models import VERIFIED_FOR, VERIFYING_FOR, District, Sync
-from rosters.syncs.deciding import removals_due, removals_next, withdraw_outdated
+from rosters.syncs.deciding import withdraw_outdated
+from rosters.syncs.in_parts import rest_due, rest_next
 from rosters.syncs.preparing import give_way
 from rosters.syncs.working import DecisionRefused, audit_district, base_frames, refuse_beside_another, store
 
@@ -56,8 +57,8 @@ def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
         else:
             apply_again.append(sync.pk)
     prepare_again += withdraw_outdated(moment)  # a worker may have died after it made another one live
-    for sync in removals_due():  # a worker may have died between the two
-        if after := removals_next(sync, now=moment):
+    for sync in rest_due():  # a worker may have died between the two
+        if after := rest_next(sync, now=moment):
             prepare_again.append(after.pk)
     return prepare_again, apply_again
 

@@ -220,14 +220,15 @@ def made_live(
     what was found in it still holds.
 
     One that only added is live together with what it left out, so its content is not what is live: it counts only
-    `by_additions`, for who would only add it again. One that spoke for some schools counts for who speaks for the same.
+    `by_additions`, for who would only add it again. One that spoke for some schools counts for who speaks for the same;
+    of one of which a part was set aside, the content never is what is live.
     """
     if district.snapshot is None:
         return None
     made = (
         Sync.objects.filter(district=district, status="applied", undoes=None, quarantined=0)
         .filter(target_digest=district.snapshot.digest, additions_only__in=[False, by_additions])
-        .filter(speaks_for=dict(speaks_for))
+        .filter(speaks_for=dict(speaks_for), set_aside=[])
         .select_related("delivery")
         .order_by("-applied_at")
         .first()

@@ -185,9 +185,9 @@ def test_what_comes_goes_first_and_the_removals_are_decided_afterwards(trip: Tri
     whole, first = _parted(trip, tables)
     assert (first.updated, first.removed, first.left_out) == (1, 0, LEAVING)
     trip.go(first)
-    assert syncs.removals_next(whole) is None, "it is of the one that went first"
-    after = syncs.removals_next(first)
-    assert after is not None and syncs.removals_next(first) is None, "a task may run twice"
+    assert syncs.rest_next(whole) is None, "it is of the one that went first"
+    after = syncs.rest_next(first)
+    assert after is not None and syncs.rest_next(first) is None, "a task may run twice"
     after = syncs.prepare(after.pk) or after
     assert (after.added, after.updated, after.removed) == (0, 0, LEAVING)
     assert after.status in ("ready", "awaiting_review") and not after.additions_only
@@ -204,13 +204,13 @@ def test_what_comes_goes_first_and_the_removals_are_decided_afterwards(trip: Tri
 def test_removals_that_are_declined_stay_live(trip: Trip, tables: making.Tables) -> None:
     _, first = _parted(trip, tables)
     done = trip.go(first)
-    after = syncs.removals_next(done)
+    after = syncs.rest_next(done)
     assert after is not None
     after = syncs.prepare(after.pk) or after
     syncs.decline(after, by=trip.by, reason="The seats are right.")
     trip.verify()
     assert Enrollment.objects.filter(status="active").count() == len(tables["enrollments"])
-    assert syncs.removals_next(done) is None
+    assert syncs.rest_next(done) is None
 
 
 def test_the_workers_go_on_by_themselves_and_after_one_that_died(trip: Trip, tables: making.Tables) -> None:
@@ -241,7 +241,7 @@ def test_after_a_newer_delivery_nothing_is_left_to_decide(trip: Trip, tables: ma
     trip.go(first)
     newer = trip.send(_without_seats(tables))
     assert newer.removed == LEAVING
-    assert syncs.removals_next(first) is None
+    assert syncs.rest_next(first) is None
 
 
 def test_a_newer_delivery_takes_the_place_of_both(trip: Trip, tables: making.Tables) -> None:
@@ -301,7 +301,7 @@ def test_the_district_reads_one_receipt_of_its_file_to_the_end(trip: Trip, table
     browser.post("/district/enter/", {"secret": invite(person, by=trip.by).partition("#")[2]})
     whole, first = _parted(trip, tables)
     trip.go(first)
-    after = syncs.removals_next(first)
+    after = syncs.rest_next(first)
     assert after is not None
     syncs.prepare(after.pk)
     assert whole.delivery is not None
