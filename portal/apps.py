@@ -10,9 +10,10 @@ class PortalConfig(AppConfig):
     verbose_name = "Portal"
 
     def ready(self) -> None:
-        from portal import checks, sessions  # noqa: F401  (registers the system checks)
+        from portal import checks, second_factor, sessions  # noqa: F401  (registers the system checks)
 
         user_logged_in.connect(sessions.begin, dispatch_uid="portal.sessions.begin")
+        user_logged_in.connect(second_factor.begin, dispatch_uid="portal.second_factor.begin")
         user_logged_out.connect(sessions.end, dispatch_uid="portal.sessions.end")
 
 

@@ -176,4 +176,4 @@ class LoginForm(AdminAuthenticationForm):
         if not factor.opens(self.cleaned_data.get("code") or "", timezone.now()):
             raise self.get_invalid_login_error()
         assert self.request is not None
-        self.request.session[second_factor.HAS] = True
+        self.request.code_was_shown = True  # type: ignore[attr-defined]  # for the session that begins with it

@@ -51,15 +51,24 @@ class SecondFactor(models.Model):
         return f"portal.second_factor:{self.staff_id}"
 
     @classmethod
-    def begin(cls, staff: Staff, now: datetime) -> SecondFactor:
-        """What is to be confirmed: the secret that is being set up, or a new one where that was long ago, for somebody
-        else may have seen it since. What is confirmed stays."""
+    def begin(cls, staff: Staff, now: datetime, mark: str) -> SecondFactor:
+        """What is to be confirmed: the secret that a browser was shown, which knows its `mark`, or a new one. New where
+        that was long ago, or it was shown to another browser: somebody else may have seen it. What is confirmed stays.
+        """
         sealed = seal(pyotp.random_base32(), bound_to=cls(staff=staff).bound)
-        known, _ = cls.objects.get_or_create(staff=staff, defaults={"sealed": sealed, "made_at": now})
-        old = cls.objects.filter(pk=known.pk, confirmed_at=None, made_at__lt=now - _SETTING_UP)
-        if old.update(sealed=sealed, made_at=now):
-            known.refresh_from_db()
+        known, made = cls.objects.get_or_create(staff=staff, defaults={"sealed": sealed, "made_at": now})
+        if made or known.confirmed_at or (known.mark == mark and known.made_at >= now - _SETTING_UP):
+            return known
+        old = cls.objects.filter(pk=known.pk, confirmed_at=None, sealed=known.sealed)
+        if not old.update(sealed=sealed, made_at=now):  # another browser was faster: what it is shown is not ours
+            return cls.begin(staff, now, mark)
+        known.refresh_from_db()
         return known
+
+    @property
+    def mark(self) -> str:
+        """Names the secret, and tells nothing of it."""
+        return _hash(self.sealed)
 
     def secret(self) -> str:
         """Raises SealBroken."""
@@ -82,7 +91,7 @@ class SecondFactor(models.Model):
         if self.confirmed_at or not self._is_next(code, now):
             return []
         codes = ["-".join(secrets.token_hex(2) for _ in range(3)) for _ in range(SPARE_CODES)]
-        waits = SecondFactor.objects.filter(pk=self.pk, confirmed_at=None)
+        waits = SecondFactor.objects.filter(pk=self.pk, confirmed_at=None, sealed=self.sealed)
         done = waits.update(confirmed_at=now, spare=[_hash(each) for each in codes])
         self.refresh_from_db()
         return codes if done else []

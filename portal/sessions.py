@@ -4,6 +4,8 @@ A cookie cannot be taken back from whoever has copied it. So each session carrie
 which the shared cache holds: logging out begins a new one, and every session of an earlier epoch has ended, in whatever
 browser. An epoch that the cache has lost ends them as well: staff log in anew, and nobody comes in who should not.
 
+Setting up the second factor begins a new one as well, which only the session goes on with that it was set up in.
+
 The cookie also says when the session began, which is kept while it is renewed, and when its person was last seen.
 """
 
@@ -72,7 +74,18 @@ def end(user: Staff | None, **kwargs: Any) -> None:
     """Somebody has logged out, if it was somebody: all their sessions end, by one write to the cache. It does not wait
     for an import that has the only write lock of SQLite."""
     if user is not None:
-        caches["sessions"].set(_name(user.pk), secrets.token_urlsafe(9), timeout=None)
+        _new_epoch(user)
+
+
+def end_others(request: HttpRequest, user: Staff) -> None:
+    """All their sessions end but the one of this request."""
+    request.session[EPOCH] = _new_epoch(user)
+
+
+def _new_epoch(user: Staff) -> str:
+    epoch = secrets.token_urlsafe(9)
+    caches["sessions"].set(_name(user.pk), epoch, timeout=None)
+    return epoch
 
 
 def awake(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable[[HttpRequest], HttpResponse]:

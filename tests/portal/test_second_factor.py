@@ -152,11 +152,53 @@ def test_where_it_is_required_nothing_is_seen_before(rita: Staff, settings: Sett
     assert not Client().get("/admin/login/").has_header("Location")
 
 
-def test_an_older_session_of_who_has_one_goes_on(rita: Staff, app: Callable[..., str], settings: Settings) -> None:
+def test_who_sets_one_up_goes_on_and_all_their_other_sessions_end(rita: Staff, settings: Settings) -> None:
+    thief, own = log_in(), log_in()
+    assert thief is not None and own is not None
+    own.get(AT)
+    assert "Spare codes" in own.post(AT, {"code": code_at(timezone.now())}).content.decode()
+    for settings.SECOND_FACTOR_REQUIRED in (False, True):
+        assert own.get("/admin/").status_code == 200
+        assert thief.get("/admin/").headers["Location"] == "/admin/login/?next=/admin/"
+
+
+def test_a_session_that_has_shown_a_password_only_is_over_once_there_is_one(
+    rita: Staff, app: Callable[..., str], settings: Settings
+) -> None:
     settings.SECOND_FACTOR_REQUIRED = True
     browser = Client()
-    browser.force_login(rita)
+    browser.force_login(rita)  # as if it began in the moment in which the other one confirmed
+    assert browser.post("/admin/mails/", {"mornings": "on"}).status_code == 403
+    assert browser.get("/admin/mails/").headers["Location"] == "/admin/login/?next=/admin/mails/"
+    assert "_auth_user_id" not in browser.session
+    login = {"username": "rita", "password": PASSWORD, "code": app(30)}
+    assert browser.post("/admin/login/?next=/admin/", login).status_code == 302
     assert browser.get("/admin/").status_code == 200
+
+
+def test_who_logs_in_where_a_colleague_was_logged_in_has_shown_their_code(
+    app: Callable[..., str], vera: Staff, settings: Settings
+) -> None:
+    browser = Client()
+    browser.force_login(vera)
+    browser.post("/admin/login/", {"username": "rita", "password": PASSWORD, "code": app(30)})
+    settings.SECOND_FACTOR_REQUIRED = True
+    assert browser.get("/admin/").status_code == 200
+
+
+def test_nobody_knows_the_secret_but_the_browser_that_was_shown_it(rita: Staff) -> None:
+    thief, own = log_in(), log_in()
+    assert thief is not None and own is not None
+    thief.get(AT)
+    seen = SecondFactor.objects.get().secret()
+    assert seen not in own.get(AT).content.decode(), "what somebody else has seen is no secret"
+    thief.get(AT)
+    now = timezone.now()
+    wrong = own.post(AT, {"code": code_at(now)})
+    assert wrong.status_code == 422 and "somebody set one up elsewhere" in wrong.content.decode()
+    assert SecondFactor.objects.get().confirmed_at is None, "it was shown to the thief"
+    assert "Spare codes" in own.post(AT, {"code": code_at(now)}).content.decode(), "what it shows now is its own"
+    assert SecondFactor.objects.get().secret() not in thief.get(AT, follow=True).content.decode()
 
 
 def test_who_lost_the_phone_has_it_removed_by_a_superuser_or_at_the_machine(
