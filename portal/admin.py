@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group, User
 from django.db import transaction
 from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django_q.admin import FailAdmin, QueueAdmin, ScheduleAdmin, TaskAdmin
 from django_q.models import Failure, OrmQ, Schedule, Success
 
@@ -50,6 +51,16 @@ class StaffAdmin(UserAdmin):  # type: ignore[type-arg]
     def delete_model(self, request: HttpRequest, obj: User) -> None:
         _audit(request, "staff", obj.pk, _permissions_of(obj), {})
         super().delete_model(request, obj)
+
+    @transaction.atomic
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:  # noqa: A002
+        """Who sets a colleague's password can come in as them: that it was done is written down."""
+        staff = self.get_object(request, unquote(id))
+        before = staff.password if staff else ""
+        answer: HttpResponse = super().user_change_password(request, id, form_url)
+        if staff and before != User.objects.values_list("password", flat=True).get(pk=staff.pk):
+            AuditEvent.objects.create(by=acting(request), action="staff.password_set", subject=f"staff {staff.pk}")
+        return answer
 
     def get_actions(self, request: HttpRequest) -> Any:
         """None that deletes: that would leave no audit row."""

@@ -230,6 +230,7 @@ ACTION_WORDS: dict[str, str] = {
     "webhook.off": "switched a webhook off",
     "webhook.replayed": "had a webhook told again",
     "staff.permissions": "changed what a member of staff may do",
+    "staff.password_set": "set the password of a member of staff",
     "staff.second_factor": "set up a second factor",
     "staff.second_factor_removed": "removed the second factor of a member of staff",
     "staff.sessions_ended": "ended all sessions of a member of staff",

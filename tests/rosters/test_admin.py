@@ -240,6 +240,17 @@ def test_a_new_group_for_somebody_leaves_an_audit_row(vera: Staff, alice: Staff)
     assert event.after["groups"] == ["reviewer"]
 
 
+def test_who_sets_the_password_of_a_colleague_leaves_an_audit_row(vera: Staff, alice: Staff) -> None:
+    desk, at = _logged_in(alice), f"/admin/auth/user/{vera.pk}/password/"
+    chosen = {"usable_password": "true", "password1": "wide-open-9988"}
+    assert desk.post(at, {**chosen, "password2": "another-one-9988"}).status_code == 200
+    assert not AuditEvent.objects.filter(action="staff.password_set").exists(), "nothing was set"
+    assert desk.post(at, {**chosen, "password2": "wide-open-9988"}).status_code == 302
+    event = AuditEvent.objects.get(action="staff.password_set")
+    assert (event.by, event.subject, event.before, event.after) == (alice, f"staff {vera.pk}", {}, {})
+    assert "set the password of a member of staff" in desk.get("/admin/rosters/auditevent/").content.decode()
+
+
 def test_the_queues_own_pages_are_for_superusers_and_only_to_look_at(manu: Staff, alice: Staff) -> None:
     assert _logged_in(manu).get("/admin/django_q/schedule/").status_code == 403
     assert _logged_in(alice).get("/admin/django_q/schedule/").status_code == 200
