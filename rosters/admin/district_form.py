@@ -597,5 +597,6 @@ class DistrictToRead(DistrictForm):
     encoding = forms.ChoiceField(widget=_Words(_ENCODINGS))
     owner = forms.Field(widget=_Words({}))
     hold_limits = LimitsField(LimitsInput(read_only=True))
+    column_names = ColumnNamesField(ColumnNamesInput(read_only=True))
     mappings = MappingsField(MappingsInput(read_only=True))
     rule_overrides = OverridesField(OverridesInput(read_only=True))

@@ -185,6 +185,8 @@ def test_the_command_only_says_it_until_it_is_told_to_do_it(live: Trip) -> None:
     _taken_out()
     assert "enrollments: live has" in said("1001") and verified()[0] == 1
     assert "the live roster is what was accepted" in said("1001", "--yes") and verified()[0] == 0
+    with pytest.raises(CommandError, match="No district has the site code 1O01"):
+        call_command("verify_rosters", "1001", "1O01")
     with pytest.raises(CommandError, match="No district"):
         said("7")
     District.objects.create(name="Maple", site_code="1002")

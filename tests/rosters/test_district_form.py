@@ -230,6 +230,7 @@ def test_changed_settings_leave_an_audit_row_with_before_and_after(cedar: Distri
 
 def test_who_may_only_look_reads_the_settings_in_words(cedar: District, vera: Staff) -> None:
     cedar.hold_limits = {"removed_share": 0.125}
+    cedar.column_names = {"users.identifier": "Student Number"}
     cedar.mappings = {"users.grades": {"K": ""}}
     cedar.rule_overrides = {"OR-CSV-143": "off"}
     cedar.products = ["literacy", "math"]
@@ -239,6 +240,8 @@ def test_who_may_only_look_reads_the_settings_in_words(cedar: District, vera: St
     for words in (
         "12.5 %",
         "set here",
+        "users: identifier",
+        "Student Number",
         "users: grades",
         "(empty)",
         "OR-CSV-143",
@@ -248,6 +251,7 @@ def test_who_may_only_look_reads_the_settings_in_words(cedar: District, vera: St
     ):
         assert words in page
     assert "removed_share" not in re.sub(r'id="[^"]*"', "", page)
+    assert "users.identifier" not in page
 
 
 @pytest.mark.parametrize(

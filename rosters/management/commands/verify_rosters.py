@@ -6,7 +6,7 @@ import sys
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from rosters import verifying
 from rosters.models import District
@@ -22,6 +22,8 @@ class Command(BaseCommand):
         districts = District.with_leaving.select_related("snapshot").order_by("site_code")
         if options["site_codes"]:
             districts = districts.filter(site_code__in=options["site_codes"])
+        if unknown := set(options["site_codes"]) - set(districts.values_list("site_code", flat=True)):
+            raise CommandError(f"No district has the site code {', '.join(sorted(unknown))}.")
         wrong = 0
         for district in districts:
             faults = verifying.faults_of(district)
