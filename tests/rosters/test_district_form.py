@@ -251,7 +251,7 @@ def test_who_may_only_look_reads_the_settings_in_words(cedar: District, vera: St
     ):
         assert words in page
     assert "removed_share" not in re.sub(r'id="[^"]*"', "", page)
-    assert "users.identifier" not in page
+    assert "&quot;users.identifier" not in page, "as JSON"
 
 
 @pytest.mark.parametrize(
