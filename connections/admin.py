@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
+from django.db.models import Q
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -74,16 +75,15 @@ class InState(admin.SimpleListFilter):
         ]  # fmt: skip
 
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
-        if self.value() == TROUBLE:
-            return queryset.filter(IN_TROUBLE)
-        kinds: dict[str, dict[str, Any]] = {
-            "failing": {"failures__gt": 0},
-            "late": {"late_since__isnull": False},
-            "paused": {"state": "paused"},
-            "setup": {"state": "setup"},
-            "active": {"state": "active"},
+        kinds = {
+            TROUBLE: IN_TROUBLE,
+            "failing": IN_TROUBLE & Q(failures__gt=0),
+            "late": IN_TROUBLE & Q(late_since__isnull=False),
+            "paused": Q(state="paused"),
+            "setup": Q(state="setup"),
+            "active": Q(state="active"),
         }
-        return queryset.filter(**kinds.get(self.value() or "", {}))
+        return queryset.filter(kinds.get(self.value() or "", Q()))
 
 
 @admin.register(Connection)

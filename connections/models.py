@@ -276,7 +276,9 @@ class Connection(models.Model):
 
     def pause(self, now: datetime, reason: str, *, by: Staff | None = None, until: Any = None) -> bool:
         """From service into a pause, for a reason; False if it was not in service. `by` None means that the portal did
-        it. `until`: the first date on which it runs again. An attempt that is under way is called off."""
+        it. `until`: the first date on which it runs again. An attempt that is under way is called off. Paused on
+        purpose it waits for nothing, and what failed before is nobody's alarm any more."""
+        forgotten: dict[str, Any] = {} if by is None and until is None else {"failures": 0}
         with transaction.atomic():
             paused = self._move(
                 now,
@@ -286,6 +288,8 @@ class Connection(models.Model):
                 pause_reason=reason[:300],
                 paused_until=until,
                 next_due_at=None,
+                late_since=None,
+                **forgotten,
             )
             if paused:
                 self.call_off(now, "The connection was paused before this ended.")
@@ -544,8 +548,10 @@ class Attempt(models.Model):
         return bool(changed)
 
 
-#: Connections in service, or paused because they failed, that cannot connect or are late.
-IN_TROUBLE = (Q(failures__gt=0) | Q(late_since__isnull=False)) & ~Q(state="setup")
+#: Connections in service, or paused because they failed, that cannot connect or are late. Not those that somebody has
+#: paused, or that have a day on which they go on.
+_ON_PURPOSE = Q(state="paused") & (Q(paused_by__isnull=False) | Q(paused_until__isnull=False))
+IN_TROUBLE = (Q(failures__gt=0) | Q(late_since__isnull=False)) & ~Q(state="setup") & ~_ON_PURPOSE
 
 
 def latest_attempts(connections: Iterable[Connection]) -> dict[int, Attempt]:

@@ -14,7 +14,7 @@ from django.core.management import call_command
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
-from connections.models import Allowance, Attempt, Connection
+from connections.models import IN_TROUBLE, Allowance, Attempt, Connection
 from rosters.models import District
 from rosters.sealing import SealBroken, seal, unseal
 
@@ -98,6 +98,20 @@ class TestStates:
         assert not sftp.pause(now, "Twice")
         assert sftp.activate(now, None)
         assert (sftp.state, sftp.pause_reason, sftp.paused_until) == ("active", "", None)
+
+    def test_what_is_paused_on_purpose_is_no_alarm_and_what_we_gave_up_on_is(
+        self, sftp: Connection, admin_user: Staff
+    ) -> None:
+        now = timezone.now()
+        trouble = Connection.objects.filter(IN_TROUBLE)
+        for how, left in (({"by": admin_user, "until": date(2027, 1, 30)}, 0), ({"by": admin_user}, 0), ({}, 3)):
+            sftp.activate(now, None)
+            Connection.objects.update(failures=3, late_since=now)
+            assert trouble.exists()
+            assert sftp.pause(now, "Winter break", **how)
+            assert (sftp.failures, sftp.late_since, trouble.exists()) == (left, None, bool(left))
+            Connection.objects.update(failures=3, late_since=now)  # one that was paused before this was known
+            assert trouble.exists() == bool(left)
 
     def test_a_pause_without_a_reason_is_refused_by_the_database(self, sftp: Connection) -> None:
         with pytest.raises(IntegrityError), transaction.atomic():
