@@ -136,12 +136,14 @@ def run(attempt_id: int, *, now: datetime | None = None) -> Sync | None:
 
 def _still_wanted(attempt: Attempt, now: datetime) -> bool:
     """Whether an attempt may run on this day of the district's, which can be another one than when it was asked for.
-    On a day that only adds it only adds, whoever asked."""
+    On a day that only adds it only adds, whoever asked. A run that begins on time belongs to the day it stands on, and
+    that was judged when it was asked for, though it is past midnight by now."""
     if attempt.connection.district.leaving_since:
         attempt.mark_called_off(now, "The district leaves.")
         return False
     timetable = attempt.connection.timetable()
-    if timetable is None:
+    on_time = attempt.why == Attempt.Why.SCHEDULE and now - attempt.asked_at < SPREAD
+    if timetable is None or on_time:
         return True
     today = attempt.connection.district.local_date(now)
     if attempt.why != Attempt.Why.NOW and any(today in each for each in timetable.blackouts):
@@ -197,7 +199,8 @@ def _receive(attempt: Attempt, fetched: fetching.Fetched, now: datetime) -> Sync
         )
         if not attempt.mark_delivered(now, sync, fetched.words, fetched.path.stat().st_size):
             raise FetchError("WORKER-LOST")
-        _worked(connection, now, **_taken(attempt, fetched, now))
+        # Also where `_find_late` never looks again, for no run is to come.
+        _worked(connection, now, late_since=None, **_taken(attempt, fetched, now))
     return sync
 
 

@@ -29,6 +29,9 @@ _DAY: Final = timedelta(days=1)
 _LAST_DAY: Final = date(9998, 12, 30)
 _NO_RUNS: Final = "No runs on these days"
 
+#: A day of a year beyond these is a slip of the hand.
+_YEARS: Final = range(2000, 2101)
+
 #: More times than this a day ask a district's server too much.
 MOST_TIMES: Final = 24
 
@@ -129,9 +132,13 @@ class Schedule:
             found.append("Give times of day as hours and minutes of the district's clock.")
         if not _is_zone(self.zone):
             found.append("This time zone is not known; choose one of the list, for example America/Chicago.")
+        ranges = (*self.blackouts, *self.additions_only)
+        days = [self.first, self.last, *(day for each in ranges for day in (each.first, each.last))]
+        if any(day.year not in _YEARS for day in days if day):
+            found.append(f"Give days of the years {_YEARS[0]} to {_YEARS[-1]}.")
         if self.first and self.last and self.last < self.first:
             found.append("The last day lies before the first; exchange them.")
-        if any(each.last < each.first for each in (*self.blackouts, *self.additions_only)):
+        if any(each.last < each.first for each in ranges):
             found.append("A range of days ends before it begins; exchange its days.")
         if not found and self.last and next_due(self, _moment(self.first or self.last - 7 * _DAY, self) - _DAY) is None:
             found.append("It would never run: no day of the week lies in its dates outside the days without runs.")
@@ -308,7 +315,9 @@ def missed(
     The one that was due counts also where the schedule, or the clock, was changed since and has no run then: it was
     promised. By its days it is judged all the same. However many were missed, one fetch brings all that there is.
     Nothing is made up for on a day without runs, nor what was missed before such a day: the next run of the schedule
-    comes soon enough. A run that is made up for on a day that only adds only adds, and so does one that was to.
+    comes soon enough. A run that is made up for on a day that only adds only adds, and so does one that was to. What
+    is less than `spread` late is not made up for: it keeps the day that it stands on, also where its place in `spread`
+    lies behind midnight.
     """
     if due > now:
         return None
@@ -320,7 +329,11 @@ def missed(
         if run.at + delay > now:
             break
         latest = run
-    if latest.skipped or _range_of(schedule.blackouts, today):
+    if latest.skipped:
+        return None
+    if now - (latest.at + delay) < spread:
+        return latest
+    if _range_of(schedule.blackouts, today):
         return None
     return replace(
         latest, additions_only=latest.additions_only or _range_of(schedule.additions_only, today) is not None

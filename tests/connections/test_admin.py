@@ -360,6 +360,8 @@ class TestTheSchedule:
             ({"times": ""}, "at least one time"),
             ({"days": []}, "at least one day"),
             ({"blackouts": "summer"}, "2027-06-15 to 2027-08-10"),
+            ({"first": "0001-01-01"}, "Give days of the years 2000 to 2100."),
+            ({"last": "0001-01-03"}, "Give days of the years 2000 to 2100."),
         ],
     )
     def test_what_is_wrong_is_said_in_words(

@@ -10,6 +10,7 @@ from datetime import UTC, datetime, timedelta
 from datetime import time as clock
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import pytest
 import time_machine
@@ -183,6 +184,15 @@ class TestAnAttempt:
         tasks.pull(attempt_id=attempt.pk)
         tasks.pull(attempt_id=attempt.pk)
         assert Sync.objects.count() == 1
+
+    def test_what_comes_ends_that_it_is_late_though_no_run_is_left(
+        self, trusted: Connection, put: Put, tables: making.Tables
+    ) -> None:
+        Connection.objects.update(state="active", next_due_at=None, late_since=timezone.now() - timedelta(days=3))
+        put(tables)
+        assert _fetch(trusted).status == "delivered"
+        trusted.refresh_from_db()
+        assert trusted.late_since is None
 
     def test_a_second_one_is_refused_while_the_first_is_under_way(self, trusted: Connection) -> None:
         attempts.ask(trusted, Attempt.Why.NOW)
@@ -590,6 +600,23 @@ class TestEveryMinute:
         scheduled.save()
         (started,) = attempts.minute(scheduled.next_due_at)
         assert Attempt.objects.get(pk=started).additions_only
+
+    @pytest.mark.parametrize("tomorrow", ["blackouts", "additions_only"])
+    def test_the_last_run_before_a_holiday_runs_as_its_own_day_says_though_it_begins_behind_midnight(
+        self, scheduled: Connection, district: Sshd, put: Put, tables: making.Tables, tomorrow: str
+    ) -> None:
+        put(tables)
+        scheduled.uid = UUID("00000000-0000-0000-0000-000000000005")  # begins three minutes after its time
+        scheduled.keep_secret("private_key", district.private_key)
+        holiday = {"first": "2027-11-25", "last": "2027-11-26", "words": "Thanksgiving"}
+        scheduled.schedule = {**EVERY_DAY, "times": ["23:58"], tomorrow: [holiday]}
+        scheduled.next_due_at = scheduled.due_after(datetime(2027, 11, 24, 18, tzinfo=UTC))
+        scheduled.save()
+        begins = datetime(2027, 11, 25, 6, 2, tzinfo=UTC)  # two minutes past midnight in Chicago
+        assert scheduled.next_due_at and begins - timedelta(minutes=2) < scheduled.next_due_at < begins
+        (started,) = attempts.minute(begins)
+        assert attempts.run(started, now=begins + timedelta(seconds=1))
+        assert not Attempt.objects.get(pk=started).additions_only
 
     def test_a_pause_with_a_date_ends_on_that_day_of_the_districts_calendar(self, scheduled: Connection) -> None:
         now = datetime(2027, 8, 10, 3, tzinfo=UTC)  # still the ninth in Chicago

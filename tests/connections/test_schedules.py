@@ -297,6 +297,18 @@ def test_a_run_made_up_for_on_a_day_that_only_adds_only_adds() -> None:
     assert [before.additions_only, within.additions_only, behind.additions_only] == [False, True, True]
 
 
+def test_a_run_that_its_place_in_the_spread_puts_behind_midnight_keeps_its_day() -> None:
+    spread, key = timedelta(minutes=5), "0"
+    delay, holiday = offset(spread, key), (Range(date(2026, 11, 26), date(2026, 11, 27)),)
+    due = at("2026-11-25T23:59") + delay
+    assert due > at("2026-11-26T00:01")
+    for plan in (replace(schedule("23:59"), blackouts=holiday), replace(schedule("23:59"), additions_only=holiday)):
+        run = missed(plan, due, due + timedelta(minutes=1), spread, key)
+        assert run and not run.additions_only
+        later = missed(plan, due, due + spread, spread, key)
+        assert later is None or later.additions_only, "it is made up for on a day that is another one"
+
+
 # ---------------------------------------------------------------------------------------------------------------- late
 
 DAY = timedelta(days=1)
@@ -386,6 +398,9 @@ def test_problems_are_told_in_sentences() -> None:
         replace(schedule(), zone="../passwd"),
         replace(schedule(), first=date(2026, 2, 2), last=date(2026, 2, 1)),
         replace(schedule(), blackouts=(Range(date(2026, 2, 2), date(2026, 2, 1)),)),
+        replace(schedule(), first=date.min),
+        replace(schedule(zone="Asia/Kolkata"), last=date(1, 1, 3)),
+        replace(schedule(), additions_only=(Range(date(2026, 2, 2), date.max),)),
     ]
     told = [problems for plan in bad for problems in plan.problems()]
     assert len(told) == len(bad)
