@@ -11,7 +11,7 @@ import math
 from typing import Any, ClassVar, Final
 
 from django.conf import settings
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, JsonResponse
 from django.views.decorators.csrf import csrf_exempt
@@ -171,12 +171,19 @@ class ApiView(APIView):
         raise NotImplementedError
 
 
+class TooLarge(exceptions.APIException):
+    status_code = status.HTTP_413_REQUEST_ENTITY_TOO_LARGE
+    default_detail = "More was sent than is read here."
+
+
 def _fault(exc: Exception) -> exceptions.APIException | None:
     """What was wrong with the request; None where the fault is ours."""
     if isinstance(exc, Http404):
         return exceptions.NotFound()
     if isinstance(exc, PermissionDenied):
         return exceptions.PermissionDenied()
+    if isinstance(exc, RequestDataTooBig | TooManyFieldsSent | TooManyFilesSent):
+        return TooLarge()
     return exc if isinstance(exc, exceptions.APIException) else None
 
 
@@ -191,6 +198,7 @@ MINORS: Final = {
     404: "unknownobject",
     405: "unsupported",
     406: "unsupported",
+    413: "invaliddata",
     429: "server_busy",
     500: "internal_server_error",
 }
@@ -201,6 +209,7 @@ _WORDS: Final = {
     404: "There is no such object.",
     405: "This address is only read.",
     406: "This address answers with JSON.",
+    413: "More was sent than is read here.",
     429: "Too many requests: wait as long as Retry-After says.",
     500: "The portal could not answer. Try again; if it stays so, tell the developers when it was.",
 }
@@ -267,6 +276,7 @@ _TITLES: Final = {
     404: ("not-found", "There is no such object", "Look at the address; a client sees only its own districts."),
     405: ("method-not-allowed", "This method is not for this address", "See /api/docs/."),
     406: ("not-acceptable", "This form is not served", "Ask for application/json."),
+    413: ("too-large", "More was sent than is read here", "Send it in parts; a file belongs into a delivery."),
     415: ("unsupported-media-type", "This form is not read", "See /api/docs/ for what may be sent."),
     429: ("too-many-requests", "Too many requests", "Wait as long as Retry-After says."),
     500: ("portal-fault", "The portal could not answer", "Try again; if it stays so, tell the developers when it was."),

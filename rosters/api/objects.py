@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, ClassVar, Final, cast
 
@@ -618,7 +618,7 @@ class Undo(_Anew):
     @extend_schema(request=UndoSerializer, responses={202: PlanSerializer})
     def post(self, request: Request, pk: int) -> Response:
         sync, by = self.sync, cast("Any", request.user)
-        only = said_in(UndoSerializer, request) if (request.content_type or "").startswith("application/json") else {}
+        only = said_in(UndoSerializer, request)
         made = self.decided(self.did, sync, lambda: syncs.undo(sync, by=by, **only))
         tasks.enqueue_prepare(made)
         return shown(made, status=202, location=True)
@@ -691,7 +691,16 @@ class OnlyAbout(DecisionView):
 
 
 def said_in(kind: type[serializers.Serializer[Any]], request: Request) -> dict[str, Any]:
+    """What the body says. What is not known is refused, as is a body that would not be read: of somebody who asks for a
+    part, with a word that is spelled wrong, it would do the whole."""
+    if "Transfer-Encoding" in request.headers and "Content-Length" not in request.headers:
+        raise Problem(411, "length-required", "Without its Content-Length a body is not read.", "Send it with that.")
     given = kind(data=request.data)
+    wrong = {name: ["This is said in the body."] for name in sorted(set(request.query_params) & set(given.fields))}
+    if isinstance(request.data, Mapping):
+        wrong |= {name: ["There is no such field."] for name in sorted(set(request.data) - set(given.fields))}
+    if wrong:
+        raise serializers.ValidationError(wrong)
     given.is_valid(raise_exception=True)
     return cast("dict[str, Any]", given.validated_data)
 

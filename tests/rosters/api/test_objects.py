@@ -152,15 +152,55 @@ def test_declining_wants_a_reason_and_undoing_leads_back(trip: Trip, tables: mak
     first = Sync.objects.get(status="applied")
     wrong = browser.post(f"/api/v1/syncs/{first.pk}/undo", {"kind": "turned"}, content_type="application/json")
     assert wrong.status_code == 400
-    undoing = browser.post(f"/api/v1/syncs/{first.pk}/undo")
+    undoing = browser.post(f"/api/v1/syncs/{first.pk}/undo", content_type="application/json")
     assert undoing.status_code == 202
     work_off()
     told = browser.get(undoing.headers["Location"]).json()
     assert told["undoes"] == first.pk and told["status"] == "awaiting_review" and told["undo_only"] == {}
     part = browser.post(f"/api/v1/syncs/{first.pk}/undo", {"kind": "added"}, content_type="application/json")
     assert part.status_code == 409, "there is an undo of all of it"
-    assert code_of(browser.post(f"/api/v1/syncs/{first.pk}/undo")) == "decision-refused"
+    whole = browser.post(f"/api/v1/syncs/{first.pk}/undo", content_type="application/json")
+    assert code_of(whole) == "decision-refused"
     assert code_of(browser.post(f"/api/v1/syncs/{first.pk}/retry")) == "decision-refused"
+
+
+def test_an_undo_of_a_part_that_is_not_understood_is_not_the_undo_of_all(
+    trip: Trip, tables: making.Tables, rita: Staff
+) -> None:
+    sync, browser = trip.go(trip.send(tables)), tool(trip.district, staff=rita)
+    at, form = f"/api/v1/syncs/{sync.pk}/undo", "application/x-www-form-urlencoded"
+    assert browser.post(at, "school=abc&kind=removed", content_type=form).status_code == 415
+    assert browser.post(at, {"school": "abc"}).status_code == 415, "nor as the other kind of form"
+    misspelt = browser.post(at, {"school_id": "abc"}, content_type="application/json")
+    assert misspelt.status_code == 400 and misspelt.json()["errors"] == {"school_id": ["There is no such field."]}
+    beside = browser.post(f"{at}?school=abc", content_type="application/json")
+    assert beside.status_code == 400 and beside.json()["errors"] == {"school": ["This is said in the body."]}
+    in_pieces = browser.generic("POST", at, headers={"Transfer-Encoding": "chunked"})
+    assert code_of(in_pieces) == "length-required", "Django reads nothing of a body whose length nobody says"
+    assert browser.post(at, ["abc"], content_type="application/json").status_code == 400
+    assert not Sync.objects.filter(undoes=sync).exists()
+    whole = browser.generic("POST", at)
+    assert (whole.status_code, whole.json()["undo_only"]) == (202, {}), "who asks for nothing more needs no body"
+
+
+def test_what_an_address_does_not_know_is_not_passed_over(trip: Trip, tables: making.Tables, rita: Staff) -> None:
+    sync, browser = waiting(trip, tables), tool(trip.district, staff=rita)
+    at_once = approve(browser, sync, sync.plan_digest, go_live="2026-12-24T08:00:00Z")
+    assert at_once.status_code == 400 and "go_live" in at_once.json()["errors"]
+    sync.refresh_from_db()
+    assert sync.status == "awaiting_review"
+    for_all = sent(browser, trip.folder / "sent.zip", only_school="abc")
+    assert for_all.status_code == 400 and "only_school" in for_all.json()["errors"]
+
+
+def test_more_than_is_read_is_a_413(trip: Trip, tables: making.Tables, rita: Staff) -> None:
+    sync, browser = waiting(trip, tables), tool(trip.district, staff=rita)
+    long = approve(browser, sync, None, "only-about", schools=["x" * 1024 * 1024])
+    assert (long.status_code, code_of(long)) == (413, "too-large")
+    many = sent(browser, trip.folder / "sent.zip", only_schools=[f"school-{number}" for number in range(1500)])
+    assert (many.status_code, code_of(many)) == (413, "too-large")
+    wide = sent(browser, trip.folder / "sent.zip", only_schools="x" * 1024 * 1024)
+    assert (wide.status_code, code_of(wide)) == (413, "too-large")
 
 
 def sent(browser: Browser, path: Path, key: str | None = "k-1", **said: Any) -> Any:
