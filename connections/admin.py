@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import copy
 from datetime import date, datetime, timedelta
 from itertools import islice
 from typing import Any, cast
@@ -59,6 +60,9 @@ _HEADINGS = {
     ),
 }
 
+
+#: A reason is asked for in two forms of the page.
+_OF_PAUSE = "pause_%s"
 
 #: However it is saved, the page of the connection comes next.
 _ONE_BUTTON = {"show_save_and_add_another": False, "show_save_and_continue": False}
@@ -212,8 +216,9 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "sentence": sentence(timetable, timezone.localdate()) if timetable else "",
             **_coming(connection, timetable if connection.state == Connection.State.ACTIVE else None, RUNS_ON_PAGE),
             "allowances": connection.allowances.select_related("entered_by", "confirmed_by").order_by("-entered_at"),
+            "today": connection.district.local_date(timezone.now()),
             "allowance_form": AllowanceForm(initial={"expires_on": timezone.localdate() + timedelta(days=180)}),
-            "pause_form": PauseForm(),
+            "pause_form": PauseForm(auto_id=_OF_PAUSE),
             "about": in_words(connection.district, connection.speaks_for),
             "about_form": ScopeForm.of(connection.district, connection.speaks_for),
             "may_run": request.user.has_perm(RUN),
@@ -261,6 +266,15 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             raise PermissionDenied
         return connection
 
+    def _again(self, request: HttpRequest, connection: Connection, **typed: Any) -> HttpResponse:
+        """The page with what somebody typed into one of its small forms, and what is wrong with that."""
+        looking = copy(request)
+        looking.method = "GET"  # else it would be taken for the settings that are saved
+        url = reverse("admin:connections_connection_change", args=[connection.pk])
+        answer = self.change_view(looking, str(connection.pk), url, typed)
+        answer.status_code = 422
+        return cast("HttpResponse", answer)
+
     # -- buttons
 
     def test(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -294,9 +308,12 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def pause(self, request: HttpRequest, pk: int) -> HttpResponse:
         connection = self._of(request, pk)
-        form = PauseForm(request.POST)
-        if not form.is_valid():
-            messages.error(request, "Say why it is paused; a date is given as 2027-08-10. Nothing was changed.")
+        form = PauseForm(request.POST, auto_id=_OF_PAUSE)
+        if connection.state == Connection.State.ACTIVE and not form.is_valid():
+            messages.error(request, f"{_first_wrong(form)} It was not paused.")
+            return self._again(request, connection, pause_form=form)
+        if connection.state != Connection.State.ACTIVE:
+            messages.info(request, "It is not in service, so there is nothing to pause.")
             return _page(connection)
         until, reason = form.cleaned_data["until"], form.cleaned_data["reason"]
         with transaction.atomic():
@@ -313,7 +330,8 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         form = ScopeForm(request.POST, district=connection.district)
         if not form.is_valid():
             messages.error(request, "One of those is not live any more: choose again. Nothing was changed.")
-        elif (said := form.scope()).as_json() == connection.speaks_for:
+            return self._again(request, connection, about_form=form)
+        if (said := form.scope()).as_json() == connection.speaks_for:
             messages.info(request, "That is as it was.")
         else:
             before = {"speaks_for": connection.speaks_for}
@@ -373,9 +391,8 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         connection = self._of(request, pk)
         form = AllowanceForm(request.POST, instance=Allowance(connection=connection, entered_by=acting(request)))
         if not form.is_valid():
-            wrong = next(iter(form.errors.values()))[0]
-            messages.error(request, f"{wrong} Nothing was entered.")
-            return _page(connection, "#allowances")
+            messages.error(request, f"{_first_wrong(form)} Nothing was entered.")
+            return self._again(request, connection, allowance_form=form)
         with transaction.atomic():
             entry = form.save()
             _audit(request, connection, "connection.allowance_entered", {"network": entry.network})
@@ -391,6 +408,10 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 messages.success(
                     request, f"Confirmed: this connection may reach {entry.network} until {entry.expires_on}."
                 )
+            elif entry.is_over(timezone.now()):
+                messages.error(request, "Its last day has passed: enter the network anew, until a day to come.")
+            elif entry.confirmed_by_id:
+                messages.info(request, "It is confirmed already.")
             else:
                 messages.error(request, "Another person than the one who entered it must confirm it.")
         return _page(connection, "#allowances")
@@ -466,6 +487,11 @@ class ConnectionAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
 def _page(connection: Connection, place: str = "") -> HttpResponseRedirect:
     return HttpResponseRedirect(reverse("admin:connections_connection_change", args=[connection.pk]) + place)
+
+
+def _first_wrong(form: Any) -> str:
+    """The first thing that is wrong with a form, which its message says; the rest stands at the fields."""
+    return str(next(iter(form.errors.values()))[0])
 
 
 def _number(request: HttpRequest, name: str, of: Any = None) -> int | None:

@@ -249,9 +249,15 @@ class AllowanceForm(forms.ModelForm):  # type: ignore[type-arg]
         labels = {"network": "Network, for example 10.20.30.40/32", "reason": "Why", "expires_on": "Until"}
         widgets = {"expires_on": forms.DateInput(attrs={"type": "date"})}
 
+    def clean_expires_on(self) -> date:
+        until: date = self.cleaned_data["expires_on"]
+        if until < self.instance.connection.district.local_date(timezone.now()):
+            raise ValidationError("That day is over: choose one to come.")
+        return until
+
 
 class PauseForm(forms.Form):
-    reason = forms.CharField(max_length=300, label="Why")
+    reason = forms.CharField(max_length=300, label="Why", error_messages={"required": "Say why it is paused."})
     until = forms.DateField(
         required=False, label="Runs again on (empty: until somebody resumes it)",
         widget=forms.DateInput(attrs={"type": "date"}),

@@ -405,8 +405,14 @@ class Allowance(models.Model):
         if any(never(address) for address in network):
             raise ValidationError({"network": "No server of a district stands there: link-local, or a cloud's own."})
 
+    def is_over(self, now: datetime) -> bool:
+        """Whether its last day has passed, on the district's calendar."""
+        return self.expires_on < self.connection.district.local_date(now)
+
     def confirm(self, now: datetime, by: Staff) -> bool:
-        """False if it was entered by the same person, or is confirmed already."""
+        """False if it was entered by the same person, is confirmed already, or is over."""
+        if self.is_over(now):
+            return False
         changed = (
             Allowance.objects.filter(pk=self.pk, confirmed_by=None)
             .exclude(entered_by=by)

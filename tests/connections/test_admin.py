@@ -282,7 +282,15 @@ class TestButtons:
     def test_a_pause_asks_for_a_reason_and_is_in_the_audit_trail(self, sftp: Connection, manu: Staff) -> None:
         sftp.activate(timezone.now(), None)
         client = _logged_in(manu)
-        assert "Say why" in _said(client.post(_page(sftp, "pause"), {"reason": ""}, follow=True))
+        for wrong, said, kept in (
+            ({"reason": "", "until": "2027-08-10"}, "Say why", "2027-08-10"),
+            ({"reason": "Rollover", "until": "2020-08-10"}, "That day has come already.", "Rollover"),
+        ):
+            answer = client.post(_page(sftp, "pause"), wrong)
+            assert (answer.status_code, said in _said(answer)) == (422, True)
+            page = answer.content.decode()
+            assert f'value="{kept}"' in page and '<details class="pause" open>' in page
+            assert f'action="{_page(sftp)}"' in page, "the settings of the same page are still saved where they belong"
         client.post(_page(sftp, "pause"), {"reason": "Rollover", "until": "2027-08-10"})
         sftp.refresh_from_db()
         assert (sftp.state, sftp.pause_reason, sftp.paused_by) == ("paused", "Rollover", manu)
@@ -307,6 +315,43 @@ class TestButtons:
         assert sftp.allowed_networks(timezone.localdate()) == ()
         _logged_in(alice).post(_page(sftp, "confirm"), {"allowance": entry.pk})
         assert len(sftp.allowed_networks(timezone.localdate())) == 1
+        assert "confirmed already" in _said(
+            _logged_in(alice).post(_page(sftp, "confirm"), {"allowance": entry.pk}, follow=True)
+        )
+
+    def test_a_network_that_is_not_entered_loses_nothing_that_was_typed(self, sftp: Connection, manu: Staff) -> None:
+        today = timezone.localdate()
+        typed = {"network": "ten", "reason": "Their SIS has no other address", "expires_on": str(today)}
+        answer = _logged_in(manu).post(_page(sftp, "allow"), typed)
+        assert answer.status_code == 422 and "Write an address and its length" in _said(answer)
+        page = answer.content.decode()
+        assert all(f'value="{value}"' in page for value in typed.values())
+        assert "<details open><summary>Enter a network" in page
+        past = {**typed, "network": "10.1.2.3/32", "expires_on": str(today - timedelta(days=2))}
+        assert "That day is over" in _said(_logged_in(manu).post(_page(sftp, "allow"), past))
+        assert not Allowance.objects.exists()
+
+    def test_a_network_whose_last_day_has_passed_is_marked_and_not_confirmed(
+        self, sftp: Connection, manu: Staff, alice: Staff
+    ) -> None:
+        entry = Allowance.objects.create(
+            connection=sftp, network="10.1.2.3/32", reason="Their SIS", entered_by=manu,
+            expires_on=timezone.localdate() - timedelta(days=2),
+        )  # fmt: skip
+        client = _logged_in(alice)
+        page = client.get(_page(sftp)).content.decode()
+        assert '<span class="chip">over</span>' in page and "Confirm 10.1.2.3/32" not in page
+        answer = client.post(_page(sftp, "confirm"), {"allowance": entry.pk}, follow=True)
+        assert "Its last day has passed" in _said(answer)
+        entry.refresh_from_db()
+        assert entry.confirmed_by is None
+
+    def test_schools_that_were_chosen_stay_chosen_where_one_is_not_live_any_more(
+        self, sftp: Connection, manu: Staff
+    ) -> None:
+        typed = {"only_schools": ["gone"], "other_schools": "hill-1, lake-2"}
+        answer = _logged_in(manu).post(_page(sftp, "about"), typed)
+        assert answer.status_code == 422 and 'value="hill-1, lake-2"' in answer.content.decode()
 
     def test_fetching_is_refused_with_a_reason_while_one_runs(self, sftp: Connection, rita: Staff) -> None:
         Connection.objects.update(host_key="ssh-ed25519 SHA256:x", host_key_confirmed_at=timezone.now())

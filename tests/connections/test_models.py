@@ -171,7 +171,7 @@ class TestAllowances:
         self, sftp: Connection, admin_user: Staff, django_user_model: type[Staff]
     ) -> None:
         tom = django_user_model.objects.create(username="tom")
-        today = date(2026, 11, 24)
+        today = sftp.district.local_date(timezone.now())
         entry = Allowance.objects.create(
             connection=sftp, network="10.1.2.3/32", reason="Their SIS", entered_by=tom, expires_on=today
         )
