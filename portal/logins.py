@@ -1,6 +1,6 @@
 """Who guesses passwords of staff is braked: after some failures a login has to wait, each time longer.
 
-Three counts, kept in the shared cache for a day after the last failure:
+Three counts, kept for a day after the last failure, in a cache of their own, where nothing else takes their room:
 
 - of one account from one address, strict: five, then a minute, two, four, up to an hour. A person who has forgotten a
   password has looked it up by then; who guesses has some thirty tries a day.
@@ -29,7 +29,8 @@ from typing import Any, Final, cast
 from django import forms
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.core.cache import cache
+from django.core.cache import caches
+from django.core.cache.backends.base import BaseCache
 from django.core.exceptions import ValidationError
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
@@ -71,7 +72,7 @@ class Attempt:
         pair = f"{account.casefold()}\n{address}"
         self._known = _key("known", pair)
         self._counts = {PAIR: _key("pair", pair)}
-        if not cache.get(self._known):
+        if not _kept().get(self._known):
             self._counts |= {ACCOUNT: _key("account", account.casefold()), ADDRESS: _key("address", address)}
 
     def begin(self) -> int:
@@ -79,7 +80,7 @@ class Attempt:
         now = time.time()
         with _alone():
             found: dict[_Limit, tuple[int, float]]
-            found = {limit: cache.get(key, (0, 0.0)) for limit, key in self._counts.items()}
+            found = {limit: _kept().get(key, (0, 0.0)) for limit, key in self._counts.items()}
             wait = max(math.ceil(until - now) for _, until in found.values())
             if wait > 0:
                 return wait
@@ -91,7 +92,7 @@ class Attempt:
         """Say so in the log, and which waits have begun with it."""
         logger.warning("A login of staff failed, from %s.", self.address)
         for limit, key in self._counts.items():
-            failures, _ = cache.get(key, (0, 0.0))
+            failures, _ = _kept().get(key, (0, 0.0))
             if wait := limit.wait(failures):
                 logger.warning("Logins wait %d s from now on: %s, %s.", wait, limit.name, self.address)
 
@@ -99,16 +100,20 @@ class Attempt:
         """The account is cleared. Of its address only this attempt is: else who has one account could guess another's
         for ever, by logging in to the own one now and then."""
         with _alone():
-            cache.set(self._known, True, _KNOWN_FOR)
+            _kept().set(self._known, True, _KNOWN_FOR)
             for limit, key in self._counts.items():
                 if limit is ADDRESS:
-                    failures, _ = cache.get(key, (1, 0.0))
+                    failures, _ = _kept().get(key, (1, 0.0))
                     self._note(limit, failures - 1, 0.0)
                 else:
-                    cache.delete(key)
+                    _kept().delete(key)
 
     def _note(self, limit: _Limit, failures: int, until: float) -> None:
-        cache.set(self._counts[limit], (failures, until), _DAY)
+        _kept().set(self._counts[limit], (failures, until), _DAY)
+
+
+def _kept() -> BaseCache:
+    return caches["logins"]
 
 
 def _key(kind: str, value: str) -> str:
@@ -139,14 +144,13 @@ class LoginForm(AdminAuthenticationForm):
         widget=forms.TextInput(attrs={"inputmode": "numeric", "autocomplete": "one-time-code"}),
     )
     wait = 0
-
-    def get_invalid_login_error(self) -> ValidationError:
-        """The same for all three: whoever guesses does not learn which of them is right."""
-        return ValidationError(
-            "User name, password or code is not right. Large and small letters count. A code is needed where an app "
-            "was set up, and is good once.",
-            code="invalid_login",
-        )
+    #: The same for all three, and for the right ones of somebody who is no staff: whoever guesses does not learn which
+    #: of them is right.
+    error_messages = {
+        **AdminAuthenticationForm.error_messages,
+        "invalid_login": "User name, password or code is not right. Large and small letters count. A code is needed "
+        "where an app was set up, and is good once.",
+    }
 
     def clean(self) -> dict[str, Any]:
         account, password = self.cleaned_data.get("username"), self.cleaned_data.get("password")

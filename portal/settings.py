@@ -104,9 +104,11 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # where an import on SQLite would block it. Several machines share one through CACHE_URL.
 # Django's own 300 entries would be forgotten among the tools that page through rosters (`rosters.api.provider`).
 # Which sessions of staff have ended is kept apart from them (`portal.sessions`): it must never be forgotten for room.
+# So are failed logins (`portal.logins`), of which strangers can make as many as they like: they crowd nothing else out.
 CACHES = {
     "default": env.cache_url("CACHE_URL", default=f"filecache://{PORTAL_DATA_DIR / 'cache'}?max_entries=5000"),
     "sessions": env.cache_url("CACHE_URL", default=f"filecache://{PORTAL_DATA_DIR / 'sessions'}?max_entries=100000"),
+    "logins": env.cache_url("CACHE_URL", default=f"filecache://{PORTAL_DATA_DIR / 'logins'}?max_entries=100000"),
 }
 
 AUTH_PASSWORD_VALIDATORS = [

@@ -3,6 +3,7 @@ else in that of the browser, which says it in a cookie (`static/portal/portal.js
 
 from __future__ import annotations
 
+import functools
 import zoneinfo
 from collections.abc import Callable
 from urllib.parse import unquote
@@ -20,7 +21,7 @@ def reader_zone(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable
     """Answer in the reader's zone; in that of the settings if none is known that exists."""
 
     def answer(request: HttpRequest) -> HttpResponse:
-        known = zoneinfo.available_timezones()
+        known = _zones()
         for name in (_chosen(request), unquote(request.COOKIES.get(COOKIE, ""))):
             if name in known:
                 with timezone.override(zoneinfo.ZoneInfo(name)):
@@ -28,6 +29,12 @@ def reader_zone(get_response: Callable[[HttpRequest], HttpResponse]) -> Callable
         return get_response(request)
 
     return answer
+
+
+@functools.cache
+def _zones() -> frozenset[str]:
+    """Those that this machine knows. To ask it is to look through some hundred files: once, not for each page."""
+    return frozenset(zoneinfo.available_timezones())
 
 
 def _chosen(request: HttpRequest) -> str:

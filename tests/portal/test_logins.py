@@ -14,6 +14,7 @@ import pytest
 import time_machine
 from django.contrib.auth.models import User
 from django.contrib.auth.password_validation import validate_password
+from django.core.cache import cache
 from django.core.exceptions import ValidationError
 from django.test import Client, RequestFactory
 from django.utils import timezone
@@ -36,7 +37,9 @@ OFFICE, HOME, STRANGER = "192.0.2.7", "198.51.100.4", "203.0.113.9"
 @pytest.fixture(autouse=True)
 def _nobody_has_tried(data_dir: Path, settings: Settings) -> None:
     backend = "django.core.cache.backends.filebased.FileBasedCache"
-    settings.CACHES = {**settings.CACHES, "default": {"BACKEND": backend, "LOCATION": str(data_dir / "cache")}}
+    small = {"BACKEND": backend, "LOCATION": str(data_dir / "cache"), "OPTIONS": {"MAX_ENTRIES": 4}}
+    own = {"BACKEND": backend, "LOCATION": str(data_dir / "logins")}
+    settings.CACHES = {**settings.CACHES, "default": small, "logins": own}
 
 
 def log_in(name: str, password: str, address: str = OFFICE) -> Any:
@@ -88,6 +91,13 @@ def test_each_further_failure_waits_longer_up_to_an_hour(rita: Staff) -> None:
             assert log_in("rita", RIGHT).status_code == 429  # and that it was asked again costs nothing
         moment += timedelta(seconds=waits[-1] + 1)
     assert [wait // 60 for wait in waits] == [1, 2, 4, 8, 16, 32, 60, 60, 60]
+
+
+def test_what_tools_and_searches_keep_takes_no_count_away(rita: Staff) -> None:
+    fail("rita", 5, OFFICE)
+    for number in range(50):
+        cache.set(f"page-of-a-roster-{number}", number)
+    assert log_in("rita", RIGHT).status_code == 429
 
 
 def test_the_answer_does_not_say_whether_there_is_such_an_account(rita: Staff) -> None:
@@ -165,6 +175,8 @@ def test_the_log_says_that_and_where_but_neither_name_nor_password(
 
 def test_who_is_no_staff_is_not_let_in_and_counted_as_any_failure(rita: Staff) -> None:
     User.objects.filter(pk=rita.pk).update(is_staff=False)
+    right, wrong = (log_in("rita", password, HOME) for password in (RIGHT, "guess"))
+    assert told(right) == told(wrong) and "is not right" in told(right)
     assert [log_in("rita", RIGHT).status_code for _ in range(6)] == [200] * 5 + [429]
 
 

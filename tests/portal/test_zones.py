@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,14 @@ def test_a_zone_that_everybody_gets_is_no_choice_until_it_is_saved(browser: Clie
     assert AuditEvent.objects.get(action="mailing.changed").after == {"time_zone": "America/Chicago"}
     browser.post("/admin/mails/", {**WISHES, "time_zone": "America/Chicago"})
     assert AuditEvent.objects.filter(action="mailing.changed").count() == 1, "nothing was changed"
+
+
+def test_which_zones_there_are_is_asked_once_and_not_for_each_page(
+    browser: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "Europe/Berlin" in _head(browser)
+    monkeypatch.setattr(zoneinfo, "available_timezones", set)
+    assert "Europe/Berlin" in _head(browser)
 
 
 def test_a_call_stands_on_the_desk_by_that_clock_with_its_zone(browser: Client, alice: Staff) -> None:
