@@ -9,7 +9,7 @@ from typing import Any, cast
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
@@ -51,7 +51,7 @@ class When(admin.SimpleListFilter):
     def queryset(self, request: HttpRequest, queryset: Any) -> Any:
         now = timezone.now()
         if self.value() == "coming":
-            return queryset.filter(status=Call.Status.BOOKED, ends_at__gt=now).order_by("starts_at")
+            return queryset.filter(status=Call.Status.BOOKED, ends_at__gt=now)
         if self.value() == "untold":
             return queryset.filter(pk__in=Call.without_outcome(now).values("pk"))
         return queryset.filter(ends_at__lte=now) if self.value() == "past" else queryset
@@ -92,6 +92,10 @@ class CallAdmin(ReadOnly):
     list_per_page = 50
     ordering = ("-starts_at",)
 
+    def get_ordering(self, request: HttpRequest) -> tuple[str, ...]:
+        """Of what is to come the next first; of all else the latest."""
+        return ("starts_at",) if request.GET.get(When.parameter_name) == "coming" else self.ordering
+
     @admin.display(description="starts at", ordering="starts_at")
     def begins(self, call: Call) -> str:
         return f"{timezone.localtime(call.starts_at):%a %-d %b, %H:%M %Z}"
@@ -124,7 +128,10 @@ class CallAdmin(ReadOnly):
         """The call: the brief, where it is, and what came of it."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        return self._shown(request, self._call(object_id))
+        call: Call | None = self.get_object(request, object_id)  # an address may hold what is no number
+        if call is None:
+            raise Http404
+        return self._shown(request, self._call(call.pk))
 
     def outcome(self, request: HttpRequest, pk: int) -> HttpResponse:
         call = self._mine(request, pk)
@@ -169,7 +176,7 @@ class CallAdmin(ReadOnly):
             raise PermissionDenied
         return self._call(pk)
 
-    def _call(self, pk: int | str) -> Call:
+    def _call(self, pk: int) -> Call:
         return get_object_or_404(Call.objects.select_related("district__snapshot", "person", "staff"), pk=pk)
 
     def _shown(
@@ -187,7 +194,7 @@ class CallAdmin(ReadOnly):
             "topics": brief(call.district, now),
             "form": form or OutcomeForm(instance=call),
             "booked": booked,
-            "over": call.ends_at <= now and call.status != Call.Status.CANCELLED,
+            "begun": call.starts_at <= now and call.status != Call.Status.CANCELLED,
             "may_change": may_change,
             "days": calls.days(call.district, hours, call, now)[:7] if booked and may_change else [],
             "hours": hours,
@@ -222,7 +229,9 @@ class AvailabilityAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: Any = None
     ) -> HttpResponse:
-        found = get_object_or_404(Availability.objects.select_related("staff"), pk=object_id)
+        found: Availability | None = self.get_object(request, object_id)
+        if found is None:
+            raise Http404
         may_change = self.has_change_permission(request, found)
         if not may_change and (request.method == "POST" or not self.has_view_permission(request)):
             raise PermissionDenied

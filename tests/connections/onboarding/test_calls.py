@@ -277,6 +277,20 @@ def test_staff_see_who_is_called_when_by_both_clocks(booked: Call, vera: Staff) 
         assert client.post(f"{CALLS}{booked.pk}/{deed}/").status_code == 403
 
 
+def test_of_the_calls_to_come_the_next_stands_first_and_what_is_no_number_is_no_call(
+    booked: Call, maple: District, hours: Availability, rita: Staff
+) -> None:
+    other = maple.people.create(name="Lee", email="lee@maple.test", role="owner")
+    calls.book(other, calls.free(hours, timezone.now())[5], timezone.now())
+    client = Client()
+    client.force_login(rita)
+    for asked, first in (("?when=coming", "Cedar Grove"), ("", "Maple Falls"), ("?when=coming&o=-0", "Maple Falls")):
+        assert client.get(f"{CALLS}{asked}").context["cl"].result_list[0].district.name == first
+    for start in (CALLS, HOURS):
+        for wrong in ("abc", "1.5", "%00", "9" * 40, "x" * 400):
+            assert client.get(f"{start}{wrong}/change/").status_code == 404, (start, wrong)
+
+
 def test_staff_move_and_cancel_and_both_sides_are_told(booked: Call, hours: Availability, rita: Staff) -> None:
     hours.staff.email = "rita@portal.test"
     hours.staff.save()
@@ -288,6 +302,9 @@ def test_staff_move_and_cancel_and_both_sides_are_told(booked: Call, hours: Avai
         client.post(f"{CALLS}{booked.pk}/move/", {"slot": wrong})
     booked.refresh_from_db()
     assert (booked.starts_at, booked.sequence, mail.outbox) == (taken, 0, [])
+    theirs = timezone.localtime(later, hours.hours().zone)
+    choice = f"{theirs:%a} {theirs.day} {theirs:%b, %H:%M}"
+    assert f">{choice} " in client.get(f"{CALLS}{booked.pk}/change/").content.decode(), "a choice names its day"
     client.post(f"{CALLS}{booked.pk}/move/", {"slot": later.isoformat()})
     client.post(f"{CALLS}{booked.pk}/cancel/")
     client.post(f"{CALLS}{booked.pk}/cancel/")
@@ -322,6 +339,23 @@ def test_what_came_of_it_goes_into_the_districts_checklist(
     assert "Prefers" not in str(event.after)
     assert "Over, without outcome" in client.get(f"{CALLS}?when=untold").content.decode()
     assert not Call.without_outcome(timezone.now()).exists()
+
+
+def test_what_comes_of_it_is_written_down_while_they_talk(held: Call, rita: Staff, vera: Staff) -> None:
+    now = timezone.now()
+    Call.objects.update(starts_at=now - timedelta(minutes=5), ends_at=now + timedelta(minutes=25))
+    page = f"{CALLS}{held.pk}/change/"
+    client, viewer = Client(), Client()
+    client.force_login(rita)
+    viewer.force_login(vera)
+    assert "Keep what came of it" in client.get(page).content.decode()
+    assert "Nobody has written it down yet." in viewer.get(page).content.decode()
+    refused = client.post(f"{CALLS}{held.pk}/outcome/", {"decisions": "Users first.", "launch_on": "soon"})
+    assert refused.status_code == 422 and "Users first." in refused.content.decode()
+    client.post(f"{CALLS}{held.pk}/outcome/", {"decisions": "Users first."})
+    assert "Users first." in viewer.get(page).content.decode()
+    Call.objects.update(starts_at=now + timedelta(minutes=5), status="booked")
+    assert "Keep what came of it" not in client.get(page).content.decode()
 
 
 def test_a_call_that_nobody_came_to_was_not_held(held: Call, dana: Person, rita: Staff, come_in: ComeIn) -> None:
