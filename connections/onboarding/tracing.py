@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods
 
+from connections.onboarding import checking
 from connections.onboarding.entering import for_people
 from connections.onboarding.findings import Told, sent, systems_of
 from connections.onboarding.models import Person
@@ -25,6 +26,10 @@ from rosters.searches import keyed, search_of
 #: The field of the form, and what else it says.
 _WHO: Final = "who"
 _ALSO: Final = ("file",)
+#: Nobody has more names; each is looked for in every line that fits so far.
+MOST_WORDS: Final = 8
+_TOO_MANY: Final = f"That is more than {MOST_WORDS} words. Write a name, or one of the others alone."
+_PAGE: Final = "onboarding/somebody.html"
 
 
 @require_http_methods(["GET", "POST"])
@@ -32,7 +37,7 @@ _ALSO: Final = ("file",)
 @for_people
 def somebody(request: HttpRequest, person: Person) -> HttpResponse:
     """The page. Whom it is about is sent, and stands in no address; that somebody looked is written down, not for
-    whom."""
+    whom. A whole file is looked through: so it takes its turn with what is checked."""
     whose = f"person-{person.pk}"
     if at := keyed(request, _WHO, whose=whose, also=_ALSO):
         return at
@@ -41,11 +46,20 @@ def somebody(request: HttpRequest, person: Person) -> HttpResponse:
     asked = request.GET.get("file", "")
     chosen = next((each for each in files if each[0] == asked), next(iter(files), None))
     context: dict[str, Any] = {"search": search, "files": files, "chosen": chosen}
-    if chosen and search.words:
-        note("person.looked_into", person, chosen[1])
-        found = syncs.look_for(chosen[1], search.words, request.GET.get("row", ""))
-        context |= {"found": found, "meant": _meant(person, chosen[1], found.trace.findings if found.trace else [])}
-    return render(request, "onboarding/somebody.html", context)
+    if chosen is None or not search.words:
+        return render(request, _PAGE, context)
+    if len(search.words.replace(",", " ").split()) > MOST_WORDS:
+        return render(request, _PAGE, {**context, "complaint": _TOO_MANY}, status=422)
+    try:
+        with checking.turn_of(person.district):
+            found = syncs.look_for(chosen[1], search.words, request.GET.get("row", ""))
+    except checking.NoTurn as busy:
+        return render(request, _PAGE, {**context, "complaint": f"{busy} Find again in a minute."}, status=503)
+    except checking.CannotFinish as fault:
+        return render(request, _PAGE, {**context, "complaint": str(fault)}, status=500)
+    note("person.looked_into", person, chosen[1])
+    context |= {"found": found, "meant": _meant(person, chosen[1], found.trace.findings if found.trace else [])}
+    return render(request, _PAGE, context)
 
 
 def _meant(person: Person, sync: Sync, findings: list[Finding]) -> dict[int, Told]:

@@ -16,6 +16,7 @@ import time_machine
 from django.test import Client
 from django.utils import timezone
 
+from connections.onboarding import checking
 from connections.onboarding.models import Person
 from rosters import making, syncs
 from rosters.models import AuditEvent, District, Sync
@@ -94,6 +95,22 @@ def test_of_several_one_is_chosen_and_an_earlier_file(
     (earlier,) = re.findall(r'href="(\?[^"]*file=[^"]*)"', page.text)
     there = client.get(f"{AT}{html.unescape(earlier)}")
     assert there.context["chosen"][1] == first and "Nobody in this file is called so" in _text(there)
+
+
+def test_one_search_of_a_district_at_a_time_and_of_so_many_words(
+    cedar: District, dana: Person, come_in: ComeIn, tables: making.Tables
+) -> None:
+    _sent(cedar, tables)
+    client, who = come_in(dana), tables["users"].row(2, named=True)
+    with checking.turn_of(cedar):
+        busy = _look(client, who["username"])
+    assert busy.status_code == 503 and "Find again in a minute." in _text(busy)
+    assert who["familyName"] not in busy.text
+    many = _look(client, " ".join(who["familyName"] for _ in range(9)))
+    assert many.status_code == 422 and "more than 8 words" in _text(many) and "found" not in many.context
+    assert not AuditEvent.objects.filter(action="person.looked_into").exists(), "nobody saw anything"
+    assert who["familyName"] in _look(client, who["username"]).text
+    assert AuditEvent.objects.filter(action="person.looked_into").count() == 1
 
 
 def test_another_districts_person_is_not_found_and_its_file_cannot_be_named(
