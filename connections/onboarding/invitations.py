@@ -12,6 +12,7 @@ from django.template.loader import render_to_string
 from icalendar import Calendar, Event, vCalAddress
 
 from connections.onboarding.models import Call
+from rosters.oneroster.plain import listed
 
 
 def tell(call: Call, now: datetime, zone: ZoneInfo, *, brief: str = "") -> None:
@@ -27,13 +28,31 @@ def tell(call: Call, now: datetime, zone: ZoneInfo, *, brief: str = "") -> None:
         "theirs": call.starts_at.astimezone(call.district.zone),
         "ours": call.starts_at.astimezone(zone),
     }
-    for address, more in ((call.person.email, ""), (call.staff.email, brief)):
+    for (_, address), more in zip(_sides(call), ("", brief), strict=True):
         if not address:
             continue
         text = render_to_string("emails/call.txt", {**context, "brief": more})
         message = EmailMultiAlternatives(subject, text, None, [address])
         message.attach_alternative(file, f"text/calendar; method={method}")
         message.send(fail_silently=True)
+
+
+def who_is_told(call: Call) -> str:
+    """Which sides get a mail about a change of it, and which have no address for one, in sentences."""
+    sides = _sides(call)
+    told, untold = ([name for name, address in sides if bool(address) == has] for has in (True, False))
+    mailed = f"{listed(told)} {'get' if len(told) > 1 else 'gets'} a mail that changes the calendar." if told else ""
+    silent = f"{listed(untold)} {'have' if len(untold) > 1 else 'has'} no e-mail address here, and gets none."
+    return f"{mailed} {silent if untold else ''}".strip()
+
+
+def _sides(call: Call) -> list[tuple[str, str]]:
+    """Name and address of the person at the district, and of our staff."""
+    return [(call.person.name, call.person.email), (_ours(call), call.staff.email)]
+
+
+def _ours(call: Call) -> str:
+    return call.staff.get_full_name() or call.staff.get_username()
 
 
 def calendar(call: Call, now: datetime) -> str:
@@ -47,7 +66,7 @@ def calendar(call: Call, now: datetime) -> str:
     event.add("status", "CANCELLED" if cancelled else "CONFIRMED")
     event.add("summary", f"Call about the rosters of {call.district.name}")
     event.add("description", call.topic)
-    event.add("organizer", _address(_organizer(call), call.staff.get_full_name() or call.staff.get_username()))
+    event.add("organizer", _address(_organizer(call), _ours(call)))
     asked = {"ROLE": "REQ-PARTICIPANT", "PARTSTAT": "NEEDS-ACTION", "RSVP": "TRUE"}
     event.add("attendee", _address(call.person.email, call.person.name, **asked))
     whole = Calendar()

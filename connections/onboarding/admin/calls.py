@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.views.decorators.http import require_POST
 
-from connections.onboarding import calls
+from connections.onboarding import calls, invitations
 from connections.onboarding.brief import brief
 from connections.onboarding.hours import HoursForm
 from connections.onboarding.models import Availability, Call
@@ -160,13 +160,13 @@ class CallAdmin(ReadOnly):
         except calls.SlotTaken:
             messages.error(request, "This time is not free any more. Choose another one; nothing was changed.")
         else:
-            messages.success(request, "Moved. Both sides have a mail that moves it in the calendar.")
+            messages.success(request, f"Moved. {invitations.who_is_told(call)}")
         return _to(call)
 
     def cancel(self, request: HttpRequest, pk: int) -> HttpResponse:
         call = self._mine(request, pk)
         if calls.cancel_for(call, timezone.now(), by=acting(request)):
-            messages.success(request, "Cancelled. Both sides have a mail that takes it out of the calendar.")
+            messages.success(request, f"Cancelled. {invitations.who_is_told(call)}")
         else:
             messages.error(request, "It was not booked any more: nothing was changed.")
         return _to(call)
@@ -198,6 +198,7 @@ class CallAdmin(ReadOnly):
             "may_change": may_change,
             "days": calls.days(call.district, hours, call, now)[:7] if booked and may_change else [],
             "hours": hours,
+            "who_is_told": invitations.who_is_told(call),
         }
         return TemplateResponse(request, "admin/onboarding/call.html", context, status=status)
 

@@ -292,10 +292,13 @@ def test_of_the_calls_to_come_the_next_stands_first_and_what_is_no_number_is_no_
 
 
 def test_staff_move_and_cancel_and_both_sides_are_told(booked: Call, hours: Availability, rita: Staff) -> None:
-    hours.staff.email = "rita@portal.test"
-    hours.staff.save()
     client = Client()
     client.force_login(rita)
+    type(rita).objects.filter(pk=rita.pk).update(email="")
+    alone = client.get(f"{CALLS}{booked.pk}/change/").content.decode()
+    assert "Dana Reyes gets a mail that changes the calendar. rita has no e-mail address here" in alone
+    hours.staff.email = "rita@portal.test"
+    hours.staff.save()
     mail.outbox.clear()
     taken, later = booked.starts_at, calls.free(hours, timezone.now(), beside=booked)[3]
     for wrong in ("", "yesterday", taken.isoformat(), (later + timedelta(minutes=1)).isoformat()):
@@ -305,9 +308,12 @@ def test_staff_move_and_cancel_and_both_sides_are_told(booked: Call, hours: Avai
     theirs = timezone.localtime(later, hours.hours().zone)
     choice = f"{theirs:%a} {theirs.day} {theirs:%b, %H:%M}"
     assert f">{choice} " in client.get(f"{CALLS}{booked.pk}/change/").content.decode(), "a choice names its day"
-    client.post(f"{CALLS}{booked.pk}/move/", {"slot": later.isoformat()})
-    client.post(f"{CALLS}{booked.pk}/cancel/")
-    client.post(f"{CALLS}{booked.pk}/cancel/")
+    for deed, said in (
+        ("move", "Moved. Dana Reyes and rita get a mail"), ("cancel", "Cancelled. Dana Reyes and rita get a mail"),
+        ("cancel", "It was not booked any more"),
+    ):  # fmt: skip
+        answer = client.post(f"{CALLS}{booked.pk}/{deed}/", {"slot": later.isoformat()}, follow=True)
+        assert said in answer.content.decode()
     booked.refresh_from_db()
     assert (booked.starts_at, booked.status, booked.sequence) == (later, "cancelled", 2)
     assert [one.to[0] for one in mail.outbox] == ["dana@cedar.test", "rita@portal.test"] * 2
