@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
@@ -17,13 +18,17 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
+from django.utils.html import format_html
 from django.views.decorators.http import require_POST
 
 from rosters.api import scopes, usage
 from rosters.api.models import Client, ClientSecret
 from rosters.api.operations import STANDARDS
-from rosters.models import AuditEvent
+from rosters.models import AuditEvent, District
 from rosters.staff import acting
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
 
 #: How long the old secret goes on opening beside a new one.
 OVERLAPS: Final = {"3600": "an hour", "86400": "a day", "604800": "seven days", "0": "no time: it leaked"}
@@ -40,10 +45,33 @@ class ClientForm(forms.ModelForm):  # type: ignore[type-arg]
         label="What it may",
         help_text="What it sends, decides or fetches it does in the name of somebody of our staff, who is named below.",
     )
+    #: Who fills it in.
+    by: Staff
 
     class Meta:
         model = Client
         fields = ("name", "districts", "scopes", "staff", "signs", "per_minute")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Everybody gives a tool their own name and no other; and one that acts in another's name is let do no more."""
+        super().__init__(*args, **kwargs)
+        client: Client = self.instance
+        if "staff" not in self.fields:  # it is only looked at
+            return
+        name = cast("forms.ModelChoiceField[Staff]", self.fields["staff"])
+        if not client.is_anothers(self.by):
+            name.queryset = get_user_model().objects.filter(pk=self.by.pk)
+            name.help_text = "Yours, or nobody's: in whose name a tool sends, decides or fetches, that person makes it."
+            return
+        name.disabled = True
+        words = "Only {} gives it more to do in that name, and more districts to do it in."
+        name.help_text = format_html(words, client.staff)
+        acts = scopes.ACTING & set(client.scopes)
+        offered = [(scope, words) for scope, words in scopes.ALL.items() if scope not in scopes.ACTING - acts]
+        cast("forms.MultipleChoiceField", self.fields["scopes"]).choices = offered
+        if acts:
+            seen = cast("forms.ModelMultipleChoiceField[District]", self.fields["districts"])
+            seen.queryset = client.districts.all()
 
 
 class NewClientForm(ClientForm):
@@ -68,7 +96,8 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().has_change_permission(request, obj) and (obj is None or obj.ended_at is None)
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        return super().get_form(request, obj, change, form=NewClientForm if obj is None else ClientForm, **kwargs)
+        made = super().get_form(request, obj, change, form=NewClientForm if obj is None else ClientForm, **kwargs)
+        return type(made.__name__, (made,), {"by": acting(request)})
 
     def get_queryset(self, request: HttpRequest) -> Any:
         return super().get_queryset(request).prefetch_related("districts", "secrets")
@@ -110,9 +139,17 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         ]
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
+        """Who gives a tool their name is the only one who knows its secrets from then on."""
         if not change:
             obj.made_by = acting(request)
+        known = Client.objects.select_for_update().filter(pk=obj.pk).first()
         super().save_model(request, obj, form, change)
+        if known and obj.staff_id not in (None, known.staff_id) and (ended := obj.revoke_secrets(timezone.now())):
+            _audit(request, "client.secret_revoked", obj, {"secrets": ended})
+            words = (
+                "It acts in your name now, so that the secrets that others may know open nothing more: make a new one."
+            )
+            messages.warning(request, words)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
@@ -150,6 +187,7 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "overlaps": OVERLAPS,
             "lives": LIVES,
             "may_change": self.has_change_permission(request, client),
+            "is_anothers": client.is_anothers(acting(request)),
             "addresses": _addresses(client),
             "token_url": f"{settings.PORTAL_URL}{reverse('token')}",
             "show_save_and_add_another": False,
@@ -159,16 +197,19 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     # -- its secrets
 
     def new_secret(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """One more secret; those before go on for as long as was chosen."""
+        """One more secret, for whom the tool acts as; those before go on for as long as was chosen."""
         client, now = self._of(request, pk), timezone.now()
         overlap = request.POST.get("overlap", "")
         if overlap not in OVERLAPS:
             messages.error(request, "Choose how long the secret before goes on opening.")
             return _back(client)
         with transaction.atomic():
+            client = Client.objects.select_for_update().get(pk=client.pk)
+            if client.is_anothers(acting(request)):
+                raise PermissionDenied
             ends = _end(request.POST.get("life", ""), now)
             if overlap == "0":
-                client.secrets.filter(revoked_at=None).update(revoked_at=now)
+                client.revoke_secrets(now)
                 _, text = client.new_secret(now, ends)
             else:
                 _, text = client.rotate(now, now + timedelta(seconds=int(overlap)), ends)

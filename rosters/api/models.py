@@ -6,6 +6,7 @@ import hashlib
 import secrets
 import uuid
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -17,6 +18,9 @@ from django.utils import timezone
 from rosters.api import scopes
 from rosters.models import District, Sync
 from rosters.sealing import is_current, seal, unseal
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User as Staff
 
 
 def _key() -> str:
@@ -73,6 +77,11 @@ class Client(models.Model):
         if scopes.ACTING & set(self.scopes) and self.staff_id is None:
             raise ValidationError({"staff": "Say in whose name it sends, decides or fetches."})
 
+    def is_anothers(self, staff: Staff) -> bool:
+        """Whether it acts in the name of somebody else. Only that person gets secrets of it and lets it do more, for
+        whoever holds a secret is that person to us; others may take away from it, and end it."""
+        return self.staff_id is not None and self.staff_id != staff.pk
+
     def new_secret(self, now: datetime, expires_at: datetime | None = None) -> tuple[ClientSecret, str]:
         """One more good secret, and its text, which is known here for the only time."""
         text = secrets.token_urlsafe(32)
@@ -91,10 +100,14 @@ class Client(models.Model):
         )
         return self.new_secret(now, expires_at)
 
+    def revoke_secrets(self, now: datetime) -> int:
+        """None of those that it has opens any more; how many did."""
+        return self.secrets.filter(revoked_at=None).update(revoked_at=now)
+
     def end(self, now: datetime) -> bool:
         """Let it in no more: its secrets and tokens end with it. False if it was so before."""
         ended = Client.objects.filter(pk=self.pk, ended_at=None).update(ended_at=now)
-        self.secrets.filter(revoked_at=None).update(revoked_at=now)
+        self.revoke_secrets(now)
         self.refresh_from_db()
         return bool(ended)
 

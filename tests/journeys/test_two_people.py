@@ -13,6 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 
 from rosters import making, syncs, tasks
+from rosters.api.models import Client as ApiClient
+from rosters.api.scopes import SYNCS_DECIDE, SYNCS_READ
 from rosters.models import AuditEvent, District, Sync
 from tests.journeys.trip import Trip
 from tests.tools import tool
@@ -94,6 +96,21 @@ def test_the_database_knows_that_two_are_two(large: Sync, rita: Staff) -> None:
         Sync.objects.filter(pk=large.pk).update(
             status="approved", decision="approved", decided_by=rita, decided_at=timezone.now()
         )
+
+
+@pytest.mark.doors
+def test_a_tool_of_a_colleague_makes_nobody_two(large: Sync, trip: Trip, manu: Staff, rita: Staff) -> None:
+    hers = ApiClient.objects.create(name="rita's", staff=rita, made_by=rita, scopes=[SYNCS_READ])
+    hers.districts.add(trip.district)
+    desk, at = Client(), f"/admin/api/client/{hers.pk}/"
+    desk.force_login(manu)
+    assert not syncs.approve(large, by=manu, plan_digest=large.plan_digest)
+    wider = {"name": hers.name, "districts": [trip.district.pk], "scopes": [SYNCS_READ, SYNCS_DECIDE], "staff": rita.pk}
+    desk.post(f"{at}change/", {**wider, "per_minute": 600})
+    hers.refresh_from_db()
+    assert hers.scopes == [SYNCS_READ]
+    assert desk.post(f"{at}secret/", {"overlap": "86400"}).status_code == 403
+    assert not hers.secrets.exists()
 
 
 @pytest.mark.alike

@@ -8,12 +8,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
 
 from rosters.api.models import Client, ClientSecret
-from rosters.api.scopes import DELIVERIES_CREATE, V1P1
+from rosters.api.scopes import DELIVERIES_CREATE, SYNCS_DECIDE, SYNCS_READ, V1P1
 from rosters.models import AuditEvent, District
 
 if TYPE_CHECKING:
@@ -106,6 +107,84 @@ def test_what_acts_needs_a_name_and_no_scope_is_made_up(maria: Browser, cedar: D
     assert "in whose name" in page.content.decode() and not Client.objects.exists()
     made(maria, cedar, scopes=["everything"])
     assert not Client.objects.exists()
+
+
+@pytest.fixture
+def olga(make_staff: Callable[[str, str], Staff]) -> Staff:
+    """Another manager."""
+    return make_staff("olga", "manager")
+
+
+@pytest.fixture
+def hers(maria: Browser, cedar: District) -> Client:
+    """A tool that maria made in her own name."""
+    me = User.objects.get(username="maria")
+    made(maria, cedar, scopes=[SYNCS_READ, DELIVERIES_CREATE], staff=me.pk)
+    return Client.objects.get(staff=me)
+
+
+def changed(browser: Browser, client: Client, **values: Any) -> int:
+    said = {
+        "name": client.name,
+        "districts": list(client.districts.values_list("pk", flat=True)),
+        "scopes": client.scopes,
+        "staff": client.staff_id or "",
+        "per_minute": client.per_minute,
+        **values,
+    }
+    return browser.post(f"{PAGES}{client.pk}/change/", said).status_code
+
+
+def test_a_tool_that_acts_as_somebody_is_theirs_and_others_may_only_take_from_it(
+    hers: Client, maria: Browser, olga: Staff, cedar: District
+) -> None:
+    other = Browser()
+    other.force_login(olga)
+    maple = District.objects.create(name="Maple", site_code="1002")
+    new_secret = reverse("admin:api_client_secret", args=[hers.pk])
+    assert other.post(new_secret, {"overlap": "86400"}).status_code == 403 and hers.secrets.count() == 1
+    page = other.get(f"{PAGES}{hers.pk}/change/").content.decode()
+    assert "only maria makes secrets of it" in page and "Make a new secret" not in page and SYNCS_DECIDE not in page
+
+    for more in ({"scopes": [SYNCS_READ, SYNCS_DECIDE]}, {"districts": [cedar.pk, maple.pk]}):
+        assert changed(other, hers, **more) == 200, more
+    assert changed(other, hers, staff=olga.pk) == 302, "what is shut is passed over"
+    hers.refresh_from_db()
+    assert hers.staff and hers.staff.username == "maria" and hers.scopes == [SYNCS_READ, DELIVERIES_CREATE]
+    assert list(hers.districts.all()) == [cedar]
+
+    assert changed(other, hers, scopes=[SYNCS_READ]) == 302
+    hers.refresh_from_db()
+    assert hers.scopes == [SYNCS_READ]
+    assert changed(other, hers, scopes=[SYNCS_READ, DELIVERIES_CREATE]) == 200, "nor is it given back by others"
+    assert changed(maria, hers, scopes=[SYNCS_READ, SYNCS_DECIDE], districts=[cedar.pk, maple.pk]) == 302
+    assert maria.post(new_secret, {"overlap": "86400"}).status_code == 200
+    assert other.post(reverse("admin:api_client_end", args=[hers.pk])).status_code == 302
+    hers.refresh_from_db()
+    assert hers.ended_at
+
+
+def test_nobody_gives_a_tool_the_name_of_a_colleague(maria: Browser, olga: Staff, cedar: District) -> None:
+    page = made(maria, cedar, scopes=[DELIVERIES_CREATE], staff=olga.pk)
+    assert "not one of the available choices" in page.content.decode() and not Client.objects.exists()
+    made(maria, cedar)
+    assert changed(maria, Client.objects.get(), staff=olga.pk) == 200
+    assert Client.objects.get().staff is None
+
+
+def test_who_gives_a_tool_their_name_is_the_only_one_who_knows_its_secrets(
+    maria: Browser, olga: Staff, cedar: District
+) -> None:
+    first = secret_on(made(maria, cedar))
+    client, mine = Client.objects.get(), Browser()
+    mine.force_login(olga)
+    assert changed(mine, client, staff=olga.pk, scopes=[DELIVERIES_CREATE]) == 302
+    assert not opens(client, first), "maria was shown it"
+    assert "others may know" in mine.get(f"{PAGES}{client.pk}/change/").content.decode()
+    second = secret_on(mine.post(reverse("admin:api_client_secret", args=[client.pk]), {"overlap": "0"}))
+    client.refresh_from_db()
+    assert changed(mine, client, name="Nightly") == 302
+    assert opens(client, second), "it was hers before"
 
 
 @pytest.mark.parametrize("group", ["viewer", "reviewer"])
