@@ -587,6 +587,9 @@ class Sync(models.Model):
     def seems_anothers(self) -> bool:
         """Whether what came looks like another district's roster, or is about none of the schools that it may speak
         for: then nothing of it is shown, nor handed out, to this one."""
+        if self.delivery and not (self.plan_digest or self.verdict):
+            # nobody has looked at it yet, and these have several districts
+            return self.delivery.origin in (Delivery.Origin.STAFF, Delivery.Origin.API)
         held = self.holds.filter(code="WRONG_DISTRICT").exists()
         return held or self.findings.filter(code="OR-SCOPE-002").exists()
 
@@ -594,7 +597,12 @@ class Sync(models.Model):
     def needs_two_people(self) -> bool:
         """Whether the plan is one that its district wants approved by two: it removes more people than `RED_LINE`. What
         takes back a sync must not wait for a second."""
-        if self.undoes_id or not (self.plan_digest and self.district.needs_two_people):
+        return self.district.needs_two_people and self.removes_many
+
+    @property
+    def removes_many(self) -> bool:
+        """Whether the plan removes more people than `RED_LINE`, and is no undo."""
+        if self.undoes_id or not self.plan_digest:
             return False
         people = self.tallies.filter(table="users", dimension="").first()
         share, count = RED_LINE
@@ -644,6 +652,12 @@ class Sync(models.Model):
         """Claim a received sync (or one whose worker died, or a stale one that must be rebuilt)."""
         claimable = Q(status=self.Status.RECEIVED) | Q(status=self.Status.PREPARING, claimed_until__lt=now)
         return self._claim(now, claimable, self.Status.PREPARING)
+
+    def clear_numbers(self) -> None:
+        """Of a plan that is made anew: none of what the old one counted."""
+        counted = dict.fromkeys(("added", "updated", "removed", "people_affected", "waiting", "left_out"), 0)
+        Sync.with_dry_runs.filter(pk=self.pk, claim=self.claim).update(**counted, consequences={}, grade_moves=[])
+        self.refresh_from_db(fields=[*counted, "consequences", "grade_moves"])
 
     def start_applying(self, now: datetime) -> bool:
         """Claim an approved sync whose hour has come (or one whose worker died while applying: its transaction was
@@ -749,15 +763,18 @@ class Sync(models.Model):
         )
 
     def mark_superseded(self, now: datetime) -> bool:
-        return self._move(
-            now, (self.Status.RECEIVED, self.Status.READY, self.Status.AWAITING_REVIEW), self.Status.SUPERSEDED
-        )
+        """Another takes its place; also of one that was approved for later, unless a worker has it by now."""
+        if self.status != self.Status.APPROVED:
+            return self._move(now, (self.Status.RECEIVED, *self.WAITING), self.Status.SUPERSEDED)
+        later = {"claim": None, "go_live_at__isnull": False}
+        return self._move(now, (self.Status.APPROVED,), self.Status.SUPERSEDED, only_if=later, **self._UNDECIDED)
 
     def mark_stale(self, now: datetime) -> bool:
-        """The base moved before this plan was applied: withdraw the decision and prepare again."""
+        """The base moved before this plan was applied, or after it was said that there is nothing to do: withdraw the
+        decision and prepare again."""
         return self._move(
             now,
-            (self.Status.READY, self.Status.AWAITING_REVIEW, self.Status.APPROVED, self.Status.APPLYING),
+            (*self.WAITING, self.Status.APPROVED, self.Status.APPLYING, self.Status.UNCHANGED),
             self.Status.RECEIVED,
             only_if={"claim": self.claim},
             claim=None,

@@ -51,6 +51,11 @@ class Scope:
         """Whether no school is in both, as far as the names say. Terms do not tell: people are in all of them."""
         return bool(self.schools and other.schools) and not set(self.schools) & set(other.schools)
 
+    def includes(self, other: Scope) -> bool:
+        """Whether all that `other` is about is in this one."""
+        pairs = ((self.schools, other.schools), (self.terms, other.terms))
+        return all(not mine or (theirs and set(theirs) <= set(mine)) for mine, theirs in pairs)
+
 
 #: All schools and all terms.
 EVERYTHING: Final = Scope()

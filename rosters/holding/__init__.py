@@ -37,6 +37,7 @@ __all__ = [
     "Past",
     "Situation",
     "Which",
+    "another_districts",
     "by_numbers",
     "judge",
     "limit_of",
@@ -51,13 +52,18 @@ def judge(situation: Situation, limits: Mapping[str, float]) -> list[HoldFound]:
     Of another district's file nothing else is said: every further sentence could tell of that district.
     """
     limit = {name: limit_of(limits, name) for name in DEFAULT_LIMITS}
-    if foreign := wrong_district(situation, limit):
+    if foreign := another_districts(situation, limits):
         return foreign
     if nothing_lives(situation.base) and not situation.is_undo:
         return [*empty(situation, limit), *first_delivery(situation, limit)]
     new = (*_ABOUT_THE_FILE, *_ABOUT_NEWCOMERS, *_ABOUT_THE_CHANGE, headers_changed)
     rules = _ABOUT_THE_CHANGE if situation.is_undo else new
     return [hold for rule in rules for hold in rule(situation, limit)]
+
+
+def another_districts(situation: Situation, limits: Mapping[str, float]) -> list[HoldFound]:
+    """What says that the file is another district's; asked alone of a file that is refused for something else."""
+    return wrong_district(situation, {name: limit_of(limits, name) for name in DEFAULT_LIMITS})
 
 
 _OF_GROUPS: Final[tuple[Rule, ...]] = tuple(group_removed_share(dimension) for dimension in DIMENSIONS)

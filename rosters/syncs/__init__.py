@@ -15,11 +15,9 @@ from rosters.syncs.deciding import (
     dry_run_again,
     go_live_now,
     keyboard,
-    newer_has_come,
     retry,
     settings_changed,
     take_back,
-    withdraw_outdated,
 )
 from rosters.syncs.forgetting import Forgotten, districts_with_something_to_forget, forget, least_days, to_forget
 from rosters.syncs.going_live import apply
@@ -35,6 +33,13 @@ from rosters.syncs.in_parts import (
 from rosters.syncs.judging import judged
 from rosters.syncs.keeping import StillWrong, little_room, rebuild, recover, tidy, to_verify, verify
 from rosters.syncs.minimising import Cells, cells_kept, keep_without
+from rosters.syncs.ordering import (
+    newer_has_come,
+    overtaken,
+    speak_for_the_same,
+    stands_behind,
+    withdraw_outdated,
+)
 from rosters.syncs.parting import certificate, leave, overwriting, purge, stay, to_purge
 from rosters.syncs.preparing import Outlook, look, look_at_rows, look_at_rows_again, outlook, prepare
 from rosters.syncs.receiving import AT_MOST_AHEAD, NoRoom, not_such_a_day, receive
@@ -63,7 +68,6 @@ from rosters.syncs.working import (
     StalePlan,
     ids_of,
     scan_ids,
-    speak_for_the_same,
     store,
 )
 
@@ -127,6 +131,7 @@ __all__ = [
     "not_such_a_day",
     "only_about",
     "outlook",
+    "overtaken",
     "overwriting",
     "prepare",
     "purge",
@@ -141,6 +146,7 @@ __all__ = [
     "settings_changed",
     "speak_for_the_same",
     "standing",
+    "stands_behind",
     "stay",
     "store",
     "take_back",

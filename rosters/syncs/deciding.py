@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Final
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import F
 from django.utils import timezone
 
 from rosters.models import AuditEvent, Sync
+from rosters.syncs.ordering import newer_has_come, newer_was_applied, stands_behind, withdraw
 from rosters.syncs.working import (
     READ_OTHERWISE,
     DecisionRefused,
@@ -19,7 +19,6 @@ from rosters.syncs.working import (
     audit,
     hold,
     refuse_beside_another,
-    speak_for_the_same,
 )
 
 if TYPE_CHECKING:
@@ -27,6 +26,10 @@ if TYPE_CHECKING:
 
 #: An approval is of a roster that somebody has looked at, which is not for weeks.
 AT_MOST_LATER: Final = timedelta(days=7)
+
+
+#: Who switches off that two people decide does not decide alone for so long.
+NOT_ALONE_FOR: Final = timedelta(days=7)
 
 
 def keyboard() -> Staff:
@@ -72,13 +75,19 @@ def approve(
             )
         elif by is None and (sync.status != Sync.Status.READY or not sync.may_apply_by_itself):
             raise DecisionRefused("A held sync needs a person, and so does a file that a district sent by hand.")
-        elif _newer_was_applied(sync):
+        elif newer_was_applied(sync):
             raise DecisionRefused("A newer delivery is live already; an older one never replaces it.")
+        elif stands_behind(sync):
+            raise DecisionRefused(
+                "An older file waits that says what this one does not. Decide about that one first; this one is then "
+                "compared anew."
+            )
         elif plan_digest != sync.plan_digest:
             raise StalePlan("The plan has changed since you read it. Nothing was approved; this is the new plan.")
         else:
             refuse_beside_another(district)
-            if sync.needs_two_people and not _is_second(sync, moment, by, reason):
+            by_two = sync.first_approved_by_id or sync.needs_two_people or _took_the_second_away(sync, by, moment)
+            if by_two and not _is_second(sync, moment, by, reason):
                 return False
             if not sync.mark_approved(moment, plan_digest, by, reason, go_live_at):
                 raise StalePlan("Somebody else decided in this very moment. Nothing was approved by you.")
@@ -101,6 +110,14 @@ def approve(
             "The roster has moved since this plan was made. Nothing was approved; the plan is being made anew."
         )
     return True
+
+
+def _took_the_second_away(sync: Sync, by: Staff | None, now: datetime) -> bool:
+    """Whether `by` has just switched off that two people decide, and it would take two else."""
+    if by is None or not sync.removes_many:
+        return False
+    off = AuditEvent.objects.filter(district=sync.district_id, action="district.changed", by=by)
+    return off.filter(at__gte=now - NOT_ALONE_FOR, after__needs_two_people=False).exists()
 
 
 def _is_second(sync: Sync, now: datetime, by: Staff | None, reason: str) -> bool:
@@ -142,35 +159,6 @@ def go_live_now(sync: Sync, *, by: Staff, now: datetime | None = None) -> None:
             raise DecisionRefused("This sync does not wait for its hour any more.")
         about = {"go_live_at": until.isoformat()} if until else {}
         audit(moment, by, "sync.hurried", sync, before=about)
-
-
-def withdraw(sync: Sync, now: datetime) -> None:
-    """The base moved: the plan is to be made anew, unless another worker has the sync or it is past that."""
-    plan = sync.plan_digest
-    with transaction.atomic():
-        if sync.mark_stale(now):
-            audit(now, None, "sync.stale", sync, before={"plan": plan})
-
-
-def withdraw_outdated(now: datetime, *, district_id: int | None = None) -> list[int]:
-    """Withdraw the plans that wait and were made for a roster that is not live any more, of one district or of all: the
-    ids of the syncs to prepare."""
-    waiting = Sync.objects.filter(status__in=Sync.WAITING, district__leaving_since=None)
-    old = waiting.exclude(base_version=F("district__version")).order_by("received_at", "pk")
-    if district_id is not None:
-        old = old.filter(district=district_id)
-    for sync in (outdated := list(old)):
-        withdraw(sync, now)
-    return [sync.pk for sync in outdated]
-
-
-def _newer_was_applied(sync: Sync) -> bool:
-    if sync.undoes_id is not None:
-        return False
-    newer = Sync.objects.filter(
-        district=sync.district_id, status="applied", undoes=None, received_at__gt=sync.received_at
-    )
-    return speak_for_the_same(sync, newer.values_list("speaks_for", flat=True))
 
 
 def decline(sync: Sync, *, by: Staff, reason: str, now: datetime | None = None) -> None:
@@ -216,16 +204,6 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
         )
         audit(moment, by, "sync.retried", again, before={"sync": sync.pk})
     return again
-
-
-def newer_has_come(sync: Sync) -> bool:
-    """Whether a later file is about the same schools and terms; that of a dry run is not counted, nor what could not
-    be used."""
-    came = sync.delivery.received_at if sync.delivery else sync.received_at
-    newer = Sync.objects.filter(district=sync.district_id, delivery__received_at__gt=came).exclude(
-        status__in=Sync.STUCK
-    )
-    return speak_for_the_same(sync, newer.values_list("speaks_for", flat=True))
 
 
 def dry_run_again(sync: Sync, *, by: Staff, for_real: bool = False, now: datetime | None = None) -> Sync:

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from rosters import applying
 from rosters.models import Sync
-from rosters.syncs.deciding import withdraw
+from rosters.syncs.ordering import withdraw
 from rosters.syncs.working import ClaimLost, Work, faults, kept_alive, logger, store
 
 

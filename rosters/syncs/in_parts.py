@@ -7,12 +7,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from rosters.holding import MAY_WAIT, Which
 from rosters.models import District, Hold, Sync
 from rosters.scope import Scope
+from rosters.syncs.ordering import overtaken
 from rosters.syncs.working import DecisionRefused, NotApprovable, audit, hold
 
 if TYPE_CHECKING:
@@ -90,7 +91,7 @@ def rest_next(sync: Sync, *, now: datetime | None = None) -> Sync | None:
     moment = now or timezone.now()
     with transaction.atomic():
         District.with_leaving.select_for_update(no_key=True).get(pk=sync.district_id)
-        if not rest_due().filter(pk=sync.pk).exists():
+        if sync not in rest_due(sync.district_id):
             return None
         after = _of_the_same(sync, moment, additions_only=sync.additions_only and not sync.removals_wait)
         action = "sync.rest_next" if sync.set_aside else "sync.removals_next"
@@ -98,13 +99,14 @@ def rest_next(sync: Sync, *, now: datetime | None = None) -> Sync | None:
     return after
 
 
-def rest_due() -> QuerySet[Sync]:
-    """Syncs after which what they left in place is still to be decided."""
-    again = Q(delivery=OuterRef("delivery"), pk__gt=OuterRef("pk"))
-    newer = Q(received_at__gt=OuterRef("received_at"), undoes=None)
+def rest_due(district_id: int | None = None) -> list[Sync]:
+    """Syncs after which what they left in place is still to be decided, of one district or of all."""
+    again = Sync.objects.filter(delivery=OuterRef("delivery"), district=OuterRef("district"), pk__gt=OuterRef("pk"))
     left = Q(removals_wait=True, left_out__gt=0) | Q(waiting__gt=0)
-    done = Sync.objects.filter(left, status__in=["applied", "unchanged"], district__leaving_since=None)
-    return done.exclude(Exists(Sync.objects.filter(again | newer, district=OuterRef("district"))))
+    done = Sync.objects.filter(left, ~Exists(again), status__in=["applied", "unchanged"], district__leaving_since=None)
+    if district_id is not None:
+        done = done.filter(district=district_id)
+    return [sync for sync in done.select_related("district__snapshot") if not overtaken(sync)]
 
 
 def _in_its_place(sync: Sync, now: datetime, **values: Any) -> Sync:

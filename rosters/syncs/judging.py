@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Final
 
 import polars as pl
 from django.db import transaction
@@ -17,7 +17,7 @@ from rosters.explaining import causes
 from rosters.explaining.consequences import consequences
 from rosters.explaining.moves import grade_moves
 from rosters.findings import Findings
-from rosters.frames import Frames
+from rosters.frames import Checked, Frames
 from rosters.models import District, Finding, Hold, Org, Sync, Tally
 from rosters.oneroster.plain import listed
 from rosters.storing import Store, StoredFrames
@@ -132,6 +132,36 @@ def finish_preparing(
         if sync.dry_run:
             mark = sync.mark_planned
         ours(mark(work.now, verdict, seconds=work.seconds, **values))
+
+
+#: What is looked at to tell whose file it is.
+_TELLING: Final = {"orgs": ("identifier",), "users": ("username", "identifier", "email", "familyName")}
+
+
+def mark_anothers(sync: Sync, base: Frames, checked: Checked, modes: Mapping[str, str]) -> bool:
+    """Whether a file that is refused seems to be another district's, too: then that is written down, for nothing of it
+    may be shown to, or taken out by, this one."""
+    come = {}
+    for table, cells in _TELLING.items():
+        if modes.get(table) == "bulk" and table in checked.tables and len(rows := checked.tables[table].frame):
+            said = [pl.col(cell) if cell in rows.columns else pl.lit("").alias(cell) for cell in cells]
+            come[table] = rows.select("sourcedId", *said)
+    ids = {table: rows["sourcedId"] for table, rows in come.items()}
+    new = {table: rows.with_columns(kind=pl.lit("added")) for table, rows in come.items() if table == "users"}
+    situation = holding.Situation(
+        base=base,
+        target=come,
+        difference=Difference(new),
+        tally=pl.DataFrame(),
+        base_version=sync.district.version,
+        modes=dict.fromkeys(come, "bulk"),
+        delivered_ids=ids,
+        other_districts=lambda: _other_districts(sync.district, ids.get("orgs", pl.Series(dtype=pl.String))),
+        apart=checked.stays,
+    )
+    found = holding.another_districts(situation, sync.district.hold_limits) if come else []
+    _write_holds(sync, found)
+    return bool(found)
 
 
 def _without_what_waits(work: Work, whole: holding.Situation, facts: dict[str, Any]) -> tuple[Frames, Difference]:

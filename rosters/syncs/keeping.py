@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from rosters import applying, serving, verifying
 from rosters.models import VERIFIED_FOR, VERIFYING_FOR, District, Sync
-from rosters.syncs.deciding import withdraw_outdated
+from rosters.syncs.deciding import approve
 from rosters.syncs.in_parts import rest_due, rest_next
-from rosters.syncs.preparing import give_way
+from rosters.syncs.ordering import give_way, withdraw_outdated
 from rosters.syncs.working import DecisionRefused, audit_district, base_frames, refuse_beside_another, store
 
 if TYPE_CHECKING:
@@ -57,10 +57,20 @@ def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
         else:
             apply_again.append(sync.pk)
     prepare_again += withdraw_outdated(moment)  # a worker may have died after it made another one live
+    for sync in Sync.objects.filter(status="ready", status_since__lt=moment - LOST_AFTER).select_related("district"):
+        if sync.may_apply_by_itself and _goes_by_itself(sync, moment):  # as above, or what stood before it was decided
+            apply_again.append(sync.pk)
     for sync in rest_due():  # a worker may have died between the two
         if after := rest_next(sync, now=moment):
             prepare_again.append(after.pk)
     return prepare_again, apply_again
+
+
+def _goes_by_itself(sync: Sync, now: datetime) -> bool:
+    try:
+        return approve(sync, by=None, plan_digest=sync.plan_digest, now=now)
+    except DecisionRefused:
+        return False
 
 
 def to_verify(now: datetime | None = None) -> int | None:

@@ -20,8 +20,8 @@ from rosters.frames import Checked, CheckOptions, Delivered, Frames, Progress, r
 from rosters.models import District, Sync
 from rosters.scope import EVERYTHING, Scope, within
 from rosters.storing import Store
-from rosters.syncs.judging import compared, finish_preparing, foreseen, write_findings
-from rosters.syncs.receiving import supersede_older
+from rosters.syncs.judging import compared, finish_preparing, foreseen, mark_anothers, write_findings
+from rosters.syncs.ordering import give_way
 from rosters.syncs.rekeying import keep_few
 from rosters.syncs.undoing import prepare_undo
 from rosters.syncs.working import Work, audit, base_facts, base_frames, faults, ids_of, made_live, named, ours, store
@@ -43,6 +43,7 @@ def prepare(
     )
     work = Work(sync, now, progress)
     with faults(sync):
+        _let_go_of_the_old_plan(sync)
         if sync.undoes_id:
             prepare_undo(work)
         else:
@@ -52,28 +53,14 @@ def prepare(
     return sync
 
 
-#: How a delivery stands that was read and compared, and is what the district has.
-_OF_USE = (
-    Sync.Status.READY,
-    Sync.Status.AWAITING_REVIEW,
-    Sync.Status.UNCHANGED,
-    Sync.Status.APPROVED,
-    Sync.Status.APPLYING,
-    Sync.Status.APPLIED,
-)
-
-
-def give_way(district_id: int, now: datetime) -> None:
-    """What waits gives way to a newer delivery, once that is known to be of use: a file that cannot be read, or is
-    refused, must not take a good one away. Asked whenever one was prepared, for the newer one may have been first."""
-    syncs = Sync.objects.filter(district=district_id, undoes=None).order_by("received_at", "pk")
-    if (oldest := syncs.filter(status__in=("received", *Sync.WAITING)).first()) is None:
+def _let_go_of_the_old_plan(sync: Sync) -> None:
+    """What was worked out before is not what the sync would do now, however that ends."""
+    if not sync.verdict:
         return
-    of_use = syncs.filter(received_at__gte=oldest.received_at, status__in=_OF_USE)
-    latest = {str(sync.speaks_for): sync for sync in of_use}
-    for newer in latest.values():
-        with transaction.atomic():
-            supersede_older(newer, now)
+    with transaction.atomic():
+        sync.tallies.all().delete()
+        sync.holds.all().delete()
+        sync.clear_numbers()
 
 
 def _prepare_delivery(work: Work) -> None:
@@ -87,6 +74,8 @@ def _prepare_delivery(work: Work) -> None:
             else "The same file as the one that is live, byte for byte.",
             left_out=made.left_out,
             file_rows=made.file_rows,
+            modes=made.modes,
+            oneroster_version=made.oneroster_version,
             seconds=work.seconds,
             **base_facts(district),
         )
@@ -107,7 +96,9 @@ def _prepare_delivery(work: Work) -> None:
     facts = _delivery_facts(delivered, checked)
     if checked.rejections:
         with work.phase("storing"), transaction.atomic():
-            write_findings(sync, checked.findings.without_values(district.not_kept))
+            findings = checked.findings.without_values(district.not_kept)
+            strange = mark_anothers(sync, base, checked, facts["modes"])
+            write_findings(sync, findings.without_places() if strange else findings)
             reasons = [words for _, words in checked.rejections]
             ours(
                 sync.mark_rejected(

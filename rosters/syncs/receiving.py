@@ -8,12 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Final
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils import timezone
 
 from rosters.models import Delivery, District, Sync
 from rosters.scope import EVERYTHING, Scope
-from rosters.syncs.working import Leaves, audit, speak_for_the_same, store
+from rosters.syncs.working import Leaves, audit, store
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -57,7 +56,7 @@ def receive(
     speaks_for: Scope = EVERYTHING,
 ) -> Sync:
     """Keep the bytes, then say so: the delivery is safe on disk before this returns. The caller enqueues the
-    preparation; what waits goes on waiting until that is done (`preparing.give_way`). With `additions_only` it will
+    preparation; what waits goes on waiting until that is done (`ordering.give_way`). With `additions_only` it will
     remove nothing. A `dry_run` only says what it would do, if `as_if_on` is given as of that day, and supersedes
     nothing. Of schools and terms that it does not `speaks_for` it changes nothing. Raises Leaves where the district
     leaves."""
@@ -91,13 +90,3 @@ def receive(
             received["as_if_on"] = as_if_on.isoformat()
         audit(moment, by, "delivery.received", sync, after={**received, "dry_run": dry_run})
     return sync
-
-
-def supersede_older(sync: Sync, now: datetime) -> None:
-    """A newer delivery that was read and compared takes the place of those that still wait; what is being written is
-    left alone, and so is what is about other schools."""
-    before = Q(received_at__lt=sync.received_at) | Q(received_at=sync.received_at, pk__lt=sync.pk)
-    older = Sync.objects.filter(before, district=sync.district_id, undoes=None)
-    for waiting in older.filter(status__in=["received", "ready", "awaiting_review"]):
-        if speak_for_the_same(sync, [waiting.speaks_for]) and waiting.mark_superseded(now):
-            audit(now, None, "sync.superseded", waiting, after={"by": sync.pk})

@@ -105,6 +105,8 @@ def keep_few(sync: Sync, base: Frames, difference: Difference, now: datetime) ->
     few = max(limits["id_churn_share"] * rows_of(base, "users"), limits["group_floor"] - 1)
     if not 0 < len(people) <= few:
         return False
+    if difference.counts["users"]["removed"] * 2 > rows_of(base, "users"):
+        return False  # of a file that is not about our people nothing is remembered
     theirs = recognising.known_again(difference, version=version, only=("users", *_OF_PEOPLE)).filter("sure")
     with transaction.atomic():
         held = District.with_leaving.select_for_update(no_key=True).get(pk=district.pk)

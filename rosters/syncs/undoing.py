@@ -46,6 +46,7 @@ def undo(sync: Sync, *, by: Staff, school: str = "", kind: str = "", now: dateti
     with transaction.atomic():
         hold(sync.district_id)
         others = sync.undone_by.exclude(status__in=["declined", "superseded", "failed", "unchanged"])
+        others = others.filter(undone_at=None)  # what was taken back itself does not stand in the way
         if others.filter(undo_only={}).exists() or others.filter(undo_only=only).exists():
             raise DecisionRefused("An undo of this sync exists already.")
         undoing = Sync.objects.create(

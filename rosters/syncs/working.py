@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -18,9 +17,8 @@ from django.db import InterfaceError, OperationalError, connection
 from django.utils import timezone
 
 from rosters.leases import renewed
-from rosters.models import AuditEvent, District, Org, Sync
+from rosters.models import AuditEvent, District, Sync
 from rosters.recognising import KEPT
-from rosters.scope import Scope
 from rosters.storing import NAMES, Store, StoredFrames
 
 if TYPE_CHECKING:
@@ -188,23 +186,6 @@ def scan_ids(of: District | Sync) -> pl.LazyFrame:
     if of.kept_ids is None:
         return pl.LazyFrame(schema=KEPT)
     return store().kept_ids(district_id, of.kept_ids.digest)
-
-
-def speak_for_the_same(sync: Sync, others: Iterable[Mapping[str, Any]]) -> bool:
-    """Whether `sync` and one of these `Sync.speaks_for` of its district are about one school, in the live roster as it
-    is now."""
-    mine = _with_beneath(sync.district_id, sync.speaks_for)
-    return any(not mine.apart_from(_with_beneath(sync.district_id, said)) for said in others)
-
-
-def _with_beneath(district_id: int, said: Mapping[str, Any]) -> Scope:
-    scope = Scope.from_json(said)
-    found = new = set(scope.schools)
-    while new:
-        children = Org.objects.filter(district=district_id, parent__sourced_id__in=new)
-        new = set(children.values_list("sourced_id", flat=True)) - found
-        found = found | new
-    return replace(scope, schools=tuple(found))
 
 
 #: As a sync says that it is about all of a district.
