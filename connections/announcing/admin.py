@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final, cast
 
 from django import forms
@@ -15,9 +16,8 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
 from django.views.decorators.http import require_POST
-from django_q.tasks import async_task
 
-from connections.announcing import telling
+from connections.announcing import tasks, telling
 from connections.announcing.models import KINDS, Announcement, Webhook
 from rosters.api.models import Client
 from rosters.models import AuditEvent
@@ -107,8 +107,8 @@ class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     # -- buttons
 
     def ping(self, request: HttpRequest, pk: int) -> HttpResponse:
-        webhook = self._of(request, pk)
-        _enqueue(telling.ping(webhook, timezone.now()))
+        webhook, now = self._of(request, pk), timezone.now()
+        _enqueue(telling.ping(webhook, now), now)
         messages.success(request, "A ping is on its way; it stands below with what became of it.")
         return _back(webhook)
 
@@ -138,9 +138,9 @@ class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         found = webhook.announcements.filter(status="given_up")
         if which:
             found = webhook.announcements.filter(pk=int(which) if which.isdecimal() and len(which) < 18 else 0)
-        again = [each for each in found if each.replay(now)]
-        for announcement in again:
-            _enqueue(announcement)
+        again = [each for each in found.order_by("made_at", "pk") if each.replay(now)]
+        if again:  # the others follow when it has arrived, or with the minutes
+            _enqueue(again[0], now)
         _audit(request, "webhook.replayed", webhook, {"announcements": len(again)})
         messages.success(request, f"{len(again)} on the way again.")
         return _back(webhook)
@@ -161,8 +161,9 @@ class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return answer
 
 
-def _enqueue(announcement: Announcement) -> None:
-    async_task("connections.announcing.tasks.send", announcement_id=announcement.pk)
+def _enqueue(announcement: Announcement, now: datetime) -> None:
+    if announcement.queue(now):
+        tasks.enqueue([announcement.pk])
 
 
 def _audit(request: HttpRequest, action: str, webhook: Webhook, after: dict[str, Any]) -> None:

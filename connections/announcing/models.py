@@ -33,6 +33,8 @@ KINDS: Final = {
 PING: Final = "ping"
 
 LEASE: Final = timedelta(seconds=60)
+#: A task that was made so long ago and never began is taken for lost.
+QUEUED_FOR: Final = timedelta(minutes=15)
 #: How long after each try the next one comes, a part of it by chance; after the last it is given up: a day in all.
 BACKOFF: Final = tuple(timedelta(minutes=each) for each in (1, 5, 15, 60, 180, 360, 720))
 #: A webhook that nothing reached for so long is switched off.
@@ -98,6 +100,8 @@ class Webhook(models.Model):
         changed = Webhook.objects.filter(pk=self.pk, off_at__isnull=False).update(
             off_at=None, off_because="", failing_since=None
         )
+        if changed:  # tasks that came while it was off did nothing
+            self.announcements.filter(status="waiting", claim=None).update(claimed_until=None)
         self.refresh_from_db()
         return bool(changed)
 
@@ -171,7 +175,7 @@ class Announcement(models.Model):
     tries = models.PositiveSmallIntegerField(default=0)
     not_before = models.DateTimeField(default=timezone.now)
     claim = models.UUIDField(null=True)
-    claimed_until = models.DateTimeField(null=True)
+    claimed_until = models.DateTimeField(null=True)  # without a claim: so long its task is waited for
     answered = models.CharField(max_length=200, blank=True, default="", help_text="What became of the last try.")
     sent_at = models.DateTimeField(null=True)
 
@@ -189,9 +193,19 @@ class Announcement(models.Model):
     def __str__(self) -> str:
         return f"announcement {self.pk}"
 
+    @classmethod
+    def due(cls, now: datetime) -> models.QuerySet[Announcement]:
+        """Those that may be sent, that have no task, and that no worker has; the oldest first."""
+        found = cls.objects.filter(status="waiting", not_before__lte=now).exclude(claimed_until__gte=now)
+        return found.order_by("made_at", "pk")
+
+    def queue(self, now: datetime) -> bool:
+        """Note that a task is made for it; False if there is one, a worker has it, or it is not due."""
+        return bool(Announcement.due(now).filter(pk=self.pk).update(claim=None, claimed_until=now + QUEUED_FOR))
+
     def start(self, now: datetime) -> bool:
         """Claim it; False if another worker has it, or it is not due, or has come to its end."""
-        free = Q(claimed_until=None) | Q(claimed_until__lt=now)
+        free = Q(claim=None) | Q(claimed_until__lt=now)
         changed = Announcement.objects.filter(free, pk=self.pk, status="waiting", not_before__lte=now).update(
             claim=uuid.uuid4(), claimed_until=now + LEASE, tries=F("tries") + 1
         )

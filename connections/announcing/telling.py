@@ -33,6 +33,8 @@ logger = logging.getLogger(__name__)
 HEADER: Final = "Portal-Signature"
 #: Seconds for an answer; what takes longer counts as not arrived.
 PATIENCE: Final = 10.0
+#: So many announcements of one webhook are in the queue, or on their way, at the same time.
+AT_ONCE: Final = 2
 #: So far back is looked for what was not told yet: longer than any outage of the workers should last.
 _BACK: Final = timedelta(days=7)
 _OF_SYNCS: Final = {kind.partition(".")[2]: kind for kind in KINDS if kind.startswith("sync.")} | {
@@ -130,10 +132,16 @@ def ping(webhook: Webhook, now: datetime) -> Announcement:
     return made
 
 
-def due(now: datetime) -> list[int]:
-    """Announcements that may be sent at this moment, by id."""
-    found = Announcement.objects.filter(status="waiting", not_before__lte=now, webhook__off_at=None)
-    return list(found.exclude(claimed_until__gte=now).order_by("made_at", "pk").values_list("pk", flat=True)[:500])
+def to_queue(now: datetime, webhooks: QuerySet[Webhook] | None = None) -> list[int]:
+    """Announcements that a task is to be made for, by id, each once. Of one webhook a few at a time, and while nothing
+    reaches it one, the oldest that is due, to see whether it is so still: a tool that does not answer holds a worker
+    for as long as we are patient."""
+    found: list[int] = []
+    for webhook in (Webhook.objects.all() if webhooks is None else webhooks).filter(off_at=None):
+        busy = webhook.announcements.filter(status="waiting", claimed_until__gte=now).count()
+        free = max((1 if webhook.failing_since else AT_ONCE) - busy, 0)
+        found += [each.pk for each in Announcement.due(now).filter(webhook=webhook)[:free] if each.queue(now)]
+    return found
 
 
 # -------------------------------------------------------------------------------------------------------------- sending

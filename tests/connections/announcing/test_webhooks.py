@@ -21,6 +21,7 @@ from django.db import IntegrityError, transaction
 from django.test import Client as Browser
 from django.urls import reverse
 from django.utils import timezone
+from django_q.models import OrmQ
 
 from connections.announcing import tasks, telling
 from connections.announcing.models import BACKOFF, KINDS, Announcement, Webhook
@@ -180,6 +181,60 @@ def test_what_does_not_arrive_is_sent_again_with_growing_waits_and_given_up(
     assert sent is not None and sent.status == "sent"
     webhook.refresh_from_db()
     assert webhook.failing_since is None
+
+
+@pytest.fixture
+def many(webhook: Webhook) -> list[Announcement]:
+    """Twenty that are due."""
+    now = timezone.now() - timedelta(minutes=1)
+    return [telling.ping(webhook, now + timedelta(seconds=number)) for number in range(20)]
+
+
+def test_of_what_is_due_a_few_are_queued_and_each_once(many: list[Announcement], tool: Tool) -> None:
+    tasks.minute()
+    tasks.minute()
+    assert OrmQ.objects.count() == telling.AT_ONCE < 5, "the workers have other things to do"
+    work_off()
+    assert [each["id"] for each in tool.told] == [str(each.uid) for each in many], "one after another, all the same"
+    assert telling.to_queue(timezone.now()) == []
+
+
+def test_a_task_that_was_lost_is_made_again(many: list[Announcement]) -> None:
+    now = timezone.now()
+    queued = telling.to_queue(now)
+    assert queued == [each.pk for each in many[:2]]
+    assert telling.to_queue(now + timedelta(minutes=14)) == []
+    assert telling.to_queue(now + timedelta(minutes=16)) == queued
+
+
+def test_while_nothing_arrives_one_a_minute_is_tried_and_then_all_follow(
+    many: list[Announcement], webhook: Webhook, tool: Tool
+) -> None:
+    tool.status = 500
+    minute()
+    assert len(tool.heard) == telling.AT_ONCE, "these were queued before anybody knew"
+    for heard in (3, 4, 5):
+        minute()
+        assert len(tool.heard) == heard
+        assert len(set(map(str, tool.told))) == heard, "each time the oldest that is due"
+    tool.status = 200
+    minute()
+    webhook.refresh_from_db()
+    assert webhook.failing_since is None
+    assert Announcement.objects.filter(status="sent").count() == 15
+    assert set(Announcement.objects.filter(status="waiting").values_list("tries", flat=True)) == {1}
+
+
+def test_a_webhook_that_is_switched_on_again_waits_for_no_task_that_did_nothing(
+    many: list[Announcement], webhook: Webhook, tool: Tool
+) -> None:
+    tasks.minute()
+    webhook.switch_off(timezone.now(), "Switched off by alice.")
+    work_off()
+    assert not tool.heard
+    webhook.switch_on()
+    minute()
+    assert len(tool.heard) == 20
 
 
 @pytest.mark.parametrize("status", [302, 400, 404, 503])
