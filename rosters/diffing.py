@@ -14,13 +14,12 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from types import MappingProxyType
 from typing import Final
 
 import polars as pl
 import polars_hash
 
-from rosters.frames import Frames, held, rows_of, scan, side_by_side
+from rosters.frames import NOTHING_APART, Apart, Frames, held, rows_of, scan, side_by_side
 from rosters.oneroster.normal import NORMAL, TABLES
 
 KINDS: Final = ("added", "updated", "removed")
@@ -302,12 +301,18 @@ _NONE: Final = dict.fromkeys(KINDS, 0)
 TALLY: Final = {
     "table": pl.String, "dimension": pl.String, "key": pl.String, "label": pl.String,
     "before": pl.Int64, "added": pl.Int64, "updated": pl.Int64, "removed": pl.Int64,
+    "beside": pl.Int64, "apart": pl.Int64,
 }  # fmt: skip
+#: Those of `TALLY` that say how many records were.
+_WERE: Final = ("before", "beside", "apart")
 
 
-def tally(base: Frames, difference: Difference, apart: Mapping[str, pl.Series] = MappingProxyType({})) -> pl.DataFrame:
-    """How many records were, came, changed and went: columns of `TALLY`. `apart`: of each table the ids of records that
-    were and do not count.
+def tally(base: Frames, difference: Difference, apart: Apart = NOTHING_APART) -> pl.DataFrame:
+    """How many records were, came, changed and went: columns of `TALLY`.
+
+    Of a delivery that speaks for a part, ``before`` are those that it could remove, ``beside`` others that it could
+    change, and ``apart`` those with which it has nothing to do. Who changes is never among these: of somebody from
+    another school it just spoke.
 
     One row with dimension "" for every table that the base or the difference has; for tables with changes also one per
     school, grade, role (whose key may be "") and per changed field, of which ``before`` is the whole table.
@@ -315,19 +320,21 @@ def tally(base: Frames, difference: Difference, apart: Mapping[str, pl.Series] =
     people = _People(base)
     names = school_names(base, difference)
     counts = difference.counts
+    outside = {table: _unchanged(ids, difference, table) for table, ids in apart.outside.items()}
 
     def counted(asked: tuple[str, str]) -> pl.DataFrame | None:
         table, dimension = asked
         if dimension in DIMENSIONS:
-            lived = _lived(table, counting(scan_of(base, table), apart.get(table)), people, dimension)
+            lived = _lived(table, scan_of(base, table), people, dimension, apart.stays.get(table), outside.get(table))
             found = _by_key(lived, difference.scan(table), dimension)
             if found["key"].to_list() == [""]:
                 return None
             return _tallied(table, dimension, found, names if dimension == "school" else None)
-        number = rows_of(base, table) - (len(apart[table]) if table in apart else 0)
+        number, stay, fixed = rows_of(base, table), len(apart.stays.get(table, ())), len(outside.get(table, ()))
+        were = dict(zip(_WERE, (number - stay, stay - fixed, fixed), strict=True))
         if dimension:
-            return _tallied(table, dimension, _by_field(difference.scan(table), number))
-        return _tallied(table, "", _whole(number, counts.get(table, _NONE))) if number or table in counts else None
+            return _tallied(table, dimension, _by_field(difference.scan(table), were))
+        return _tallied(table, "", _whole(were, counts.get(table, _NONE))) if number or table in counts else None
 
     asked = [(table, dimension) for table in TABLES for dimension in ("", *(_WAYS if table in counts else ()))]
     rows = max((rows_of(base, table) for table in TABLES), default=0)
@@ -336,9 +343,11 @@ def tally(base: Frames, difference: Difference, apart: Mapping[str, pl.Series] =
     return pl.concat(parts) if parts else pl.DataFrame(schema=TALLY)
 
 
-def counting(before: pl.LazyFrame, apart: pl.Series | None) -> pl.LazyFrame:
-    """The records of a table without those `apart`."""
-    return before if apart is None or apart.is_empty() else before.filter(~ID.is_in(apart.implode()))
+def _unchanged(ids: pl.Series, difference: Difference, table: str) -> pl.Series:
+    if table not in difference.tables:
+        return ids
+    changed = difference.scan(table).filter(pl.col("kind") == "updated").select("sourcedId").collect().to_series()
+    return ids.filter(~ids.is_in(changed.implode())) if len(changed) else ids
 
 
 def school_names(base: Frames, difference: Difference) -> pl.DataFrame:
@@ -356,23 +365,45 @@ def counts_of(rows: pl.DataFrame) -> dict[str, int]:
     return {kind: counts.get(kind, 0) for kind in KINDS}
 
 
-def _whole(before: int, counts: Mapping[str, int]) -> pl.DataFrame:
-    return pl.DataFrame({"key": [""], "before": [before], **{kind: [n] for kind, n in counts.items()}})
+def _whole(were: Mapping[str, int], counts: Mapping[str, int]) -> pl.DataFrame:
+    return pl.DataFrame({"key": [""], **{name: [n] for name, n in {**were, **counts}.items()}})
 
 
-def _lived(table: str, before: pl.LazyFrame, people: _People, dimension: str) -> pl.DataFrame:
-    """``key`` and how many records of the base stand there (``before``). Users are looked up only where a record does
-    not say it itself: enrollments outnumber them by far."""
-    place, number = _PLACES[table][DIMENSIONS.index(dimension)], pl.len().cast(pl.Int64).alias("before")
+def _lived(
+    table: str,
+    lived: pl.LazyFrame,
+    people: _People,
+    dimension: str,
+    stays: pl.Series | None,
+    outside: pl.Series | None,
+) -> pl.DataFrame:
+    """``key`` and how many records of the base stand there, as `tally` tells them apart. Users are looked up only where
+    a record does not say it itself: enrollments outnumber them by far."""
+    marks, numbers = _told_apart(stays, outside)
+    place = _PLACES[table][DIMENSIONS.index(dimension)]
     named = place.meta.root_names()
     if not named:
-        return before.select(pl.lit("").alias("key"), number).collect()
+        return lived.select(*marks, ID).select(pl.lit("").alias("key"), *numbers).collect()
     if not set(named) <= set(NORMAL[table]):
         # Looked up by number, which is several times as fast. Two ids in 2**64 with the same would move one count.
         places = people.places.lazy().with_columns(pl.col("of").hash())
         user = pl.col(_USER[table]).hash().alias("of")
-        before = before.select(user).join(places, on="of", how="left")
-    return before.group_by(place.fill_null("").alias("key")).agg(number).collect()
+        lived = lived.select(user, *marks).join(places, on="of", how="left")
+    else:
+        lived = lived.with_columns(marks)
+    return lived.group_by(place.fill_null("").alias("key")).agg(numbers).collect()
+
+
+def _told_apart(stays: pl.Series | None, outside: pl.Series | None) -> tuple[list[pl.Expr], list[pl.Expr]]:
+    """Marks of the records that do not go and of those that do not change either, and from them the numbers of
+    `_WERE`; without marks where all may go."""
+    number, none = pl.len().cast(pl.Int64), pl.lit(0, pl.Int64)
+    if stays is None or stays.is_empty():
+        return [], [number.alias("before"), none.alias("beside"), none.alias("apart")]
+    fixed = stays.clear() if outside is None else outside
+    marks = [ID.is_in(stays.implode()).alias("stay"), ID.is_in(fixed.implode()).alias("fixed")]
+    stay, fix = pl.col("stay").sum().cast(pl.Int64), pl.col("fixed").sum().cast(pl.Int64)
+    return marks, [(number - stay).alias("before"), (stay - fix).alias("beside"), fix.alias("apart")]
 
 
 def _by_key(lived: pl.DataFrame, rows: pl.LazyFrame, dimension: str) -> pl.DataFrame:
@@ -381,13 +412,13 @@ def _by_key(lived: pl.DataFrame, rows: pl.LazyFrame, dimension: str) -> pl.DataF
     return lived.join(changed, on="key", how="full", coalesce=True).fill_null(0).sort("key")
 
 
-def _by_field(rows: pl.LazyFrame, before: int) -> pl.DataFrame:
+def _by_field(rows: pl.LazyFrame, were: Mapping[str, int]) -> pl.DataFrame:
     updated = rows.filter(pl.col("kind") == "updated").select("fields").collect().to_series()
     fields = updated.str.split(",").explode(empty_as_null=False)
     found = fields.value_counts(sort=False).sort("fields")
     return found.select(
-        pl.col("fields").alias("key"), pl.lit(before, pl.Int64).alias("before"), pl.lit(0, pl.Int64).alias("added"),
-        pl.col("count").cast(pl.Int64).alias("updated"), pl.lit(0, pl.Int64).alias("removed"),
+        pl.col("fields").alias("key"), pl.lit(0, pl.Int64).alias("added"), pl.lit(0, pl.Int64).alias("removed"),
+        pl.col("count").cast(pl.Int64).alias("updated"), *(pl.lit(n, pl.Int64).alias(name) for name, n in were.items()),
     )  # fmt: skip
 
 

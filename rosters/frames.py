@@ -16,7 +16,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Final, Literal, TypeVar
+from types import MappingProxyType
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import polars as pl
 
@@ -167,13 +168,27 @@ class DeliveredTable:
     not_taken: int = 0
 
 
+_NOTHING: Final[Mapping[str, pl.Series]] = MappingProxyType({})
+
+
+class Apart(NamedTuple):
+    """What of each accepted table a delivery does not speak for, as ids: what `stays` although it does not come, and of
+    that what lies `outside`, so that it does not change either (`rosters.scope`)."""
+
+    stays: Mapping[str, pl.Series] = _NOTHING
+    outside: Mapping[str, pl.Series] = _NOTHING
+
+
+#: Of a delivery that speaks for the whole district.
+NOTHING_APART: Final = Apart()
+
+
 @dataclass(slots=True)
 class Delivered:
     """A delivery as it was read. Not `readable`: a fatal finding says why, and `tables` counts for nothing.
 
     `unusable`: tables whose file came, but gives no table, with a word on why ("holds no rows"); a finding says more.
-    `stays`: of each accepted table the ids that stay although they do not come, because this delivery does not speak
-    for them (`rosters.scope`); `untouched` is how many records of the tables that came lie outside what it speaks for.
+    `stays`, `outside`: see `Apart`; `untouched` is how many records of the tables that came lie outside.
     """
 
     readable: bool
@@ -183,7 +198,12 @@ class Delivered:
     findings: Findings
     unusable: Mapping[str, str] = field(default_factory=dict)
     stays: Mapping[str, pl.Series] = field(default_factory=dict)
+    outside: Mapping[str, pl.Series] = field(default_factory=dict)
     untouched: int = 0
+
+    @property
+    def apart(self) -> Apart:
+        return Apart(self.stays, self.outside)
 
 
 @dataclass(frozen=True, slots=True)

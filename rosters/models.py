@@ -834,6 +834,11 @@ class Tally(models.Model):
     added = models.PositiveBigIntegerField(default=0)
     updated = models.PositiveBigIntegerField(default=0)
     removed = models.PositiveBigIntegerField(default=0)
+    apart = models.JSONField(
+        default=dict,
+        blank=True,
+        help_text="Of a delivery about a part: how many of `before` it could not have `removed`, or `updated`.",
+    )
 
     class Meta:
         verbose_name_plural = "tallies"

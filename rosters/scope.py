@@ -84,9 +84,10 @@ def within(delivered: Delivered, base: Frames, scope: Scope) -> Delivered:
         findings = findings.without_places()  # perhaps another district's rows
         findings.add("OR-SCOPE-002", effect="package")
     stays = {name: land.staying(name, refused) for name in NORMAL if name in base}
-    untouched = sum(int((~land.accepted(name)["inside"]).sum()) for name in stays if name in tables)
+    outside = {name: land.accepted(name).filter(~pl.col("inside"))["sourcedId"] for name in stays}
+    untouched = sum(len(ids) for name, ids in outside.items() if name in tables)
     ordered = {name: tables[name] for name in delivered.tables}
-    return replace(delivered, tables=ordered, findings=findings, stays=stays, untouched=untouched)
+    return replace(delivered, tables=ordered, findings=findings, stays=stays, outside=outside, untouched=untouched)
 
 
 class _Land:

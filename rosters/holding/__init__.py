@@ -49,16 +49,18 @@ __all__ = [
 def judge(situation: Situation, limits: Mapping[str, float]) -> list[HoldFound]:
     """Every rule that fires, gravest first. `limits` are the district's own; the rest is `DEFAULT_LIMITS`.
 
-    Of another district's file nothing else is said: every further sentence could tell of that district.
+    Of another district's file nothing else is said: every further sentence could tell of that district. Where that is
+    for a person to find out, the rest is.
     """
     limit = {name: limit_of(limits, name) for name in DEFAULT_LIMITS}
-    if foreign := another_districts(situation, limits):
+    foreign = another_districts(situation, limits)
+    if not all(hold.approvable for hold in foreign):
         return foreign
     if nothing_lives(situation.base) and not situation.is_undo:
         return [*empty(situation, limit), *first_delivery(situation, limit)]
     new = (*_ABOUT_THE_FILE, *_ABOUT_NEWCOMERS, *_ABOUT_THE_CHANGE, headers_changed)
     rules = _ABOUT_THE_CHANGE if situation.is_undo else new
-    return [hold for rule in rules for hold in rule(situation, limit)]
+    return [*foreign, *(hold for rule in rules for hold in rule(situation, limit))]
 
 
 def another_districts(situation: Situation, limits: Mapping[str, float]) -> list[HoldFound]:

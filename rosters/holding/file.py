@@ -49,13 +49,14 @@ def empty(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
 
 def wrong_district(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     """WRONG_DISTRICT: hardly any of our ids are in a full file, or hardly anybody whom a file of changes names is ours
-    or comes into a school of ours, or its orgs are those of another district of ours."""
+    or comes into a school of ours, or its orgs or people are those of another district of ours. A file that speaks for
+    nobody who could leave is asked like one of changes."""
     complete = {name for name, mode in s.modes.items() if mode == "bulk"}
     if s.is_undo or nothing_lives(s.base):
         return []
-    if not {"orgs", "users"} & complete:
+    known = {table: s.spoken_for(table) for table in ("orgs", "users")} if {"orgs", "users"} & complete else {}
+    if not any(map(len, known.values())):
         return _changes_of_another(s, limit)
-    known = {table: s.spoken_for(table) for table in ("orgs", "users")}
     shares = {table: _share_seen(ids, _ids(s, table)) for table, ids in known.items()}
     strange = sum(map(len, known.values())) >= _ENOUGH_IDS and max(shares.values()) < limit["known_ids"]
     twin = _district_with_these_orgs(s)
@@ -65,11 +66,11 @@ def wrong_district(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
         f"Of our schools and other orgs {percent(shares['orgs'])} are in this file, of our people "
         f"{percent(shares['users'])}."
     )
-    return [_foreign(saw, "Nearly all of both are in a district's own file.", twin, {**shares}, limit)]
-
-
-def _foreign(saw: str, usual: str, twin: str, shares: dict[str, float], limit: Mapping[str, float]) -> HoldFound:
     whose = f"Its orgs are those of {twin}" if twin else "This looks like another district's roster"
+    return [_foreign(saw, "Nearly all of both are in a district's own file.", whose, {**shares}, limit)]
+
+
+def _foreign(saw: str, usual: str, whose: str, shares: dict[str, float], limit: Mapping[str, float]) -> HoldFound:
     return HoldFound(
         "WRONG_DISTRICT",
         saw,
@@ -83,22 +84,54 @@ def _foreign(saw: str, usual: str, twin: str, shares: dict[str, float], limit: M
 
 def _changes_of_another(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
     """The same of a file of changes, which names few of our records at best: who is new must come into an org of ours,
-    or into one that comes beneath it."""
-    orgs, users = _ids(s, "orgs") if "orgs" in s.modes else None, s.delivered_ids.get("users")
-    if orgs is None and users is None:
-        return []
+    or into one that comes beneath it. The file of a new school that does not say where it belongs may look the same;
+    so, unless another district of ours has these orgs or people, a person may find out."""
+    orgs, users = (_that_count(s, table) for table in ("orgs", "users"))
     ours = _orgs_of_ours(s)
-    strangers = [] if orgs is None or orgs.is_in(ours.implode()).any() else orgs.to_list()
+    strangers = [] if orgs.is_in(ours.implode()).any() else orgs.to_list()
     others = sorted(s.other_districts().items()) if strangers else []
     twin = next((name for name, theirs in others if theirs.issuperset(strangers)), "")
-    known = 1.0 if users is None else _share_at_home(s, users, ours)
-    enough = users is not None and len(users) >= _ENOUGH_IDS
-    by_number = orgs is not None and _shares_an_identifier(s)
-    if not twin and (not enough or known >= limit["known_ids"] or by_number):
+    home = _at_home(s, users, ours)
+    known = float(home.mean() or 0.0) if len(home) else 1.0  # type: ignore[arg-type]
+    strange = len(users) >= _ENOUGH_IDS and known < limit["known_ids"]
+    if not twin and (not strange or (len(orgs) and _shares_an_identifier(s))):
         return []
-    people = NOUNS["users"].count(0 if users is None else len(users))
-    saw = f"Of the {people} in this file of changes {percent(known)} are ours, or come into a school of ours."
-    return [_foreign(saw, "Nearly all are in a district's own changes.", twin, {"users": known}, limit)]
+    people = NOUNS["users"].count(len(users))
+    saw = f"Of the {people} in this file {percent(known)} are ours, or come into a school of ours."
+    usual, shares = "Nearly all are in a district's own file.", {"users": known}
+    if twin:
+        return [_foreign(saw, usual, f"Its orgs are those of {twin}", shares, limit)]
+    if home_of_theirs := s.whose_people(_added(s, users.filter(~home))):
+        return [_foreign(saw, usual, f"Its people are those of {home_of_theirs}", shares, limit)]
+    return [
+        HoldFound(
+            "WRONG_DISTRICT",
+            saw,
+            usual,
+            "This may be another district's file, or that of a new school that does not say where it belongs.",
+            "Compare the schools and some of the people who would come with the district's own. Approve only if the "
+            "district says that they are its own; if they are another's, decline, and treat it as an incident.",
+            numbers={**shares, "limit": limit["known_ids"]},
+        )
+    ]
+
+
+def _that_count(s: Situation, table: str) -> pl.Series:
+    """The ids of a table that the file names, without those of whom it only says that they are gone while they are: of
+    them each district may send what it likes, for as long as it likes."""
+    if table not in s.modes:
+        return pl.Series("sourcedId", [], pl.String)
+    ids = _ids(s, table)
+    there = [column_of(roster, table, "sourcedId") for roster in (s.base, s.target)]
+    return ids.filter(ids.is_in(pl.concat(there).implode()))
+
+
+def _added(s: Situation, users: pl.Series) -> pl.DataFrame:
+    """Of these people the new ones, by sourcedId and familyName."""
+    if "users" not in s.difference.tables:
+        return pl.DataFrame(schema={"sourcedId": pl.String, "familyName": pl.String})
+    rows = s.difference.scan("users").filter(ADDED & ID.is_in(users.implode()))
+    return rows.select("sourcedId", "familyName").collect()
 
 
 def _orgs_of_ours(s: Situation) -> pl.Series:
@@ -112,13 +145,13 @@ def _orgs_of_ours(s: Situation) -> pl.Series:
     return ours
 
 
-def _share_at_home(s: Situation, users: pl.Series, orgs: pl.Series) -> float:
-    """The share of these people who are ours already, or have a role in one of the `orgs`."""
+def _at_home(s: Situation, users: pl.Series, orgs: pl.Series) -> pl.Series:
+    """Which of these people are ours already, or have a role in one of the `orgs`."""
     home = users.is_in(column_of(s.base, "users", "sourcedId").implode())
     if "roles" in s.difference.tables:
         roles = s.difference.scan("roles").filter(pl.col("orgSourcedId").is_in(orgs.implode()))
         home |= users.is_in(roles.select("userSourcedId").collect().to_series().implode())
-    return float(home.mean() or 0.0)  # type: ignore[arg-type]
+    return home
 
 
 def _ids(s: Situation, table: str) -> pl.Series:

@@ -188,20 +188,23 @@ def other_people(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
 
 
 def grown(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
-    """GROWN: far more people would come than leave."""
+    """GROWN: far more people would come than leave. Where nobody may leave, for a file is about a new school or a
+    term, it is the whole district that grows."""
     line = next(lines_of(s, "users"), None)
-    more = line.added - line.removed if line else 0
-    if line is None or not line.before or more < limit["group_floor"] or more <= limit["grown_share"] * line.before:
+    if line is None:
+        return []
+    lived, more = line.before or line.lived, line.added - line.removed
+    if not lived or more < limit["group_floor"] or more <= limit["grown_share"] * lived:
         return []
     return [
         HoldFound(
             "GROWN",
-            f"There would be {NOUNS['users'].count(line.before + more)} instead of {line.before:,} "
-            f"({percent(more / line.before)} more, limit {percent(limit['grown_share'])}).",
+            f"There would be {NOUNS['users'].count(lived + more)} instead of {lived:,} "
+            f"({percent(more / lived)} more, limit {percent(limit['grown_share'])}).",
             "The number of people changes little from one day to the next.",
             "People who left long ago, or those of another district, may have come into the export.",
             "Look at who would come, by school and grade. Ask the district if you cannot tell why.",
             table="users",
-            numbers={"more": more, "before": line.before, "limit": limit["grown_share"]},
+            numbers={"more": more, "before": lived, "limit": limit["grown_share"]},
         )
     ]

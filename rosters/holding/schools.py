@@ -118,7 +118,7 @@ def _emptied(s: Situation, table: str, column: str) -> set[str]:
     return {
         line.key
         for line in lines_of(s, table, "school")
-        if line.before and line.before + line.added - line.removed + come[line.key] == left[line.key]
+        if line.lived and line.lived + line.added - line.removed + come[line.key] == left[line.key]
     }
 
 

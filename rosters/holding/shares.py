@@ -97,7 +97,7 @@ def group_updated_share(s: Situation, limit: Mapping[str, float]) -> list[HoldFo
         )
         for dimension in () if whole else DIMENSIONS:
             over = _groups_over(s, limit, table, dimension, "updated")
-            if over := [line for line in over if line.updated <= line.before]:
+            if over := [line for line in over if line.updated <= line.of("updated")]:
                 holds.append(_group_hold(s, over, "updated", limit["group_updated_share"]))
                 break
     return holds
@@ -147,7 +147,7 @@ def updated_share(s: Situation, limit: Mapping[str, float]) -> list[HoldFound]:
             "So many changes at once mostly come from a changed export or a new school year.",
             "Look at which columns change. If it is what the district meant, approve.",
             table=line.table,
-            numbers={"updated": line.updated, "before": line.before, "limit": limit["updated_share"]},
+            numbers={"updated": line.updated, "before": line.of("updated"), "limit": limit["updated_share"]},
             about={line.table: UPDATED},
         )
         for line in lines

@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import polars as pl
 
-from rosters.diffing import Difference, counting, scan_of
+from rosters.diffing import ID, Difference, scan_of
 from rosters.frames import Frames, rows_of
 from rosters.oneroster.plain import NOUNS, percent
 from rosters.recognising import known_again
@@ -79,11 +79,12 @@ class Situation:
     ``dateLastModified`` of the delivery, `previous_last_modified` that of the one applied last; "" if unknown.
     `delivered_ids`: table to the sourcedIds that the file itself names, where that is known; the target also holds
     what was kept. `unusable`: table to why its file, which came, gives none. `other_districts`: called only if need be;
-    for each of our other districts a name that staff may see and the sourcedIds of its live orgs. `is_undo`: the target
-    is an older snapshot on purpose. `left_out`: what the delivery would still change if it did not only add: the
+    for each of our other districts a name that staff may see and the sourcedIds of its live orgs; `whose_people`
+    likewise: the name of the one where these people live (sourcedId, familyName), or "". `is_undo`: the target is an
+    older snapshot on purpose. `left_out`: what the delivery would still change if it did not only add: the
     records that stay for that reason are removed in it. `not_kept`: what its district does not want kept; that it goes
-    is in neither `difference` nor `tally`. `apart`: of each table the accepted ids that the delivery does not speak
-    for; shares are shares of the others, and `tally` counts those alone.
+    is in neither `difference` nor `tally`. `apart`: of each table the accepted ids that stay whatever the delivery
+    leaves out, for it does not speak for them.
     """
 
     base: Frames
@@ -103,6 +104,7 @@ class Situation:
     delivered_ids: Mapping[str, pl.Series] = field(default_factory=dict)
     unusable: Mapping[str, str] = field(default_factory=dict)
     other_districts: Callable[[], Mapping[str, frozenset[str]]] = dict
+    whose_people: Callable[[pl.DataFrame], str] = lambda people: ""
     is_undo: bool = False
     left_out: Difference = field(default_factory=Difference)
     oneroster_version: str = ""
@@ -111,7 +113,9 @@ class Situation:
 
     def spoken_for(self, table: str) -> pl.Series:
         """The accepted ids of a table of which the delivery says whether they are still there, in their order."""
-        return counting(scan_of(self.base, table), self.apart.get(table)).select("sourcedId").collect().to_series()
+        apart, lived = self.apart.get(table), scan_of(self.base, table).select("sourcedId")
+        mine = lived if apart is None or apart.is_empty() else lived.filter(~ID.is_in(apart.implode()))
+        return mine.collect().to_series()
 
     @cached_property
     def known_again(self) -> pl.DataFrame:
@@ -190,7 +194,8 @@ _HALF: Final = 0.5
 
 
 class Line(NamedTuple):
-    """One line of the tally. `label` is what a person calls its school, grade or role."""
+    """One line of the tally. `label` is what a person calls its school, grade or role; `before` are the records that
+    may go, `beside` others that may only change, `apart` those that stay as they are (`rosters.diffing.tally`)."""
 
     table: str
     dimension: str
@@ -200,12 +205,22 @@ class Line(NamedTuple):
     added: int
     updated: int
     removed: int
+    beside: int
+    apart: int
 
     def number(self, kind: str) -> int:
         return self.removed if kind == "removed" else self.updated
 
+    def of(self, kind: str) -> int:
+        """How many records might have gone, or changed."""
+        return self.before if kind == "removed" else self.before + self.beside
+
+    @property
+    def lived(self) -> int:
+        return self.before + self.beside + self.apart
+
     def share_of(self, kind: str) -> float:
-        return self.number(kind) / self.before if self.before else 0.0
+        return self.number(kind) / self.of(kind) if self.of(kind) else 0.0
 
     def exceeds(self, limit: float, floor: float, kind: str = "removed") -> bool:
         """Whether more than `limit` would go or change: at least `floor` records, or go half of all."""
@@ -215,7 +230,7 @@ class Line(NamedTuple):
     def told(self, kind: str = "removed", limit: str = "") -> str:
         """ "812 of 4,310 people (18.8 %, limit 5 %)"."""
         held = f", limit {limit}" if limit else ""
-        whole = NOUNS[self.table].count(self.before)
+        whole = NOUNS[self.table].count(self.of(kind))
         return f"{self.number(kind):,} of {whole} ({percent(self.share_of(kind))}{held})"
 
     @property
@@ -224,7 +239,7 @@ class Line(NamedTuple):
 
     def numbers(self, limit: float, kind: str = "removed") -> dict[str, float]:
         share = round(self.share_of(kind), 4)
-        return {kind: self.number(kind), "before": self.before, "share": share, "limit": limit}
+        return {kind: self.number(kind), "before": self.of(kind), "share": share, "limit": limit}
 
 
 def lines_of(s: Situation, table: str, dimension: str = "") -> Iterator[Line]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
@@ -17,15 +18,18 @@ from rosters.explaining import causes
 from rosters.explaining.consequences import consequences
 from rosters.explaining.moves import grade_moves
 from rosters.findings import Findings
-from rosters.frames import Checked, Frames
-from rosters.models import District, Finding, Hold, Org, Sync, Tally
+from rosters.frames import NOTHING_APART, Apart, Checked, Frames
+from rosters.models import District, Finding, Hold, Org, Sync, Tally, User
 from rosters.oneroster.plain import listed
+from rosters.scope import Scope
 from rosters.storing import Store, StoredFrames
 from rosters.syncs.working import Work, base_facts, ours, store
 
 PLACES_KEPT = 10
 TALLIES_KEPT = 20_000
 PAST_KEPT = 400
+#: So many are enough to tell whose they are.
+_SOME_PEOPLE: Final = 100
 
 
 def compared(sync: Sync, base: StoredFrames, target: dict[str, pl.DataFrame], where: Store | None = None) -> Difference:
@@ -53,7 +57,7 @@ def finish_preparing(
     left_out: Difference,
     left_alone: str = "",
     unusable: Mapping[str, str] = MappingProxyType({}),
-    apart: Mapping[str, pl.Series] = MappingProxyType({}),
+    apart: Apart = NOTHING_APART,
 ) -> None:
     sync, district = work.sync, work.sync.district
     if sync.set_aside:
@@ -70,7 +74,7 @@ def finish_preparing(
                 left_out,
                 unusable,
             )
-            target, difference = _without_what_waits(work, replace(whole, apart=apart), facts)
+            target, difference = _without_what_waits(work, replace(whole, apart=apart.stays), facts)
     base_tables = district.snapshot.tables if district.snapshot else {}
     tables = applying.facts_after(base_tables, difference)
     digest = applying.digest_of(tables)
@@ -89,21 +93,22 @@ def finish_preparing(
             )
         return
     with work.phase("judging"):
-        lines = tally(base, difference)
-        spoken = tally(base, difference, apart) if apart else lines
-        situation = _situation(sync, base, target, difference, spoken, digest, facts, delivered_ids, left_out, unusable)
-        situation = replace(situation, apart=apart)
+        lines = tally(base, difference, apart)
+        situation = _situation(sync, base, target, difference, lines, digest, facts, delivered_ids, left_out, unusable)
+        situation = replace(situation, apart=apart.stays)
         holds, year = judged(situation, district.hold_limits)
         left = consequences(base, target, difference)
         moves = grade_moves(base, difference)
     counts = difference.counts
     with work.phase("storing"):
         plan, people = plan_digest(district.version, difference), explaining.people_affected(difference)
-        if any(h.code == "WRONG_DISTRICT" for h in holds):
+        if strange := [h for h in holds if h.code == "WRONG_DISTRICT"]:
             # Another district's names are kept nowhere that somebody of this one may look.
-            lines, findings = lines.filter(pl.col("dimension") == ""), findings.without_places()
-            left, moves = left.clear(), []
-            store().draft_difference(district.pk, sync.pk, ())
+            findings = findings.without_places()
+            if not all(h.approvable for h in strange):
+                lines = lines.filter(pl.col("dimension") == "")
+                left, moves = left.clear(), []
+                store().draft_difference(district.pk, sync.pk, ())
         stored = store().show_difference(district.pk, sync.pk)
         if any(h.code == "ID_CHURN" for h in holds) and left_out.empty:
             store().write_known_again(district.pk, sync.pk, plan, situation.known_again)
@@ -325,6 +330,8 @@ def _situation(
     district = sync.district
     applied = district.syncs.filter(status="applied", undoes=None).select_related("delivery")
     previous = _of_the_same(applied, sync).order_by("-applied_at").first()
+    modes = facts.get("modes", {})
+    parts = _parts_since(applied, previous, sync) if "bulk" in modes.values() else []
     by_files = all(one is None or not one.delivery or one.delivery.origin != "rest" for one in (sync, previous))
     earlier = district.snapshots.filter(version__lt=district.version).order_by("version")
     orgs = delivered_ids["orgs"] if "orgs" in delivered_ids else column_of(target, "orgs", "sourcedId")
@@ -335,7 +342,7 @@ def _situation(
         tally=lines,
         target_digest=digest,
         base_version=district.version,
-        modes=facts.get("modes", {}),
+        modes=modes,
         previous_modes=previous.modes if previous else {},
         # What an API sends has no header: its columns are those that happen to be filled.
         headers=facts.get("headers", {}) if by_files else {},
@@ -344,9 +351,10 @@ def _situation(
         last_modified=facts.get("last_modified", ""),
         delivered_ids=delivered_ids,
         left_out=left_out,
-        previous_last_modified=previous.last_modified if previous else "",
+        previous_last_modified=max([previous.last_modified if previous else "", *parts]),
         history=_history(sync),
         other_districts=lambda: _other_districts(district, orgs),
+        whose_people=lambda people: _whose_people(district, people),
         is_undo=sync.is_undo,
         oneroster_version=facts.get("oneroster_version", ""),
         unusable=unusable,
@@ -361,13 +369,27 @@ def _of_the_same(earlier: QuerySet[Sync], sync: Sync) -> QuerySet[Sync]:
     return same if not sync.speaks_for or same.exists() else earlier.filter(speaks_for={})
 
 
+def _parts_since(applied: QuerySet[Sync], previous: Sync | None, sync: Sync) -> list[str]:
+    """The newest record of each delivery that is live for a part of what this one speaks for, since the `previous` one
+    of all of it: a file that has everything is no older than those, a file of changes may well be."""
+    later = applied.filter(undone_at=None, **({"applied_at__gt": previous.applied_at} if previous else {}))
+    mine = Scope.from_json(sync.speaks_for)
+    newest = {
+        str(said): last_modified
+        for said, last_modified in later.order_by("applied_at").values_list("speaks_for", "last_modified")
+        if mine.includes(Scope.from_json(said))
+    }
+    return list(newest.values())
+
+
 def _history(sync: Sync) -> list[holding.Past]:
     """The shares of earlier applied syncs, newest first."""
     applied = sync.district.syncs.filter(status="applied", undoes=None, undone_at=None, base_version__gt=0)
     recent = {s.pk: s for s in _of_the_same(applied, sync).order_by("-applied_at")[:PAST_KEPT]}
     shares: dict[int, dict[str, dict[str, float]]] = {pk: {} for pk in recent}
     for line in Tally.objects.filter(sync__in=list(recent), dimension="", before__gt=0):
-        shares[line.sync_id][line.table] = {k: getattr(line, k) / line.before for k in ("removed", "updated")}
+        of = {kind: line.before - line.apart.get(kind, 0) for kind in ("removed", "updated")}
+        shares[line.sync_id][line.table] = {kind: getattr(line, kind) / number for kind, number in of.items() if number}
     return [holding.Past(s.applied_at.date(), shares[pk]) for pk, s in recent.items() if s.applied_at]
 
 
@@ -382,6 +404,21 @@ def _other_districts(district: District, orgs: pl.Series) -> dict[str, frozenset
     for name, sourced_id in rows.values_list("district__name", "sourced_id").iterator():
         found.setdefault(name, set()).add(sourced_id)
     return {name: frozenset(ids) for name, ids in found.items()}
+
+
+def _whose_people(district: District, people: pl.DataFrame) -> str:
+    """The name of another district where at least half of some of these `people` live, under the same id and family
+    name; "" for none. An id alone may be anybody's."""
+    some = people.head(_SOME_PEOPLE)
+    others = list(District.with_leaving.filter(version__gt=0).exclude(pk=district.pk).values_list("pk", flat=True))
+    lived = User.objects.filter(district__in=others, sourced_id__in=some["sourcedId"].to_list(), status="active")
+    named = set(some.rows())
+    same = Counter(
+        name
+        for name, *person in lived.values_list("district__name", "sourced_id", "family_name")
+        if tuple(person) in named
+    )
+    return next((name for name, number in same.most_common(1) if 2 * number >= len(some)), "")
 
 
 def checked_before(sync: Sync) -> Sync | None:
@@ -419,12 +456,15 @@ def write_findings(sync: Sync, findings: Findings) -> None:
 def _write_tallies(sync: Sync, lines: pl.DataFrame) -> None:
     sync.tallies.all().delete()
     Tally.objects.bulk_create(
-        [
-            Tally(sync=sync, **{**row, "key": row["key"][:255], "label": row["label"][:255]})
-            for row in lines.head(TALLIES_KEPT).to_dicts()
-        ],
-        batch_size=2000,
+        [Tally(sync=sync, **_as_kept(**row)) for row in lines.head(TALLIES_KEPT).to_dicts()], batch_size=2000
     )
+
+
+def _as_kept(*, key: str, label: str, before: int, beside: int, apart: int, **row: Any) -> dict[str, Any]:
+    """A line of the tally as it is kept, and shown: of all records that were."""
+    stay = beside + apart
+    told = {"removed": stay, "updated": apart} if stay else {}
+    return {**row, "key": key[:255], "label": label[:255], "before": before + stay, "apart": told}
 
 
 def _write_holds(sync: Sync, holds: Sequence[holding.HoldFound]) -> None:

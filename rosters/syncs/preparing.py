@@ -128,7 +128,7 @@ def _prepare_delivery(work: Work) -> None:
             whole = normalising.without(normalising.target(checked, base), district.not_kept)
         left_out = compare(target, whole)
         left_alone, unusable = explaining.left_alone(delivered, base), delivered.unusable
-        untouched, apart = delivered.untouched, checked.stays
+        untouched, apart = delivered.untouched, delivered.apart
         findings = checked.findings.without_values(district.not_kept)
         del checked, delivered, whole
         difference = compared(sync, base, target)

@@ -7,17 +7,20 @@ is taken from what was found then.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
 from rosters import holding
+from rosters.diffing import KINDS
 from rosters.models import District, Sync, Tally
 
 LOOKED_AT: Final = 60
-_NUMBERS: Final = ("table", "dimension", "key", "label", "before", "added", "updated", "removed")
+_WORDS: Final = ("table", "dimension", "key", "label")
+_WERE: Final = ("before", "beside", "apart")
+_SCHEMA: Final = {"sync_id": pl.Int64, **dict.fromkeys(_WORDS, pl.String), **dict.fromkeys((*KINDS, *_WERE), pl.Int64)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,16 +48,27 @@ def replay(district: District, *limits: Mapping[str, float]) -> list[Replay]:
     """What each of these `limits` would have made of the last deliveries that were compared with a live roster."""
     compared = Sync.objects.filter(district=district, undoes=None, base_version__gt=0).exclude(plan_digest="")
     recent = list(compared.prefetch_related("holds").order_by("-received_at", "-pk")[:LOOKED_AT])
-    lines = Tally.objects.filter(sync__in=recent).exclude(dimension="field").values_list("sync_id", *_NUMBERS)
-    names = ("sync_id", *_NUMBERS)
-    schema = {name: pl.String if name in _NUMBERS[:4] else pl.Int64 for name in names}
-    tallies = pl.DataFrame(list(lines), schema=schema, orient="row").partition_by("sync_id", as_dict=True)
-    nothing = pl.DataFrame(schema=schema)
+    tallies, nothing = tallies_of(recent), pl.DataFrame(schema=_SCHEMA)
     found: list[list[Held]] = [[] for _ in limits]
     for sync in recent:
         then = next((hold.saw for hold in sync.holds.all() if hold.code not in holding.BY_NUMBERS), "")
         for tried, held in zip(limits, found, strict=True):
-            now = holding.by_numbers(tallies.get((sync.pk,), nothing), tried)
+            now = holding.by_numbers(tallies.get(sync.pk, nothing), tried)
             if now or then:
                 held.append(Held(sync, then or now[0].saw))
     return [Replay(len(recent), held) for held in found]
+
+
+def tallies_of(recent: Sequence[Sync]) -> dict[int, pl.DataFrame]:
+    """The numbers that each of these syncs left behind, as the rules read them."""
+    kept = Tally.objects.filter(sync__in=recent).exclude(dimension="field")
+    lines = [_counted(*line) for line in kept.values_list("apart", "before", "sync_id", *_WORDS, *KINDS)]
+    return {
+        rows["sync_id"][0]: rows for rows in pl.DataFrame(lines, schema=_SCHEMA, orient="row").partition_by("sync_id")
+    }
+
+
+def _counted(apart: Mapping[str, int], before: int, *row: Any) -> tuple[Any, ...]:
+    """A line as `rosters.diffing.tally` has it, from what is kept: of all records, and how many lay apart."""
+    stay, outside = apart.get("removed", 0), apart.get("updated", 0)
+    return *row, before - stay, stay - outside, outside

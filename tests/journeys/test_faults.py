@@ -132,6 +132,8 @@ def test_a_delta_applied_and_undone_leads_back_to_the_digest(trip: Trip, tables:
 def test_another_districts_changes_cannot_be_approved_either(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     theirs = making.make_roster(users=60, seed=77, today=timezone.localdate(), name="Elsewhere")
+    elsewhere = Trip(trip.folder, trip.by, "Elsewhere", "1002")
+    elsewhere.go(elsewhere.send(theirs))
     files = {}
     for name in ("orgs", "academicSessions", "courses", "classes", "users", "enrollments"):
         said = theirs[name].with_columns(status=pl.lit("active"), dateLastModified=pl.lit("2026-01-01T00:00:00.000Z"))
@@ -141,6 +143,38 @@ def test_another_districts_changes_cannot_be_approved_either(trip: Trip, tables:
     sync = trip.send_file(path)
     assert list(sync.holds.values_list("code", "approvable")) == [("WRONG_DISTRICT", False)]
     assert not sync.may_apply_by_itself
+    orgs = theirs["orgs"]["sourcedId"]
+    other_orgs = {}
+    for name in ("orgs.csv", "users.csv"):
+        rows = pl.read_csv(files[name].encode(), infer_schema=False).with_columns(pl.all().replace(orgs, "x-" + orgs))
+        other_orgs[name] = rows.write_csv(line_terminator="\r\n")
+    packed(path, {"manifest.csv": manifest("orgs", "users", mode="delta"), **other_orgs})
+    people = trip.send_file(path)
+    assert "Its people are those of Elsewhere" in people.holds.get(approvable=False).meaning
+
+
+def test_changes_that_may_be_a_new_schools_are_for_a_person_to_decide(trip: Trip, tables: making.Tables) -> None:
+    """It says nothing of where it belongs; no other district of ours has its people."""
+    trip.go(trip.send(tables))
+    pupils = tables["users"].filter(pl.col("role") == "student").head(30)
+    new = {name: pl.concat_str(pl.lit("n-"), name) for name in ("sourcedId", "username", "identifier")}
+    none = {"email": pl.lit(""), "agentSourcedIds": pl.lit(""), "orgSourcedIds": pl.lit("charter")}
+    org = {"sourcedId": pl.lit("charter"), "identifier": pl.lit("999"), "parentSourcedId": pl.lit("")}
+    came = {
+        "orgs": tables["orgs"].filter(pl.col("type") == "school").head(1).with_columns(**org),
+        "users": pupils.with_columns(**new, **none),
+    }
+    stamps = {"status": pl.lit("active"), "dateLastModified": pl.lit("2026-01-01T00:00:00.000Z")}
+    files = {
+        f"{name}.csv": rows.with_columns(**stamps).write_csv(line_terminator="\r\n") for name, rows in came.items()
+    }
+    path = packed(trip.folder / "delta.zip", {"manifest.csv": manifest(*came, mode="delta"), **files})
+    sync = trip.send_file(path)
+    hold = sync.holds.get(code="WRONG_DISTRICT")
+    assert hold.approvable and "Compare the schools and some of the people" in hold.next_step
+    assert not sync.may_apply_by_itself and sync.seems_anothers, "until then none of it is shown to the district"
+    trip.go(sync)
+    assert User.objects.active().filter(primary_org__sourced_id="charter").count() == 30
 
 
 def test_where_the_disk_is_full_nothing_is_received_and_who_sent_it_is_told(

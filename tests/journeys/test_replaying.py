@@ -9,8 +9,10 @@ import pytest
 from django.test import Client
 
 from rosters import holding, making, syncs
-from rosters.models import Sync, Tally
-from rosters.syncs.replaying import Replay
+from rosters.models import Sync
+from rosters.oneroster.plain import percent
+from rosters.scope import Scope
+from rosters.syncs.replaying import Replay, tallies_of
 from tests.journeys.trip import Trip
 
 pytestmark = pytest.mark.django_db
@@ -73,9 +75,7 @@ def test_what_is_replayed_with_the_same_limits_is_what_was_found(trip: Trip, liv
     """Rule by rule, on everything that came; and where the files are gone as well."""
     shutil.rmtree(syncs.store().root / "syncs")
     for sync in Sync.objects.filter(base_version__gt=0):
-        rows = list(Tally.objects.filter(sync=sync).exclude(dimension="field").values())
-        tally = pl.DataFrame(rows, infer_schema_length=None)
-        now = {hold.code for hold in holding.by_numbers(tally, {})}
+        now = {hold.code for hold in holding.by_numbers(tallies_of([sync])[sync.pk], {})}
         then = set(sync.holds.values_list("code", flat=True))
         ours = then & holding.BY_NUMBERS
         assert ours <= now
@@ -90,6 +90,32 @@ def test_what_only_the_files_could_tell_counts_as_it_was_found(trip: Trip, table
     shares = {name: 1.0 for name, limit in holding.DEFAULT_LIMITS.items() if limit.unit == "share"}
     (loose,) = syncs.replay(trip.district, shares)
     assert held(loose) == [sync.pk] and loose.held[0].why == sync.holds.get(code="STALE").saw
+
+
+def test_a_file_about_a_school_is_replayed_by_what_it_spoke_for(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    school = tables["orgs"].filter(pl.col("type") == "school")["sourcedId"][0]
+    seats = tables["enrollments"].filter(pl.col("schoolSourcedId") == school)
+
+    def without_every(number: int) -> Sync:
+        gone = seats.gather_every(number)["sourcedId"].implode()
+        left = tables["enrollments"].filter(~pl.col("sourcedId").is_in(gone))
+        making.write_zip(trip.folder / "sent.zip", {**tables, "enrollments": left})
+        came = syncs.receive(
+            trip.district, trip.folder / "sent.zip", origin="staff", name="sent.zip", by=trip.by,
+            speaks_for=Scope((school,)),
+        )  # fmt: skip
+        return syncs.prepare(came.pk) or came
+
+    sync = without_every(12)
+    assert [hold.code for hold in sync.holds.all()] == ["REMOVED_SHARE"]
+    line = sync.tallies.get(table="enrollments", dimension="")
+    assert line.before == len(tables["enrollments"]) and line.apart["removed"] == line.before - len(seats)
+    usual, loose = syncs.replay(trip.district, {}, {"removed_share": 0.5, "group_removed_share": 0.5})
+    assert held(usual) == [sync.pk] and usual.held[0].why == sync.holds.get().saw and held(loose) == []
+    trip.go(sync)
+    told = without_every(4).holds.get(code="REMOVED_SHARE", table="enrollments")
+    assert told.usual == f"{percent(line.removed / len(seats))} (the one sync before).", "of the school as well"
 
 
 @pytest.mark.looks

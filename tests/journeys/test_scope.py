@@ -261,6 +261,51 @@ def test_a_file_of_one_school_that_was_cut_off_is_held(trip: Trip, tables: makin
     assert shown.before == len(tables["enrollments"]), "the page counts the whole district"
 
 
+def test_what_a_part_may_change_but_not_remove_does_not_change_unseen(trip: Trip, tables: making.Tables) -> None:
+    """Of a file about a term that is everybody, of one about a school the courses of the district."""
+    trip.go(trip.send(tables))
+    District.objects.update(applies_automatically=True)
+    trip.district.refresh_from_db()
+    terms = tables["classes"]["termSourcedIds"].str.split(",").list.first()
+    changed = {**tables, "users": tables["users"].with_columns(middleName=pl.lit("zz"), email=pl.lit("a@example.org"))}
+    sync = send(trip, pack(trip, changed), terms=(terms.mode().sort()[0],))
+    assert sync.status == "awaiting_review"
+    assert sync.holds.get(code="UPDATED_SHARE", table="users").numbers["before"] == len(tables["users"])
+    courses = tables["courses"].with_columns(title=pl.lit("wrong"))
+    sync = send(trip, pack(trip, {**tables, "courses": courses}), schools(tables)[0])
+    assert sync.holds.get(code="UPDATED_SHARE").table == "courses"
+
+    more = making.make_roster(users=400, seed=99, today=timezone.localdate(), name="Other")
+    new = schools(more)[0]
+    root, theirs = (t["orgs"].filter(pl.col("type") == "district")["sourcedId"][0] for t in (tables, more))
+    sent = {name: f.with_columns(pl.col(pl.String).replace(theirs, root)) for name, f in of_school(more, new).items()}
+    sync = send(trip, pack(trip, sent), new)
+    assert f"instead of {len(tables['users'])} " in sync.holds.get(code="GROWN").saw
+
+
+def test_a_whole_file_is_not_older_than_what_came_of_a_part_since(trip: Trip, tables: making.Tables) -> None:
+    """Nor does a file of changes that is about all, or one about the school, look old for what came of others."""
+
+    def of_day(day: str, name: str) -> making.Tables:
+        user = tables["users"].with_columns(middleName=pl.lit(name), dateLastModified=pl.lit(f"2026-{day}T00:00:00Z"))
+        return {**tables, "users": user}
+
+    def is_old(sync: Sync) -> bool:
+        return sync.holds.filter(code="STALE").exists()
+
+    mine, other = schools(tables)[:2]
+    trip.go(trip.send(of_day("09-01", "")))
+    trip.go(send(trip, pack(trip, of_school(of_day("09-20", "a"), mine)), mine))
+    sync = send(trip, pack(trip, of_school(of_day("09-10", "b"), other)), other)
+    assert not is_old(sync), "of the whole an older one is live, of this school none"
+    trip.go(sync)
+    old = send(trip, pack(trip, of_day("09-15", "c")))
+    assert "from one of 2026-09-20" in old.holds.get(code="STALE").saw
+    assert not is_old(send(trip, pack(trip, of_day("09-21", "d"))))
+    trip.go(send(trip, pack(trip, of_day("09-16", "e"))))
+    assert not is_old(send(trip, pack(trip, of_day("09-17", "f")))), "somebody went back on purpose"
+
+
 def test_a_connection_speaks_for_its_schools(trip: Trip, tables: making.Tables, client: Client, alice: Staff) -> None:
     trip.go(trip.send(tables))
     mine = schools(tables)[0]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from rosters import diffing
 from rosters.diffing import Difference, compare, digest_after, digests_after, patched, plan_digest, roster_digest, tally
-from rosters.frames import Frames
+from rosters.frames import Apart, Frames
 from rosters.oneroster.normal import NORMAL, TABLES
 
 Rows = dict[str, dict[str, str]]
@@ -113,17 +113,24 @@ def test_a_roster_does_not_differ_from_itself_in_any_order(roster: dict[str, Row
 @given(base=rosters, target=rosters)
 def test_tallies_add_up(base: dict[str, Rows], target: dict[str, Rows]) -> None:
     difference = compare(frames(base), frames(target))
-    lines = tally(frames(base), difference).to_dicts()
+    ids = {table: rows["sourcedId"] for table, rows in frames(base).items()}
+    apart = Apart({table: some.gather_every(2) for table, some in ids.items()},
+                  {table: some.gather_every(4) for table, some in ids.items()})  # fmt: skip
+    lines = tally(frames(base), difference, apart).to_dicts()
+    for line in lines:
+        line["before"] += line["beside"] + line["apart"]
+    assert [{**line, "beside": 0, "apart": 0} for line in lines] == tally(frames(base), difference).to_dicts()
     for table, counts in difference.counts.items():
         of_table = [line for line in lines if line["table"] == table]
         whole = next(line for line in of_table if not line["dimension"])
         assert whole["before"] == len(base[table])
+        assert whole["updated"] <= whole["before"] - whole["apart"], "who changes is spoken for"
         assert whole["before"] + whole["added"] - whole["removed"] == len(target[table])
         assert {kind: whole[kind] for kind in counts} == counts
         for dimension in ("school", "grade", "role"):
             groups = [line for line in of_table if line["dimension"] == dimension]
             if groups:
-                for number in ("before", "added", "updated", "removed"):
+                for number in ("before", "beside", "apart", "added", "updated", "removed"):
                     assert sum(line[number] for line in groups) == whole[number]
 
 

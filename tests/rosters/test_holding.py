@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import re
 from collections.abc import Callable
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -11,9 +14,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rosters import holding
 from rosters.diffing import compare, tally
-from rosters.frames import Frames
-from rosters.holding import DEFAULT_LIMITS, HoldFound, Past, Situation, judge
+from rosters.frames import NOTHING_APART, Apart, Frames
+from rosters.holding import BY_NUMBERS, DEFAULT_LIMITS, MAY_WAIT, HoldFound, Past, Situation, judge
 from rosters.oneroster.normal import NORMAL, TABLES
 
 SCHOOLS, PEOPLE = 4, 400
@@ -58,10 +62,10 @@ def district(prefix: str = "", people: int = PEOPLE) -> dict[str, pl.DataFrame]:
 BASE = district()
 
 
-def situation(target: Frames, base: Frames = BASE, **facts: Any) -> Situation:
+def situation(target: Frames, base: Frames = BASE, apart: Apart = NOTHING_APART, **facts: Any) -> Situation:
     difference = compare(base, target)
-    known: dict[str, Any] = {"base_version": 3, "modes": MODES, "previous_modes": MODES, **facts}
-    return Situation(base=base, target=target, difference=difference, tally=tally(base, difference), **known)
+    known: dict[str, Any] = {"base_version": 3, "modes": MODES, "previous_modes": MODES, "apart": apart.stays, **facts}
+    return Situation(base=base, target=target, difference=difference, tally=tally(base, difference, apart), **known)
 
 
 def held(target: Frames, limits: dict[str, float] | None = None, **facts: Any) -> dict[str, HoldFound]:
@@ -140,13 +144,19 @@ def test_wrong_district_in_a_file_of_changes() -> None:
 
     theirs = district("x", people=60)
     found = held_of(theirs)
-    assert list(found) == ["WRONG_DISTRICT"] and not found["WRONG_DISTRICT"].approvable
+    assert list(found) == ["WRONG_DISTRICT"] and found["WRONG_DISTRICT"].approvable, "it may be a new school of ours"
     assert "School x" not in found["WRONG_DISTRICT"].saw
     assert "WRONG_DISTRICT" in held_of({"users": theirs["users"]}), "people without a word on where they belong"
+    many = {"users": district("x", people=300)["users"]}
+    assert set(held_of(many)) == {"WRONG_DISTRICT", "GROWN"}, "who decides about it sees what else is unusual"
+    known = held_of(many, whose_people=lambda come: "Elm" if ("xp1", "Familyx1") in come.rows() else "")
+    assert list(known) == ["WRONG_DISTRICT"] and not known["WRONG_DISTRICT"].approvable
+    assert "Its people are those of Elm" in known["WRONG_DISTRICT"].meaning
     few = {name: theirs[name].head(5) for name in ("orgs", "users")}
     assert "WRONG_DISTRICT" not in held_of(few), "so few prove nothing"
     another = {"Cedar": frozenset(theirs["orgs"]["sourcedId"])}
-    assert "WRONG_DISTRICT" in held_of({"orgs": theirs["orgs"].head(1)}, other_districts=lambda: another)
+    twin = held_of({"orgs": theirs["orgs"].head(1)}, other_districts=lambda: another)
+    assert not twin["WRONG_DISTRICT"].approvable
 
     newcomers = {"users": theirs["users"], "roles": roles(theirs["users"], "s1")}
     assert "WRONG_DISTRICT" not in held_of(newcomers)
@@ -155,6 +165,9 @@ def test_wrong_district_in_a_file_of_changes() -> None:
     assert "WRONG_DISTRICT" not in held_of(opened, other_districts=lambda: another), "new schools of ours"
     mixed = pl.concat([theirs["users"], BASE["users"].head(30)])
     assert "WRONG_DISTRICT" not in held_of({"users": mixed})
+    left = pl.concat([theirs["users"]["sourcedId"], BASE["users"]["sourcedId"].head(3)])
+    said_again: dict[str, Any] = {"modes": {"users": "delta"}, "delivered_ids": {"users": left}}
+    assert held(without("users", people(1)), **said_again) == {}, "who left long ago may be told to have left again"
 
 
 def test_a_file_about_some_schools_is_judged_by_those() -> None:
@@ -169,19 +182,55 @@ def test_a_file_about_some_schools_is_judged_by_those() -> None:
     seats = BASE["enrollments"].filter(pl.col("schoolSourcedId") == "s1")["sourcedId"]
     cut = without("enrollments", ID.is_in(seats.tail(15).implode()))
     assert held(cut) == {}, "nothing that a district would notice"
-    difference = compare(BASE, cut)
-    spoken = Situation(
-        base=BASE, target=cut, difference=difference, tally=tally(BASE, difference, elsewhere), base_version=3,
-        modes=MODES, previous_modes=MODES, apart=elsewhere,
-    )  # fmt: skip
-    found = {hold.code: hold for hold in judge(spoken, {})}
+    found = held(cut, apart=Apart(elsewhere, elsewhere))
     assert {"TAIL_MISSING", "REMOVED_SHARE"} <= set(found)
     assert "15 of 100 enrollments" in found["REMOVED_SHARE"].saw
     ids = {"orgs": pl.Series(["s1"]), "users": pl.Series([f"p{n}" for n in range(1, PEOPLE, 4)])}
     large = {name: [f"z{n}" for n in range(9_000)] for name in ("orgs", "users")}
     many = {name: pl.concat([BASE[name], table(name, [{"sourcedId": each} for each in large[name]])]) for name in large}
     apart = {name: pl.concat([elsewhere[name], pl.Series(large[name])]) for name in large}
-    assert "WRONG_DISTRICT" not in held({**BASE, **many}, base={**BASE, **many}, delivered_ids=ids, apart=apart)
+    assert held({**BASE, **many}, base={**BASE, **many}, delivered_ids=ids, apart=Apart(apart, apart)) == {}
+
+
+def test_what_a_file_may_change_counts_although_it_may_not_go() -> None:
+    """Of a file about a term all people, of one about a school all courses of the district; and whom it moves there."""
+    everybody = {"users": BASE["users"]["sourcedId"]}
+    renamed = changed("users", lambda users: users.with_columns(pl.lit("x").alias("phone")))
+    assert held(renamed, apart=Apart(everybody))["UPDATED_SHARE"].saw.startswith("Would change 400 of 400 people")
+    teachers = pl.when(pl.col("role") == "teacher").then(pl.lit("x")).otherwise("phone").alias("phone")
+    role = held(changed("users", lambda users: users.with_columns(teachers)), apart=Apart(everybody))
+    assert role["ROLE_UPDATED_SHARE"].numbers["before"] == 40
+    of_s1 = BASE["users"]["primaryOrgSourcedId"] == "s1"
+    elsewhere = {"users": BASE["users"]["sourcedId"].filter(~of_s1)}
+    taken = pl.when(people(*range(0, 200, 2))).then(pl.lit("s1")).otherwise("primaryOrgSourcedId")
+    moved = held(changed("users", lambda users: users.with_columns(primaryOrgSourcedId=taken)),
+                 apart=Apart(elsewhere, elsewhere))  # fmt: skip
+    assert moved["UPDATED_SHARE"].saw.startswith("Would change 100 of 200 people")
+    quiet = changed("users", lambda users: users.filter(~people(1, 5, 9)))
+    assert held(quiet, apart=Apart(elsewhere, elsewhere)) == {}
+
+    new = changed("users", lambda users: pl.concat([users, district("more", people=201)["users"]]))
+    assert "instead of 400 " in held(new, apart=Apart(everybody))["GROWN"].saw
+    assert "instead of 400 " in held(new, apart=Apart(everybody, everybody))["GROWN"].saw, "a school of nobody yet"
+    assert "instead of 100 " in held(new, apart=Apart(elsewhere, elsewhere))["GROWN"].saw
+    term = Apart({name: BASE[name]["sourcedId"] for name in ("orgs", "users")})
+    ids = {name: district("x")[name]["sourcedId"] for name in ("orgs", "users")}
+    strangers = {name: pl.concat([BASE[name], district("x")[name]]) for name in ids}
+    assert "WRONG_DISTRICT" in held({**BASE, **strangers}, apart=term, delivered_ids=ids)
+    assert held(BASE, apart=term, delivered_ids={name: BASE[name]["sourcedId"].head(30) for name in ids}) == {}
+
+
+def test_what_may_wait_is_what_a_hold_is_about() -> None:
+    said: dict[bool, set[str]] = {True: set(), False: set()}
+    for path in Path(holding.__file__).parent.glob("*.py"):
+        for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):
+            if isinstance(call.func, ast.Name) and call.func.id == "HoldFound":
+                code = call.args[0]
+                parts = code.values if isinstance(code, ast.JoinedStr) else [code]
+                form = "".join(str(part.value) if isinstance(part, ast.Constant) else "[A-Z]+" for part in parts)
+                fits = {form} | {each for each in BY_NUMBERS if re.fullmatch(form, each)}
+                said[any(word.arg == "about" for word in call.keywords)] |= {each for each in fits if "[" not in each}
+    assert said[True] == MAY_WAIT and not said[False] & MAY_WAIT and {*BY_NUMBERS, "STALE"} <= said[True] | said[False]
 
 
 def test_wrong_district_looks_at_what_came_not_at_what_was_kept() -> None:

@@ -210,6 +210,8 @@ def test_rows_about_other_schools_are_told_and_not_used() -> None:
         "orgs": 1, "classes": 2, "users": 1, "demographics": 1, "enrollments": 1,
     }  # fmt: skip
     assert read.untouched == 6, "Lake, its class, Bob, what is known of him, and his seat and Cleo's: but for roles"
+    assert read.apart.outside["users"].to_list() == ["bob"], "who is nowhere or at both may change"
+    assert set(read.apart.stays["users"]) == {"bob", "cleo", "dora"}, "and only who is at Hill alone may go"
     after = laid(delivery(sent), base, A)
     for table in base:
         lost = {"cleo-a"} if table == "enrollments" else set()
