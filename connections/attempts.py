@@ -27,7 +27,7 @@ from django.utils import timezone
 
 from connections import fetching
 from connections.exceptions import FAULTS, OWN, FetchError
-from connections.models import FAILURES_BEFORE_PAUSE, SPREAD, Attempt, Checkup, Connection
+from connections.models import CHECKUP_LOST, FAILURES_BEFORE_PAUSE, SPREAD, Attempt, Checkup, Connection
 from connections.schedules import gap_of, is_late, missed
 from rosters import syncs
 from rosters.leases import renewed
@@ -50,9 +50,6 @@ BEAT: Final = 60.0
 
 #: No attempt and no test takes so long: what lies there from then was left by a worker that was killed.
 LEFT_BEHIND: Final = timedelta(hours=2)
-
-#: A test of which so long nothing was heard is over.
-CHECKUP_LOST: Final = timedelta(minutes=15)
 
 #: Whoever sent something this short a time ago is not asked about.
 SOONEST_LATE: Final = timedelta(hours=3)
@@ -452,9 +449,14 @@ def _to_queue(now: datetime) -> list[int]:
 
 
 def check(checkup_id: int, *, now: datetime | None = None) -> Checkup:
-    """Let the doctor look, step by step; each step is kept as soon as it is done, for the page that watches."""
+    """Let the doctor look, step by step; each step is kept as soon as it is done, for the page that watches. Nothing if
+    another worker has it, or it was given up; where as many fetch and test as may, it waits."""
     checkup = Checkup.objects.select_related("connection__district").get(pk=checkup_id)
-    if checkup.ended_at is not None:
+    moment = now or timezone.now()
+    if not checkup.begin(moment):
+        return checkup
+    if not checkup.runs_among_the_first(settings.FETCHES_AT_ONCE, moment):
+        checkup.wait_for_a_place(moment)  # the minute puts it into the queue again
         return checkup
     steps: list[dict[str, Any]] = []
     try:

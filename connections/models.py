@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 
 ATTEMPT_LEASE = timedelta(minutes=5)
 
+#: A test of which so long nothing was heard is over.
+CHECKUP_LOST: Final = timedelta(minutes=15)
+
 #: Over so long a time the starts of one moment are spread: a thousand districts want 2:00 AM.
 SPREAD: Final = timedelta(minutes=5)
 
@@ -495,9 +498,8 @@ class Attempt(models.Model):
         return bool(changed)
 
     def runs_among_the_first(self, number: int, now: datetime) -> bool:
-        """Whether fewer than so many that run had begun before it."""
-        running = Attempt.objects.filter(status=self.Status.RUNNING, claimed_until__gt=now)
-        return self.pk in running.order_by("started_at", "pk").values_list("pk", flat=True)[:number]
+        """Whether fewer than so many that fetch or test had begun before it."""
+        return ("fetch", self.pk) in _begun(now)[:number]
 
     def wait_for_a_place(self, until: datetime) -> bool:
         """Give the claim back, to be begun again; False if it was lost."""
@@ -572,7 +574,9 @@ class Checkup(models.Model):
 
     connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="checkups")
     by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    queued_at = models.DateTimeField(null=True, help_text="When a task was last made for it; none while it needs one.")
     started_at = models.DateTimeField(default=timezone.now)
+    begun_at = models.DateTimeField(null=True, help_text="When a worker took it; none while it waits for one.")
     ended_at = models.DateTimeField(null=True)
     steps = models.JSONField(default=list)
     passed = models.BooleanField(null=True)
@@ -597,15 +601,42 @@ class Checkup(models.Model):
         list(of_district.select_for_update().values_list("pk"))  # whoever asks in this very moment waits here
         if cls.going_on(connection.district):
             return None
-        return cls.objects.create(connection=connection, by=by, started_at=now)
+        return cls.objects.create(connection=connection, by=by, started_at=now, queued_at=now)
 
     @classmethod
-    def begin(cls, pk: int, now: datetime) -> bool:
-        """A worker takes it: from here on its time counts. False if it was given up meanwhile."""
-        return bool(cls.objects.filter(pk=pk, ended_at=None).update(started_at=now))
+    def to_queue(cls, now: datetime) -> list[int]:
+        """The ids of those that wait and have no task: the caller makes one for each."""
+        waiting = cls.objects.filter(ended_at=None, begun_at=None, queued_at=None)
+        return [each.pk for each in waiting if cls.objects.filter(pk=each.pk, queued_at=None).update(queued_at=now)]
+
+    def begin(self, now: datetime) -> bool:
+        """A worker takes it: from here on its time counts. False if another one has, or it was given up meanwhile."""
+        mine = Checkup.objects.filter(pk=self.pk, ended_at=None, begun_at=None)
+        taken = mine.update(started_at=now, begun_at=now)
+        self.refresh_from_db()
+        return bool(taken)
+
+    def runs_among_the_first(self, number: int, now: datetime) -> bool:
+        """Whether fewer than so many that fetch or test had begun before it."""
+        return ("test", self.pk) in _begun(now)[:number]
+
+    def wait_for_a_place(self, now: datetime) -> None:
+        """Give it back, to be begun again. It was heard of."""
+        given = Checkup.objects.filter(pk=self.pk, ended_at=None)
+        given.update(started_at=now, begun_at=None, queued_at=None)
+        self.refresh_from_db()
 
     def end(self, now: datetime, steps: list[dict[str, Any]]) -> None:
         """It passed if there were steps and none failed."""
         passed = bool(steps) and all(step["outcome"] != "failed" for step in steps)
         Checkup.objects.filter(pk=self.pk).update(ended_at=now, steps=steps, passed=passed)
         self.refresh_from_db()
+
+
+def _begun(now: datetime) -> list[tuple[str, int]]:
+    """Fetches and tests that occupy a worker at this moment, in the order in which they began."""
+    fetches = Attempt.objects.filter(status=Attempt.Status.RUNNING, claimed_until__gt=now)
+    tests = Checkup.objects.filter(ended_at=None, begun_at__gt=now - CHECKUP_LOST)
+    began = [(at, "fetch", pk) for at, pk in fetches.values_list("started_at", "pk")]
+    began += [(at, "test", pk) for at, pk in tests.values_list("begun_at", "pk")]
+    return [(kind, pk) for _, kind, pk in sorted(began)]

@@ -24,9 +24,8 @@ def pull(*, attempt_id: int) -> None:
 
 
 def check(*, checkup_id: int) -> None:
-    """Let the connection doctor look; nothing if that was given up, for no worker had time for it."""
-    if Checkup.begin(checkup_id, timezone.now()):
-        attempts.check(checkup_id)
+    """Let the connection doctor look."""
+    attempts.check(checkup_id)
 
 
 def purge(*, district_id: int) -> None:
@@ -38,7 +37,10 @@ def minute() -> None:
     """Start what is due, sweep what was abandoned. Runs every minute."""
     for district_id in syncs.to_purge():
         async_task("connections.tasks.purge", district_id=district_id)
-    for attempt_id in attempts.minute():
+    pulls = attempts.minute()
+    for checkup_id in Checkup.to_queue(timezone.now()):  # first: somebody sits before it
+        async_task("connections.tasks.check", checkup_id=checkup_id)
+    for attempt_id in pulls:
         async_task("connections.tasks.pull", attempt_id=attempt_id)
     sending.sweep()
     asking.minute()

@@ -68,7 +68,7 @@ def press(page: Page, button: str) -> None:
 def have_tested(page: Page) -> None:
     """Press Test, let the worker work, and see that the page has found out by itself."""
     press(page, "Test")
-    page.wait_for_selector("text=The test is running")
+    page.wait_for_selector("text=The test begins")
     work_off()
     page.wait_for_selector("#checkup:not([hx-get])")
 
@@ -221,7 +221,7 @@ def test_a_connection_is_tested_trusted_and_scheduled_with_the_keyboard_alone(
 
     complaints = log_in(page, live_server, "manu")
     page.goto(f"{live_server.url}/{PAGES}/{connection.pk}/change/")
-    enter("BUTTON Test", "text=The test is running")
+    enter("BUTTON Test", "text=The test begins")
     work_off()
     page.wait_for_selector("text=This is the first contact")
     enter("BUTTON Trust this key", "text=This key is trusted")
@@ -300,7 +300,7 @@ def in_every_state(cedar: District, manu: Staff, alice: Staff) -> dict[str, Conn
          "code": "", "next_step": ""},
     ]  # fmt: skip
     Checkup.objects.create(connection=found["setup"], steps=steps, ended_at=now, passed=False)
-    Checkup.objects.create(connection=found["checking"], steps=steps[:1])
+    Checkup.objects.create(connection=found["checking"], steps=steps[:1], begun_at=now)
     let_in(found["setup"], manu, alice)
     Allowance.objects.create(
         connection=found["setup"], network="10.20.30.40/32", reason="Their server has no public address.",

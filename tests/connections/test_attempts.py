@@ -16,8 +16,10 @@ import pytest
 import time_machine
 from django.core import mail
 from django.db import connection as database
+from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from django_q.models import OrmQ
 
 from connections import attempts, fetching, tasks
 from connections.exceptions import FetchError
@@ -253,6 +255,67 @@ class TestWhereManyAreFetched:
         assert attempts.run(asked.pk) is not None
         asked.refresh_from_db()
         assert asked.status == "delivered"
+
+    def test_tests_take_no_more_workers_than_fetches_and_wait_for_a_place_too(
+        self, trusted: Connection, settings: Settings, manu: Staff
+    ) -> None:
+        settings.FETCHES_AT_ONCE = 2
+        now = timezone.now()
+        elsewhere = [
+            Connection.objects.create(
+                district=District.objects.create(name=f"Slow {number}", site_code=f"slow-{number}"),
+                kind="sftp",
+                host="10.0.0.1",
+                username="x",
+                path="*",
+            )
+            for number in range(2)
+        ]
+        slow = Attempt.objects.create(connection=elsewhere[0], why="now", asked_at=now, not_before=now)
+        assert slow.start(now)
+        busy = Checkup.objects.create(connection=elsewhere[1])
+        assert busy.begin(now) and busy.runs_among_the_first(2, now), "one fetch runs beside it"
+
+        fetch = attempts.ask(trusted, Attempt.Why.NOW, now=now)
+        assert attempts.run(fetch.pk) is None, "a test that runs takes a place as well"
+        asked = Checkup.ask(trusted, now)
+        assert asked is not None
+        tasks.check(checkup_id=asked.pk)
+        asked.refresh_from_db()
+        assert (asked.steps, asked.begun_at, asked.ended_at, asked.queued_at) == ([], None, None, None)
+        desk = Client()
+        desk.force_login(manu)
+        part = desk.get(f"/admin/connections/connection/{trusted.pk}/checkup/").content.decode()
+        assert "The test begins as soon as a worker is free for it" in part and "hx-get" in part
+
+        attempts.minute(now + timedelta(minutes=2))
+        assert Checkup.to_queue(now) == [asked.pk] and Checkup.to_queue(now) == [], "a task each, once"
+        busy.end(now, [])
+        tasks.check(checkup_id=asked.pk)
+        asked.refresh_from_db()
+        assert asked.ended_at and [step["outcome"] for step in asked.steps] != []
+        seen = asked.steps
+        tasks.check(checkup_id=asked.pk)
+        assert Checkup.objects.get(pk=asked.pk).steps == seen, "a task may come twice"
+
+    def test_what_waits_for_a_place_is_put_into_the_queue_again_before_the_fetches(self, trusted: Connection) -> None:
+        now = timezone.now()
+        waits = Checkup.objects.create(connection=trusted)
+        Attempt.objects.create(connection=trusted, why="now", asked_at=now, not_before=now)
+        tasks.minute()
+        named = [row.task["func"] for row in OrmQ.objects.order_by("id")]
+        assert named == ["connections.tasks.check", "connections.tasks.pull"]
+        waits.wait_for_a_place(now)
+        attempts.minute(now + timedelta(minutes=14))
+        waits.refresh_from_db()
+        assert waits.ended_at is None, "it was heard of"
+
+    def test_a_test_whose_worker_died_gives_its_place_back(self, trusted: Connection) -> None:
+        now = timezone.now()
+        first = Checkup.objects.create(connection=trusted)
+        assert first.begin(now - timedelta(minutes=16))
+        second = Checkup.objects.create(connection=trusted)
+        assert second.begin(now) and second.runs_among_the_first(1, now)
 
 
 class TestWhatIsDoneWithTheFile:
