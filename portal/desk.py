@@ -19,7 +19,7 @@ from connections.onboarding.asking import latest_questions
 from connections.onboarding.models import Call
 from connections.onboarding.words import question_words
 from connections.words import connection_words, setup_step
-from rosters.admin.districts import UP_TO_DATE, latest_syncs, receiving
+from rosters.admin.districts import UP_TO_DATE, at_rest, latest_syncs, needing_somebody, receiving, rested, waited
 from rosters.models import AuditEvent, District, Sync
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import acting
@@ -27,6 +27,9 @@ from rosters.syncs import little_room
 from rosters.words import STUCK_WORDS, SYNC_WORDS, Words
 
 WAITING_SHOWN = 25
+#: Of a sync that needs somebody: id, status, people concerned, since when.
+Needy = tuple[int, str, int, datetime]
+
 SILENT_AFTER = timedelta(days=3)
 TREND_DAYS = 30
 DOTS_SHOWN = 40
@@ -63,7 +66,9 @@ def desk(request: HttpRequest, now: datetime) -> dict[str, Any]:
         districts = receiving(districts, product)
     syncs = Sync.objects.filter(district__in=districts.values("pk")) if mine or product else Sync.objects.all()
     midnight = timezone.localtime(now).replace(hour=0, minute=0, second=0, microsecond=0)
-    waiting = _attention(districts, state, now)
+    needing = needing_somebody(districts).order_by("pk")
+    needy = list(needing.values_list("pk", "status", "people_affected", "status_since"))
+    waiting = _attention(needy, state, now)
     number = asked.get("page", "")
     pages = max(-(-len(waiting) // WAITING_SHOWN), 1)
     page = min(max(int(number), 1), pages) if number.isdecimal() and len(number) < 9 else 1
@@ -72,7 +77,7 @@ def desk(request: HttpRequest, now: datetime) -> dict[str, Any]:
         "state": state,
         "product": product,
         "products": [(key, known.name) for key, known in PRODUCTS.items()],
-        "numbers": _numbers(request, syncs, districts, now, midnight, product=product, mine=mine),
+        "numbers": _numbers(request, syncs, districts, needy, now, midnight, product=product, mine=mine),
         "waiting": _shown(waiting[(page - 1) * WAITING_SHOWN : page * WAITING_SHOWN]),
         "waiting_in_all": len(waiting),
         "page": page,
@@ -94,16 +99,15 @@ def desk(request: HttpRequest, now: datetime) -> dict[str, Any]:
     }
 
 
-def _attention(districts: Any, state: str, now: datetime) -> list[int]:
-    """The ids of latest syncs that need somebody, by what hurts most: people concerned times hours waited."""
-    statuses = [status for status in (*Sync.WAITING, *Sync.STUCK) if not state or SYNC_WORDS[status].sign == state]
-    rows = Sync.objects.filter(pk__in=latest_syncs(districts), status__in=statuses).order_by("pk")
+def _attention(needy: list[Needy], state: str, now: datetime) -> list[int]:
+    """The ids of the syncs that need somebody, by what hurts most: people concerned times hours waited."""
 
-    def pain(row: tuple[int, int, datetime]) -> float:
-        _, people, since = row
+    def pain(row: Needy) -> float:
+        _, _, people, since = row
         return (people + 1) * ((now - since).total_seconds() + 3600)
 
-    return [row[0] for row in sorted(rows.values_list("pk", "people_affected", "status_since"), key=pain, reverse=True)]
+    wanted = [row for row in needy if not state or SYNC_WORDS[row[1]].sign == state]
+    return [row[0] for row in sorted(wanted, key=pain, reverse=True)]
 
 
 def _shown(ids: list[int]) -> list[tuple[Sync, Words | None]]:
@@ -120,12 +124,22 @@ def _shown(ids: list[int]) -> list[tuple[Sync, Words | None]]:
 
 
 def _numbers(
-    request: HttpRequest, syncs: Any, districts: Any, now: datetime, midnight: datetime, *, product: str, mine: bool
+    request: HttpRequest,
+    syncs: Any,
+    districts: Any,
+    needy: list[Needy],
+    now: datetime,
+    midnight: datetime,
+    *,
+    product: str,
+    mine: bool,
 ) -> list[dict[str, Any]]:
     """The numbers, each with what it was before and the address of exactly its rows: what is so now with what was so
     24 hours ago, what came today with what came yesterday."""
     yesterday = midnight - timedelta(days=1)
-    stands, stood = _standings(districts), _standings_at(districts, now - timedelta(days=1))
+    waiting = sum(status in Sync.WAITING for _, status, _, _ in needy)
+    up_to_date = at_rest(districts).filter(UP_TO_DATE).count()
+    stood = _standings_at(districts, now - timedelta(days=1))
     came = syncs.filter(delivery__isnull=False, received_at__gte=yesterday).aggregate(
         today=Count("pk", filter=Q(received_at__gte=midnight)), before=Count("pk", filter=Q(received_at__lt=midnight))
     )
@@ -146,8 +160,8 @@ def _numbers(
         count, before = known.filter(IN_TROUBLE).count(), _unreached_at(known, then)
         unreached = [_number("cannot connect or late", count, before, "refused", at)]
     return [
-        _number("need review", stands["review"], stood["review"], "review", review),
-        _number("need a corrected file, or failed", stands["stuck"], stood["stuck"], "refused", stuck),
+        _number("need review", waiting, stood["review"], "review", review),
+        _number("need a corrected file, or failed", len(needy) - waiting, stood["stuck"], "refused", stuck),
         *unreached,
         _number(
             "came in today",
@@ -157,9 +171,7 @@ def _numbers(
             reverse("admin:rosters_sync_changelist") + of_day,
             then="yesterday",
         ),
-        _number(
-            "up to date", stands["good"], stood["good"], "good", reverse("admin:rosters_district_changelist") + fine
-        ),
+        _number("up to date", up_to_date, stood["good"], "good", reverse("admin:rosters_district_changelist") + fine),
     ]
 
 
@@ -168,30 +180,12 @@ def _number(word: str, count: int, before: int, css: str, link: str, then: str =
     return {"word": word, "count": count, "before": before, "then": then, "css": css if count else "", "link": link}
 
 
-def _standings(districts: Any) -> dict[str, int]:
-    """How many districts wait for a decision, are stuck, are up to date."""
-    return Sync.objects.filter(pk__in=latest_syncs(districts)).aggregate(
-        review=Count("pk", filter=Q(status__in=Sync.WAITING)),
-        stuck=Count("pk", filter=Q(status__in=Sync.STUCK)),
-        good=Count("pk", filter=UP_TO_DATE),
-    )
-
-
 def _standings_at(districts: Any, moment: datetime) -> dict[str, int]:
-    """The same as it was at `moment`: of each district the sync that was then its latest, as it stood then.
-
-    A sync that waited then and has ended since was decided by a person, or gave way to a newer delivery.
-    """
-    then = Sync.objects.filter(district=OuterRef("pk"), received_at__lte=moment).exclude(
-        status=Sync.Status.SUPERSEDED, status_since__lte=moment
-    )
-    newest = then.order_by("-received_at", "-id").values("pk")[:1]
-    rested = Q(status_since__lte=moment)
-    waited = Q(decided_at__gt=moment, decided_automatically=False) | Q(status=Sync.Status.SUPERSEDED)
-    return Sync.objects.filter(pk__in=districts.order_by().annotate(then=Subquery(newest)).values("then")).aggregate(
-        review=Count("pk", filter=Q(status__in=Sync.WAITING) & rested | waited),
-        stuck=Count("pk", filter=Q(status__in=Sync.STUCK) & rested),
-        good=Count("pk", filter=UP_TO_DATE & rested),
+    """How many syncs waited for a decision or were stuck, and how many districts were up to date, at a moment."""
+    return Sync.objects.filter(pk__in=latest_syncs(districts, moment)).aggregate(
+        review=Count("pk", filter=waited(moment)),
+        stuck=Count("pk", filter=Q(status__in=Sync.STUCK) & rested(moment)),
+        good=Count("pk", filter=UP_TO_DATE & rested(moment)),
     )
 
 

@@ -32,7 +32,7 @@ from rosters.admin.district_form import (
 from rosters.admin.dry_run_form import DryRunForm
 from rosters.admin.scope_form import ScopeForm
 from rosters.admin.searching import Searched
-from rosters.models import AuditEvent, Delivery, District, Finding, Org, Snapshot, Sync, Tally
+from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Org, Snapshot, Sync, SyncQuerySet, Tally
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import DECIDE, UPLOAD, acting, goes_to, may_see
 from rosters.templatetags.roster_pages import status as status_tag
@@ -44,10 +44,10 @@ FINDINGS_SHOWN = 10
 REPLAYED_SHOWN = 8
 LINE_DAYS = 90
 
-#: A district whose latest sync ended so is up to date; the words of `district_words` say the same.
-UP_TO_DATE = Q(status__in=(Sync.Status.APPLIED, Sync.Status.UNCHANGED)) | Q(status=Sync.Status.DECLINED, delivery=None)
-#: One whose latest file was declined waits for a better one.
-DECLINED = Q(status=Sync.Status.DECLINED, delivery__isnull=False)
+#: A district whose latest delivery ended so is up to date; the words of `district_words` say the same.
+UP_TO_DATE = Q(status__in=(Sync.Status.APPLIED, Sync.Status.UNCHANGED))
+#: How the latest delivery ended of districts where nothing needs our staff: if declined, a better one is awaited.
+ENDED_SO = {"good": UP_TO_DATE, "declined": Q(status=Sync.Status.DECLINED)}
 
 
 class Standing(admin.SimpleListFilter):
@@ -72,11 +72,10 @@ class Standing(admin.SimpleListFilter):
         if not wanted or wanted == "leaving":
             return queryset
         if wanted == "setup":
-            return queryset.filter(syncs=None)
-        so = UP_TO_DATE if wanted == "good" else Q(status__in=[s for s, w in SYNC_WORDS.items() if w.sign == wanted])
-        so = DECLINED if wanted == "declined" else so
-        latest = Sync.objects.filter(pk__in=latest_syncs(queryset))
-        return queryset.filter(pk__in=latest.filter(so).values("district"))
+            return queryset.exclude(Exists(Sync.objects.filter(district=OuterRef("pk"))))
+        of_sign = Q(status__in=[s for s, w in SYNC_WORDS.items() if w.sign == wanted])
+        stands = at_rest(queryset) if wanted in ENDED_SO else needing_somebody(queryset)
+        return queryset.filter(pk__in=stands.filter(ENDED_SO.get(wanted, of_sign)).order_by().values("district"))
 
 
 class OfProduct(admin.SimpleListFilter):
@@ -112,33 +111,85 @@ def receiving(districts: QuerySet[District], product: str) -> QuerySet[District]
     )
 
 
-def latest_syncs(districts: QuerySet[District]) -> Any:
-    """The ids of the syncs by which districts stand, as a subquery: what needs somebody, else of each district its
-    latest that no newer delivery replaced."""
-    needing = _needing_somebody().filter(district__in=districts.order_by().values("pk"))
-    others = districts.order_by().exclude(pk__in=needing.values("district"))
-    return others.annotate(latest=_latest_id()).values("latest").union(needing.values("pk"))
+def latest_syncs(districts: QuerySet[District], at: datetime | None = None) -> Any:
+    """The ids of the syncs by which districts stand, or stood at a moment, as a subquery: what needs somebody, else of
+    each district its latest delivery that no newer one replaced."""
+    needing, resting = needing_somebody(districts, at), at_rest(districts, at)
+    return needing.order_by().values("pk").union(resting.order_by().values("pk"))
 
 
-def _needing_somebody() -> QuerySet[Sync]:
-    """Syncs that wait for a decision, and refused or failed ones of some schools only: what came of other schools since
-    mends nothing of these, and may not hide it."""
-    newer = Sync.objects.filter(
-        district=OuterRef("district"), speaks_for=OuterRef("speaks_for"), received_at__gt=OuterRef("received_at")
+def needing_somebody(districts: QuerySet[District], at: datetime | None = None) -> QuerySet[Sync]:
+    """What of these districts waits for a decision, or was refused or failed; now, or at a moment."""
+    first, *others = (found.values("pk") for found in _needing_somebody(at))
+    return Sync.objects.filter(pk__in=first.union(*others), district__in=districts.order_by().values("pk"))
+
+
+def at_rest(districts: QuerySet[District], at: datetime | None = None) -> QuerySet[Sync]:
+    """The latest delivery of each of these districts of which nothing needs anybody; now, or at a moment."""
+    first, *others = (found.values("district") for found in _needing_somebody(at))
+    resting = districts.order_by().exclude(pk__in=first.union(*others))
+    return Sync.objects.filter(pk__in=resting.annotate(latest=_latest_id(at)).values("latest"))
+
+
+def waited(at: datetime | None = None) -> Q:
+    """Of what was there at a moment, what waited for a decision: a sync that did and has ended since was decided by a
+    person, or gave way to a newer delivery."""
+    if at is None:
+        return Q(status__in=Sync.WAITING)
+    decided = Q(decided_at__gt=at, decided_automatically=False) | Q(status=Sync.Status.SUPERSEDED)
+    return Q(status__in=Sync.WAITING, status_since__lte=at) | decided
+
+
+def rested(at: datetime | None = None) -> Q:
+    """What stood at a moment as it stands now."""
+    return Q(status_since__lte=at) if at else Q()
+
+
+def _there(at: datetime | None) -> SyncQuerySet:
+    """What was there at a moment and not replaced yet."""
+    if at is None:
+        return Sync.objects.exclude(status=Sync.Status.SUPERSEDED)
+    return Sync.objects.filter(received_at__lte=at).exclude(status=Sync.Status.SUPERSEDED, status_since__lte=at)
+
+
+def _needing_somebody(at: datetime | None = None) -> list[QuerySet[Sync]]:
+    """Syncs that wait for a decision, and those that were refused or failed until a newer delivery of the same schools
+    comes that is of use, or is refused in its turn. What came of other schools mends nothing of it and may not hide it,
+    nor may an undo of something else.
+
+    Of the whole district's files only the last is asked for, not each refused one whether it is: that is quick."""
+    of_no_use = Q(status=Sync.Status.UNCHANGED, file_rows={}) | Q(
+        Exists(Hold.objects.filter(sync=OuterRef("pk"), approvable=False))
     )
-    stuck = Q(status__in=Sync.STUCK) & ~Q(speaks_for={}) & ~Exists(newer.exclude(status=Sync.Status.SUPERSEDED))
-    return Sync.objects.filter(Q(status__in=Sync.WAITING) | stuck).order_by()
+    of_whole = _there(at).filter(district=OuterRef("pk"), delivery__isnull=False, speaks_for={}).exclude(of_no_use)
+    last_of_whole = District.objects.order_by().annotate(last=Subquery(_newest(of_whole))).values("last")
+    newer = _there(at).filter(
+        Q(delivery__isnull=False, speaks_for=OuterRef("speaks_for")) | Q(delivery__isnull=False, speaks_for={}),
+        district=OuterRef("district"),
+        received_at__gt=OuterRef("received_at"),
+    )
+    stuck = _there(at).filter(rested(at), status__in=Sync.STUCK)
+    found = (
+        _there(at).filter(waited(at)),
+        stuck.filter(pk__in=last_of_whole),
+        stuck.filter(~Exists(newer.exclude(of_no_use)), ~Q(speaks_for={}) | Q(delivery=None)),
+    )
+    return [each.order_by() for each in found]
 
 
-def _latest_id() -> Subquery:
-    syncs = Sync.objects.filter(district=OuterRef("pk")).exclude(status=Sync.Status.SUPERSEDED)
-    return Subquery(syncs.order_by("-received_at", "-id").values("pk")[:1])
+def _latest_id(at: datetime | None = None) -> Subquery:
+    """The latest delivery of a district; what an undo takes back says nothing of what the district sent."""
+    return Subquery(_newest(_there(at).filter(district=OuterRef("pk"), delivery__isnull=False)))
 
 
 def _stands_by() -> Coalesce:
-    """The id of the sync that says how a district is."""
-    needing = _needing_somebody().filter(district=OuterRef("pk")).order_by("-received_at", "-id")
-    return Coalesce(Subquery(needing.values("pk")[:1]), _latest_id())
+    """The id of the sync that says how a district is: the newest that needs somebody, or its latest delivery."""
+    needing = (Subquery(_newest(found.filter(district=OuterRef("pk")))) for found in _needing_somebody())
+    return Coalesce(*needing, _latest_id())
+
+
+def _newest(syncs: QuerySet[Sync]) -> Any:
+    return syncs.order_by("-received_at", "-id").values("pk")[:1]
 
 
 @admin.register(District)

@@ -12,8 +12,9 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from connections.announcing.mailing import morning
 from connections.models import Attempt, Connection
-from rosters.models import AuditEvent, Delivery, District, Sync
+from rosters.models import AuditEvent, Delivery, District, Snapshot, Sync
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
@@ -53,6 +54,58 @@ def test_each_number_tells_what_it_was_before(alice: Staff) -> None:
     assert (then["need review"], then["came in today"]) == ("24 hours ago", "yesterday")
     assert numbers["need a corrected file, or failed"] == (1, 1)
     assert numbers["up to date"] == (1, 1), "who was declined waits for a better file"
+
+
+def test_what_was_refused_stays_until_a_newer_delivery_is_of_use(alice: Staff) -> None:
+    """Not until somebody touches an undo, nor until a file of other schools comes, or one that says nothing."""
+    now, day = timezone.now(), timedelta(days=1)
+    ash = District.objects.create(name="Ash", site_code="1", owner=alice)
+    live = _delivered(ash, "unchanged", came=now - 9 * day)
+    refused = _delivered(ash, "rejected", came=now - 5 * day)
+    client = _logged_in(alice)
+
+    def stands(number: str = "need a corrected file, or failed") -> tuple[int, int]:
+        page = client.get("/admin/")
+        assert any(sync == refused for sync, _ in page.context["waiting"])
+        assert client.get("/admin/rosters/district/", {"standing": "refused"}).context["cl"].result_count == 1
+        assert client.get("/admin/rosters/district/", {"standing": "good"}).context["cl"].result_count == 0
+        letter = morning(alice, now, now - day)
+        assert letter and "needs a corrected file" in letter.text
+        return _numbers(page)[number]
+
+    assert stands() == (1, 1)
+    undo = Sync.objects.create(
+        district=ash, undoes=live, status="awaiting_review", received_at=now - 3 * day, status_since=now - 3 * day
+    )
+    assert stands() == (1, 1) and stands("need review") == (1, 1)
+    assert undo.mark_declined(now, alice, "Not today.")
+    assert stands() == (1, 1) and stands("need review") == (0, 1)
+    assert "Needs a corrected file" in client.get(f"/admin/rosters/district/{ash.pk}/change/").text
+    result = Snapshot.objects.create(district=ash, version=2, tables={})
+    Sync.objects.filter(pk=undo.pk).update(status="applied", decision="approved", applied_at=now, result=result)
+    assert stands() == (1, 1)
+    _delivered(ash, "unchanged", came=now - 3 * day)  # no file with rows
+    of_another = _delivered(ash, "declined", came=now - 2 * day)
+    of_another.holds.create(code="WRONG_DISTRICT", table="orgs", position=0, approvable=False)
+    of_one = _delivered(ash, "unchanged", came=now - 2 * day)
+    Sync.objects.filter(pk=of_one.pk).update(speaks_for={"schools": ["s-1"]}, file_rows={"orgs": 1})
+    assert stands() == (1, 1)
+    failed = Sync.objects.create(district=ash, undoes=live, status="failed", received_at=now, status_since=now)
+    assert stands() == (2, 1), "what failed on the way back needs somebody too"
+    failed.delete()
+    mended = _delivered(ash, "unchanged", came=now - day / 2)
+    Sync.objects.filter(pk=mended.pk).update(file_rows={"orgs": 9})
+    page = client.get("/admin/")
+    assert _numbers(page)["need a corrected file, or failed"] == (0, 1) and _numbers(page)["up to date"] == (1, 0)
+    assert morning(alice, now, now - day) is None
+
+
+def test_a_district_that_only_tried_a_file_out_is_still_setting_up(alice: Staff) -> None:
+    ash = District.objects.create(name="Ash", site_code="1")
+    Sync.objects.filter(pk=_delivered(ash, "rejected", came=timezone.now()).pk).update(dry_run=True)
+    _delivered(District.objects.create(name="Birch", site_code="2"), "rejected", came=timezone.now())
+    rows = _logged_in(alice).get("/admin/rosters/district/", {"standing": "setup"}).context["cl"].result_list
+    assert [district.name for district in rows] == ["Ash"]
 
 
 def test_a_product_shows_only_the_districts_that_receive_it_and_every_number_leads_to_its_rows(alice: Staff) -> None:
