@@ -586,11 +586,11 @@ class Sync(models.Model):
     @property
     def seems_anothers(self) -> bool:
         """Whether what came looks like another district's roster, or is about none of the schools that it may speak
-        for: then nothing of it is shown, nor handed out, to this one."""
+        for: then nothing of it is shown, nor handed out, to this one, unless a person found that it is theirs."""
         if self.delivery and not (self.plan_digest or self.verdict):
             # nobody has looked at it yet, and these have several districts
             return self.delivery.origin in (Delivery.Origin.STAFF, Delivery.Origin.API)
-        held = self.holds.filter(code="WRONG_DISTRICT").exists()
+        held = self.status != self.Status.APPLIED and self.holds.filter(code="WRONG_DISTRICT").exists()
         return held or self.findings.filter(code="OR-SCOPE-002").exists()
 
     @property

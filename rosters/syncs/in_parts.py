@@ -60,7 +60,7 @@ def only_about(sync: Sync, scope: Scope, *, by: Staff, now: datetime | None = No
 def may_be_only_about(sync: Sync) -> bool:
     """Whether it may be taken as about some schools: of another district's file nobody says that."""
     of_a_file = sync.delivery_id is not None and sync.status in Sync.WAITING and sync.base_version > 0
-    return of_a_file and not sync.holds.filter(code="WRONG_DISTRICT").exists()
+    return of_a_file and not sync.holds.filter(code="WRONG_DISTRICT", approvable=False).exists()
 
 
 def go_without(sync: Sync, which: Which, *, by: Staff, now: datetime | None = None) -> Sync:
