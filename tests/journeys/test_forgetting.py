@@ -454,7 +454,7 @@ def _life(seed: int) -> Iterator[tuple[str, int]]:
         ago -= dice.randint(5, 70)
 
 
-@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.alike) for seed in (1, 2))])
+@pytest.mark.parametrize("seed", [1, pytest.param(2, marks=pytest.mark.alike)])
 def test_whatever_happened_what_is_kept_is_whole(trip: Days, seed: int) -> None:
     """Deliveries, undos, syncs left waiting and nights of forgetting in any order, for two years."""
     tables = making.make_roster(users=40, seed=seed, today=timezone.localdate(), name="Cedar Grove")

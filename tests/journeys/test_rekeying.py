@@ -242,7 +242,7 @@ def _with(prefix: str, cell: pl.Expr) -> pl.Expr:
     return pl.lit(prefix) + cell
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", range(1))
 def test_whatever_happens_who_stays_keeps_one_record(trip: Trip, tables: making.Tables, seed: int) -> None:
     """Days of changes, new ids for all or for some tables, undos, lists given up and taken again, in any order: who is
     in the file on each day has one live record, the same as long as ids were kept."""
