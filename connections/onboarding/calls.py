@@ -22,8 +22,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
-from connections.onboarding import invitations
-from connections.onboarding.brief import as_text, brief
+from connections.onboarding import invitations, news
 from connections.onboarding.entering import audit, for_people
 from connections.onboarding.models import Availability, Call, Person
 from connections.onboarding.slots import free_slots
@@ -96,15 +95,15 @@ def _booked(person: Person, start: datetime, now: datetime, phone: str, topic: s
     return call
 
 
-def cancel(person: Person, now: datetime) -> bool:
-    """Cancel the call that comes; False if there is none."""
+def cancel(person: Person, now: datetime) -> Call | None:
+    """Cancel the call that comes, and give it; None if there is none."""
     with transaction.atomic():
         call = _coming(person.district, now)
         if call is None or not call.cancel():
-            return False
+            return None
         audit("call.cancelled", person, now, call=call.pk)
     _tell(call, now)
-    return True
+    return call
 
 
 def move_for(call: Call, start: datetime, now: datetime, *, by: Staff) -> None:
@@ -143,9 +142,8 @@ def record(call: Call, now: datetime, outcome: dict[str, Any], *, by: Staff, mis
 
 
 def _tell(call: Call, now: datetime) -> None:
-    hours = _hours_of(call.district, call)
-    known = "" if call.status == Call.Status.CANCELLED else as_text(brief(call.district, now))
-    invitations.tell(call, now, hours.hours().zone if hours else call.district.zone, brief=known)
+    """Mail both sides. A mail that cannot be sent now undoes no booking, and is tried again."""
+    news.send_in_turn(invitations.write_down(call, now), now)
 
 
 def _alone(work: Callable[[], Call]) -> Call:
@@ -206,7 +204,7 @@ def page(request: HttpRequest, person: Person) -> HttpResponse:
         except SlotTaken:
             form.add_error("slot", "This time is not free any more. Choose another one; nothing was changed.")
         else:
-            messages.success(request, _said("moved to" if moved else "booked for", booked))
+            messages.success(request, _said("moved to" if moved else "booked for", booked, person))
             return HttpResponseRedirect(reverse("onboarding:call"))
     call = _coming(person.district, now)
     hours = _hours_of(person.district, call)
@@ -219,19 +217,23 @@ def page(request: HttpRequest, person: Person) -> HttpResponse:
 @require_POST
 @for_people
 def cancel_call(request: HttpRequest, person: Person) -> HttpResponse:
-    if cancel(person, timezone.now()):
-        messages.success(request, "The call is cancelled; you and we have a mail that takes it out of the calendar.")
+    if call := cancel(person, timezone.now()):
+        messages.success(request, f"The call is cancelled. {_mailed(call, person)} that takes it out of the calendar.")
     else:
         messages.info(request, "There was no call to cancel.")
     return HttpResponseRedirect(reverse("onboarding:call"))
 
 
-def _said(what: str, call: Call) -> str:
+def _said(what: str, call: Call, person: Person) -> str:
     when = call.starts_at.astimezone(call.district.zone)
     day = f"{when:%A}, {when.day} {when:%B}, {hour_in_words(when)}"
-    return (
-        f"The call is {what} {day}. You and we have a mail with it for the calendar. It can be moved or cancelled here."
-    )
+    mailed = f"{_mailed(call, person)} with it for the calendar"
+    return f"The call is {what} {day}. {mailed}. It can be moved or cancelled here."
+
+
+def _mailed(call: Call, person: Person) -> str:
+    """A call stands in the calendar of whoever booked it, who may be another one of the district."""
+    return "You get a mail" if call.person_id == person.pk else f"{call.person} gets a mail"
 
 
 def _known(call: Call | None) -> dict[str, str]:

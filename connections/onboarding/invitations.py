@@ -1,4 +1,5 @@
-"""Mails about a call, each with a calendar file: iCalendar (RFC 5545), in the manner of iTIP (RFC 5546)."""
+"""Mails about a call, each with a calendar file: iCalendar (RFC 5545), in the manner of iTIP (RFC 5546).
+`news` sends them, as all that is to be told: a row before a mail, so a mail server that is down loses none."""
 
 from __future__ import annotations
 
@@ -11,44 +12,83 @@ from django.core.mail import EmailMultiAlternatives
 from django.template.loader import render_to_string
 from icalendar import Calendar, Event, vCalAddress
 
-from connections.onboarding.models import Call
+from connections.onboarding.brief import as_text, brief
+from connections.onboarding.models import Availability, Call, Notice
 from rosters.oneroster.plain import listed
 
 
-def tell(call: Call, now: datetime, zone: ZoneInfo, *, brief: str = "") -> None:
-    """Mail both sides what became of the call; `zone` is that of our staff, who also get the `brief`. A mail that fails
-    undoes no booking."""
-    file = calendar(call, now)
-    method = "CANCEL" if call.status == Call.Status.CANCELLED else "REQUEST"
-    subject = f"{'Cancelled: ' if method == 'CANCEL' else ''}Call about the rosters of {call.district.name}"
+def write_down(call: Call, now: datetime) -> list[Notice]:
+    """Write down that both sides are to be mailed what became of the call; who has no address is not. What was not sent
+    of how it was before is given up: the new mail says more."""
+    Notice.objects.filter(call=call, sent_at=None, given_up_at=None).update(given_up_at=now)
+    return [
+        Notice.objects.create(
+            person=call.person,
+            kind=kind,
+            about=f"{kind}:{call.pk}:{call.sequence}",
+            call=call,
+            made_at=now,
+            not_before=now,
+        )
+        for kind, (_, address) in _sides(call).items()
+        if address
+    ]
+
+
+def mail(notice: Notice, now: datetime) -> EmailMultiAlternatives:
+    """The mail to one side about the call as it is now, with its calendar file; our side gets the brief too."""
+    call = notice.call
+    assert call is not None
+    district, ours = call.district, notice.kind == Notice.Kind.OUR_CALL
+    cancelled = call.status == Call.Status.CANCELLED
     context = {
         "call": call,
-        "cancelled": method == "CANCEL",
+        "cancelled": cancelled,
         "moved": call.sequence > 0,
-        "theirs": call.starts_at.astimezone(call.district.zone),
-        "ours": call.starts_at.astimezone(zone),
+        "theirs": call.starts_at.astimezone(district.zone),
+        "ours": call.starts_at.astimezone(_our_zone(call)),
+        "brief": as_text(brief(district, now)) if ours and not cancelled else "",
     }
-    for (_, address), more in zip(_sides(call), ("", brief), strict=True):
-        if not address:
-            continue
-        text = render_to_string("emails/call.txt", {**context, "brief": more})
-        message = EmailMultiAlternatives(subject, text, None, [address])
-        message.attach_alternative(file, f"text/calendar; method={method}")
-        message.send(fail_silently=True)
+    subject = f"{'Cancelled: ' if cancelled else ''}Call about the rosters of {district.name}"
+    message = EmailMultiAlternatives(
+        subject, render_to_string("emails/call.txt", context), None, [_sides(call)[notice.kind][1]]
+    )
+    message.attach_alternative(calendar(call, now), f"text/calendar; method={'CANCEL' if cancelled else 'REQUEST'}")
+    return message
+
+
+def _our_zone(call: Call) -> ZoneInfo:
+    """The clock of the hours of whoever calls; that of the district where there are none that can be read."""
+    hours = Availability.objects.filter(staff=call.staff_id).first()
+    try:
+        return hours.hours().zone if hours else call.district.zone
+    except (ValueError, LookupError):
+        return call.district.zone
 
 
 def who_is_told(call: Call) -> str:
     """Which sides get a mail about a change of it, and which have no address for one, in sentences."""
-    sides = _sides(call)
+    sides = _sides(call).values()
     told, untold = ([name for name, address in sides if bool(address) == has] for has in (True, False))
     mailed = f"{listed(told)} {'get' if len(told) > 1 else 'gets'} a mail that changes the calendar." if told else ""
     silent = f"{listed(untold)} {'have' if len(untold) > 1 else 'has'} no e-mail address here, and gets none."
     return f"{mailed} {silent if untold else ''}".strip()
 
 
-def _sides(call: Call) -> list[tuple[str, str]]:
-    """Name and address of the person at the district, and of our staff."""
-    return [(call.person.name, call.person.email), (_ours(call), call.staff.email)]
+def still_to_be_told(call: Call) -> str:
+    """Whose mail our mail server has not taken yet, in a sentence; "" if it has taken all."""
+    sides = _sides(call)
+    waiting = call.notices.filter(sent_at=None, given_up_at=None).order_by("pk").values_list("kind", flat=True)
+    names = listed([sides[kind][0] for kind in waiting])
+    return f"The mail about it could not be sent to {names} yet. It is tried again by itself." if names else ""
+
+
+def _sides(call: Call) -> dict[str, tuple[str, str]]:
+    """Name and address of the person at the district, and of our staff, by the kind of notice that goes there."""
+    return {
+        Notice.Kind.CALL: (call.person.name, call.person.email),
+        Notice.Kind.OUR_CALL: (_ours(call), call.staff.email),
+    }
 
 
 def _ours(call: Call) -> str:

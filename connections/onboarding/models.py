@@ -352,7 +352,8 @@ class Question(models.Model):
 
 class Notice(models.Model):
     """A mail to a person of a district about what happened, or is asked: once for each, until it is sent or given up.
-    `about` names what it is about. What it says is worked out when it is sent; here stands no word of it."""
+    `about` names what it is about. What it says is worked out when it is sent; here stands no word of it. A call is
+    mailed to our side too: such a row names the person whom the call is with."""
 
     class Kind(models.TextChoices):
         REFUSED = "refused", "a delivery was refused"
@@ -362,6 +363,8 @@ class Notice(models.Model):
         FINE = "fine", "it works again"
         QUESTION = "question", "a question"
         REMINDER = "reminder", "a question again"
+        CALL = "call", "a call"
+        OUR_CALL = "our_call", "a call, to our side"
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="notices")
     kind = models.CharField(max_length=10, choices=Kind.choices)
@@ -369,6 +372,7 @@ class Notice(models.Model):
     sync = models.ForeignKey(Sync, null=True, on_delete=models.CASCADE, related_name="+")
     connection = models.ForeignKey(Connection, null=True, on_delete=models.CASCADE, related_name="+")
     question = models.ForeignKey(Question, null=True, on_delete=models.CASCADE, related_name="notices")
+    call = models.ForeignKey("Call", null=True, on_delete=models.CASCADE, related_name="notices")
     made_at = models.DateTimeField(default=timezone.now)
     not_before = models.DateTimeField(default=timezone.now)
     tries = models.PositiveSmallIntegerField(default=0)

@@ -1,5 +1,5 @@
 """What happened, mailed to the people of a district: a file of theirs was refused or declined, an expected one did not
-come, nothing can be fetched, it works again; and the mails about our questions.
+come, nothing can be fetched, it works again; and the mails about our questions and about calls.
 
 Each is a row before it is a mail, so a mail server that is down loses none. A mail names a district, days and what to
 do, and leads to the page that says the rest; it holds no roster value, no name of a file, no word of ours about one.
@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.conf import settings
-from django.core.mail import send_mail
+from django.core.mail import EmailMessage
 from django.db.models import Exists, OuterRef, Q
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
@@ -25,7 +25,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from connections.models import Connection
-from connections.onboarding import receipts
+from connections.onboarding import invitations, receipts
 from connections.onboarding.entering import audit, for_people, link_for
 from connections.onboarding.models import Notice, Person, Question
 from rosters.models import Delivery, District, Sync
@@ -188,14 +188,11 @@ def send(notice: Notice, now: datetime) -> bool:
     fault is none of this mail's."""
     if not notice.start(now, _AGAIN[min(notice.tries, len(_AGAIN) - 1)]):
         return False
-    person = notice.person
-    if not person.welcome(person.district.local_date(now)) or _is_over(notice):
+    if _is_over(notice, now):
         notice.give_up(now)
         return False
     try:
-        send_mail(
-            _SUBJECTS[notice.kind].format(district=person.district.name), _text(notice, now), None, [person.email]
-        )
+        (invitations.mail(notice, now) if notice.call else _mail(notice, now)).send()
     except OSError as fault:  # of SMTP, or of the line to it; its words may hold an address
         logger.warning("notice %s: %s", notice.pk, type(fault).__name__)
         if notice.tries > len(_AGAIN):
@@ -207,10 +204,19 @@ def send(notice: Notice, now: datetime) -> bool:
     return True
 
 
-def _is_over(notice: Notice) -> bool:
-    """Whether what it is about is settled by now."""
-    question = notice.question
-    return question is not None and bool(question.answered_at or question.taken_back_at)
+def _is_over(notice: Notice, now: datetime) -> bool:
+    """Whether what it is about is settled by now, or the person may not come in any more. A call stands in calendars
+    whoever may come in."""
+    if notice.call:
+        return notice.call.ends_at <= now
+    question, person = notice.question, notice.person
+    settled = question is not None and bool(question.answered_at or question.taken_back_at)
+    return settled or not person.welcome(person.district.local_date(now))
+
+
+def _mail(notice: Notice, now: datetime) -> EmailMessage:
+    subject = _SUBJECTS[notice.kind].format(district=notice.person.district.name)
+    return EmailMessage(subject, _text(notice, now), None, [notice.person.email])
 
 
 def _text(notice: Notice, now: datetime) -> str:

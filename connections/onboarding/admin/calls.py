@@ -199,6 +199,7 @@ class CallAdmin(ReadOnly):
             "days": calls.days(call.district, hours, call, now)[:7] if booked and may_change else [],
             "hours": hours,
             "who_is_told": invitations.who_is_told(call),
+            "still_to_be_told": invitations.still_to_be_told(call),
         }
         return TemplateResponse(request, "admin/onboarding/call.html", context, status=status)
 

@@ -14,12 +14,13 @@ from django.db import IntegrityError, connection, transaction
 from django.test import Client
 from django.utils import timezone
 
-from connections.onboarding import calls, invitations
-from connections.onboarding.models import Availability, Call, Person
+from connections.onboarding import calls, invitations, news
+from connections.onboarding.models import Availability, Call, Notice, Person
 from rosters.models import AuditEvent, District
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User as Staff
+    from pytest_django import Settings
 
 pytestmark = pytest.mark.django_db
 
@@ -146,6 +147,39 @@ def test_both_are_told_with_one_event_that_is_changed_and_cancelled(dana: Person
     there, here = start.astimezone(dana.district.zone), start.astimezone(hours.hours().zone)
     assert f"{there:%B %Y, %-I:%M %p} Central\n" in mail.outbox[0].body
     assert f"{here:%B %Y, %-I:%M %p} Eastern, at our end\n" in mail.outbox[0].body
+
+
+def test_a_mail_server_that_is_down_loses_no_mail_about_a_call(
+    booked: Call, hours: Availability, rita: Staff, dana: Person, come_in: ComeIn, settings: Settings
+) -> None:
+    mail.outbox.clear()
+    now, client = timezone.now(), Client()
+    client.force_login(rita)
+    settings.EMAIL_BACKEND = "tests.connections.onboarding.test_news.Refusing"
+    start, later = calls.free(hours, now, beside=booked)[3:5]
+    calls.book(dana, start, now)
+    moved = client.post(f"{CALLS}{booked.pk}/move/", {"slot": later.isoformat()}, follow=True).content.decode()
+    assert "could not be sent to Dana Reyes and rita yet" in moved
+    assert Notice.objects.filter(call=booked, given_up_at__isnull=False).count() == 2, "it is at another time now"
+    settings.EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
+    news.minute(now + timedelta(hours=1))
+    sent = {one.to[0]: one for one in mail.outbox}
+    assert {address: "What we know" in str(one.body) for address, one in sent.items()} == {
+        dana.email: False, rita.email: True,
+    }  # fmt: skip
+    for one in mail.outbox:
+        assert f"DTSTART:{later:%Y%m%dT%H%M%SZ}" in str(one.alternatives[0][0])  # type: ignore[union-attr]
+    assert "could not be sent" not in client.get(f"{CALLS}{booked.pk}/change/").content.decode()
+    other = dana.district.people.create(name="Sam Okafor", email="sam@cedar.test", role="owner")
+    said = come_in(other).post(f"{PAGE}cancel/", follow=True).content.decode()
+    assert "Dana Reyes gets a mail that takes it out of the calendar." in said
+
+
+def test_what_was_not_mailed_until_a_call_was_over_is_mailed_no_more(booked: Call) -> None:
+    Notice.objects.update(sent_at=None)
+    mail.outbox.clear()
+    news.minute(booked.ends_at)
+    assert not mail.outbox and not Notice.objects.filter(given_up_at=None).exists()
 
 
 def test_the_calendar_file_is_folded_and_escaped(dana: Person, hours: Availability) -> None:
