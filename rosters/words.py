@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rosters.models import District, Sync
 from rosters.oneroster.normal import is_wholly_left_out
@@ -59,17 +59,39 @@ FOR_LATER = Words("running", "Goes live at its hour", "Nothing to do: it goes li
 TAKEN_BACK = Words("ended", "Taken back", "Nothing to do: it was live, and what it changed was taken back.", "nobody")
 
 
-def sync_words(sync: Sync) -> Words:
-    """Where a sync stands."""
+#: What is said otherwise of an undo: the district has no part in it, and it is never checked again.
+UNDO_WORDS: dict[str, Words] = {
+    S.DECLINED: Words("ended", "Declined", "Nothing to do: what it would have taken back stays.", "nobody"),
+    S.FAILED: Words(
+        "refused", "Failed", "Nothing was written. Read what happened, and undo that sync once more.", "staff"
+    ),
+}
+
+#: What a newer delivery of the same schools settles.
+SETTLED = (S.REJECTED, S.DECLINED, S.FAILED)
+_SETTLED_STEP = "Nothing to do: a newer delivery has come since."
+
+
+def sync_words(sync: Sync, *, newer_came: bool = False) -> Words:
+    """Where a sync stands. `newer_came`: a newer delivery of the same schools (`admin.districts.settled`)."""
     if sync.undone_at:
         return TAKEN_BACK
-    return FOR_LATER if sync.waits_for_its_hour else SYNC_WORDS[sync.status]
+    if sync.waits_for_its_hour:
+        return FOR_LATER
+    is_undo = sync.delivery_id is None
+    words = UNDO_WORDS.get(sync.status, SYNC_WORDS[sync.status]) if is_undo else SYNC_WORDS[sync.status]
+    if newer_came and sync.status in SETTLED:
+        return replace(words, next_step=NOTHING_STEP if is_undo else _SETTLED_STEP, owner="nobody")
+    return words
 
 
 #: The next step where rules hold a sync that waits.
 HELD_STEP = "Read what held it, then approve or decline."
-#: The same where one of them is not for anybody to overrule.
+#: The same where one of them is not for anybody to overrule; of an undo no file can be asked for.
 DECLINE_STEP = "It cannot be approved: decline it, and ask the district for the right file."
+DECLINE_UNDO_STEP = "It cannot be approved: decline it, and the roster stays as it is."
+#: The same where an older file is to be decided about before.
+BEHIND_STEP = "An older file waits that says what this one does not: decide about that one first."
 
 #: The same where what one of our staff uploaded was refused.
 OURS_STEP = "Upload the right file; if this is what the district has, ask it to correct the first cause."
@@ -78,9 +100,10 @@ DISTRICT_UP_TO_DATE = Words("good", "Up to date", "Nothing to do.", "nobody")
 DISTRICT_DECLINED = Words(
     "refused",
     "Needs a corrected file",
-    "The last file was declined. What is live stays; see that the district knows why, and sends a better one.",
+    "What is live stays. See that the district knows why, and sends a better one.",
     "district",
 )
+_NOTHING_LIVE_STEP = "See that the district knows why, and sends a better one."
 DISTRICT_LEAVES = Words(
     "ended",
     "Leaves",
@@ -92,13 +115,14 @@ DISTRICT_SETTING_UP = Words("setup", "Setting up", "Upload the first roster.", "
 
 
 def district_words(version: int, latest: Sync | None) -> Words:
-    """The status of a district, from its live version and its latest sync that was not replaced."""
+    """The status of a district, from its live version and the sync by which it stands: one that needs somebody, else
+    its latest delivery that was not replaced."""
     if latest is None:
         return DISTRICT_SETTING_UP
     if latest.status in (S.APPLIED, S.UNCHANGED):
         return DISTRICT_UP_TO_DATE
     if latest.status == S.DECLINED:
-        return DISTRICT_UP_TO_DATE if version and not latest.delivery_id else DISTRICT_DECLINED
+        return DISTRICT_DECLINED if version else replace(DISTRICT_DECLINED, next_step=_NOTHING_LIVE_STEP)
     return sync_words(latest)
 
 

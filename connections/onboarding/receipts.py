@@ -90,7 +90,8 @@ def history(request: HttpRequest, person: Person) -> HttpResponse:
     for sync in page.object_list:
         upload = _upload(sync)
         sender = upload.person.name if upload else ""
-        rows.append({"sync": sync, "key": key_of(sync), "words": outcome(sync), "way": way_in(sync.delivery, sender)})
+        words = outcome(sync, newer_came=False)  # only where it stands is shown, and no next step
+        rows.append({"sync": sync, "key": key_of(sync), "words": words, "way": way_in(sync.delivery, sender)})
     return render(request, "onboarding/history.html", {"page": page, "rows": rows})
 
 

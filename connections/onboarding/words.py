@@ -9,9 +9,10 @@ from django.utils import timezone
 
 from connections.onboarding.models import Question
 from connections.schedules import hour_in_words
+from rosters.admin.districts import settled
 from rosters.explaining import counted
 from rosters.models import Delivery, Sync
-from rosters.words import PHASE_WORDS, Words, sync_words
+from rosters.words import PHASE_WORDS, SETTLED, Words, sync_words
 
 S = Sync.Status
 Answer = Question.Answer
@@ -29,11 +30,15 @@ _STEPS: dict[str, str] = {
 }
 
 
-def outcome(sync: Sync, question: Question | None = None) -> Words:
-    """What became of a delivery, for the people who sent it. `question`: ours about it, if there is one."""
-    words = sync_words(sync)
+def outcome(sync: Sync, question: Question | None = None, *, newer_came: bool | None = None) -> Words:
+    """What became of a delivery, for the people who sent it. `question`: ours about it, if there is one; `newer_came`:
+    whether a newer one has come of the same schools, which is asked here of the few that it matters to."""
+    newer_came = bool(settled([sync])) if newer_came is None else newer_came
+    words = sync_words(sync, newer_came=newer_came)
     if sync.undone_at:
         return replace(words, next_step="Nothing to do: it was live, and we have taken it back.")
+    if newer_came and sync.status in SETTLED:
+        return replace(words, next_step="Nothing to do: a newer file has come since.")
     if question and sync.status in Sync.WAITING:
         if not question.answer:
             return replace(words, next_step="Answer our question, please: it waits for that.", owner="district")

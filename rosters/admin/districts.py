@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, BinaryIO, cast
 
@@ -36,7 +37,7 @@ from rosters.models import AuditEvent, Delivery, District, Finding, Hold, Org, S
 from rosters.oneroster.products import PRODUCTS
 from rosters.staff import DECIDE, UPLOAD, acting, goes_to, may_see
 from rosters.templatetags.roster_pages import status as status_tag
-from rosters.words import STUCK_WORDS, SYNC_WORDS, not_kept_words, words_of
+from rosters.words import SETTLED, STUCK_WORDS, SYNC_WORDS, not_kept_words, words_of
 
 SYNCS_SHOWN = 10
 DRY_RUNS_SHOWN = 5
@@ -153,28 +154,43 @@ def _there(at: datetime | None) -> SyncQuerySet:
 
 
 def _needing_somebody(at: datetime | None = None) -> list[QuerySet[Sync]]:
-    """Syncs that wait for a decision, and those that were refused or failed until a newer delivery of the same schools
-    comes that is of use, or is refused in its turn. What came of other schools mends nothing of it and may not hide it,
-    nor may an undo of something else.
+    """Syncs that wait for a decision, and those that were refused or failed and are not `settled`: neither what came of
+    other schools mends them or may hide them, nor an undo of something else.
 
     Of the whole district's files only the last is asked for, not each refused one whether it is: that is quick."""
-    of_no_use = Q(status=Sync.Status.UNCHANGED, file_rows={}) | Q(
-        Exists(Hold.objects.filter(sync=OuterRef("pk"), approvable=False))
-    )
-    of_whole = _there(at).filter(district=OuterRef("pk"), delivery__isnull=False, speaks_for={}).exclude(of_no_use)
+    of_whole = _there(at).filter(district=OuterRef("pk"), delivery__isnull=False, speaks_for={}).exclude(_OF_NO_USE)
     last_of_whole = District.objects.order_by().annotate(last=Subquery(_newest(of_whole))).values("last")
-    newer = _there(at).filter(
-        Q(delivery__isnull=False, speaks_for=OuterRef("speaks_for")) | Q(delivery__isnull=False, speaks_for={}),
-        district=OuterRef("district"),
-        received_at__gt=OuterRef("received_at"),
-    )
     stuck = _there(at).filter(rested(at), status__in=Sync.STUCK)
     found = (
         _there(at).filter(waited(at)),
         stuck.filter(pk__in=last_of_whole),
-        stuck.filter(~Exists(newer.exclude(of_no_use)), ~Q(speaks_for={}) | Q(delivery=None)),
+        stuck.filter(~_settled(at), ~Q(speaks_for={}) | Q(delivery=None)),
     )
     return [each.order_by() for each in found]
+
+
+#: Nothing was in it, or nobody may approve it.
+_OF_NO_USE = Q(status=Sync.Status.UNCHANGED, file_rows={}) | Q(
+    Exists(Hold.objects.filter(sync=OuterRef("pk"), approvable=False))
+)
+
+
+def _settled(at: datetime | None = None) -> Exists:
+    """Whether a newer delivery has come of the same schools, or of all, that is of use or was refused in its turn; of
+    an undo also, whether it was tried once more."""
+    same = Q(speaks_for=OuterRef("speaks_for")) | Q(speaks_for={})
+    newer = _there(at).filter(
+        Q(delivery__isnull=False) & same | Q(undoes=OuterRef("undoes")),
+        district=OuterRef("district"),
+        received_at__gt=OuterRef("received_at"),
+    )
+    return Exists(newer.exclude(_OF_NO_USE))
+
+
+def settled(found: Iterable[Sync]) -> set[int]:
+    """The ids of those of these syncs that were refused or declined, or failed, and are nobody's move any more."""
+    ended = [sync.pk for sync in found if sync.status in SETTLED]
+    return set(Sync.objects.filter(_settled(), pk__in=ended).values_list("pk", flat=True)) if ended else set()
 
 
 def _latest_id(at: datetime | None = None) -> Subquery:
@@ -368,7 +384,7 @@ class DistrictAdmin(Searched):
             district.syncs.select_related("delivery", "undoes").order_by("-received_at", "-id")[: SYNCS_SHOWN + 1]
         )
         at = District.with_leaving.filter(pk=district.pk).values_list(_stands_by(), flat=True).first()
-        latest = Sync.objects.select_related("delivery").filter(pk=at).first() if at else None
+        latest = Sync.objects.select_related("delivery", "decided_by").filter(pk=at).first() if at else None
         judged, now = syncs.last_judged(district.pk), timezone.now()
         return {
             "district": district,

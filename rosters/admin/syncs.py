@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -33,7 +34,7 @@ from rosters.admin import left_without, who_is_who
 from rosters.admin.audit import ReadOnly
 from rosters.admin.changes import FILTERS, changes_context, changes_file
 from rosters.admin.district_form import setting_for
-from rosters.admin.districts import OfProduct, Owner
+from rosters.admin.districts import OfProduct, Owner, settled
 from rosters.admin.scope_form import ScopeForm, in_words
 from rosters.admin.searching import keyed, search_of
 from rosters.diffing import DIMENSIONS, KINDS
@@ -45,7 +46,18 @@ from rosters.models import Delivery, District, Finding, Hold, Org, Sync, Tally
 from rosters.oneroster.normal import TABLES
 from rosters.oneroster.plain import listed
 from rosters.staff import DECIDE, acting, may_see
-from rosters.words import ANOTHER_STEP, DECLINE_STEP, HELD_STEP, NOTHING_STEP, OURS_STEP, SYNC_WORDS, sync_words
+from rosters.words import (
+    ANOTHER_STEP,
+    BEHIND_STEP,
+    DECLINE_STEP,
+    DECLINE_UNDO_STEP,
+    HELD_STEP,
+    NOTHING_STEP,
+    OURS_STEP,
+    SYNC_WORDS,
+    Words,
+    sync_words,
+)
 
 S = Sync.Status
 GROUPS_SHOWN = 50
@@ -485,23 +497,26 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
     approvable = all(h.approvable for h in holds)
     waits = sync.status == Sync.Status.AWAITING_REVIEW
     conflicts, conflicts_in_all = syncs.undo_conflicts(sync, CONFLICTS_SHOWN) if sync.undoes else ([], 0)
-    again = Sync.objects.filter(delivery=sync.delivery_id, pk__gt=sync.pk).order_by("-pk")
-    goes_on = again.first() if sync.delivery_id else None
-    undos = Sync.objects.filter(undoes=sync).exclude(status__in=["declined", "superseded", "failed"])
+    later = Sync.objects.filter(delivery=sync.delivery_id, pk__gt=sync.pk).order_by("-pk")
+    goes_on = later.first() if sync.delivery_id else None
+    newer_came = bool(settled([sync]))
+    behind = syncs.stands_behind(sync) if sync.status in Sync.WAITING and approvable else None
+    stands = _stands(sync, holds if waits else [], approvable=approvable, goes_on=goes_on, newer_came=newer_came)
+    stands = replace(stands, next_step=BEHIND_STEP) if behind else stands
+    undos = sync.undone_by.exclude(status__in=["declined", "superseded", "failed", "unchanged"]).filter(undone_at=None)
     context: dict[str, Any] = {
         "sync": sync,
         "district": sync.district,
         "parts_undone": undos.exclude(undo_only={}).order_by("pk"),
         "page_at": _address(sync),
         "changes_at": reverse("admin:rosters_sync_changes", args=[sync.pk]),
-        "words": sync_words(sync),
+        "words": stands,
         "next_morning": _next_morning(sync.district),
         "latest_hour": _local(sync.district, timezone.now() + syncs.AT_MOST_LATER),
         "goes_live": _local(sync.district, sync.go_live_at) if sync.go_live_at else None,
         "goes_on": goes_on,
         "newer": _newer(sync),
-        "whose": _whose(sync),
-        "next_step": _next_step(sync, holds if waits else [], approvable=approvable, goes_on=goes_on),
+        "behind": behind,
         "holds": [hold for hold in holds if not hold.explained],
         "explained": [hold for hold in holds if hold.explained],
         "approvable": approvable,
@@ -510,7 +525,8 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         **_groups(sync, request.GET.get("by", ""), holds),
         "findings": _findings(request, sync),
         "new_findings": sync.findings.filter(is_new=True).count(),
-        "settings_changed": sync.status in _CHECKED_AGAIN and sync.delivery and syncs.settings_changed(sync),
+        "may_check_again": (again := not newer_came and _may_check_again(sync, goes_on)),
+        "settings_changed": again and sync.status in _CHECKED_AGAIN and syncs.settings_changed(sync),
         "may_add_first": syncs.may_add_first(sync),
         "left_for_later": _left_for_later(sync),
         "needs_two": sync.status in Sync.WAITING and sync.needs_two_people,
@@ -583,21 +599,28 @@ def _is_ours(sync: Sync) -> bool:
     return ours and sync.status == Sync.Status.REJECTED
 
 
-def _whose(sync: Sync) -> str:
-    return "staff" if _is_ours(sync) else sync_words(sync).owner
+def _may_check_again(sync: Sync, goes_on: Sync | None) -> bool:
+    """Whether `syncs.retry` would take it, and it is the one of its delivery to be taken."""
+    if sync.delivery is None or sync.delivery.forgotten_at or goes_on:
+        return False
+    return sync.dry_run or (sync.status in (*Sync.WAITING, *Sync.STUCK) and not syncs.newer_has_come(sync))
 
 
-def _next_step(sync: Sync, holds: list[Hold], *, approvable: bool, goes_on: Sync | None) -> str:
-    """What a person does now; `holds`: of a sync that waits; `goes_on`: a later one of the same delivery."""
+def _stands(sync: Sync, holds: list[Hold], *, approvable: bool, goes_on: Sync | None, newer_came: bool) -> Words:
+    """Where it stands, what a person does now, and whose move it is. `holds`: of a sync that waits; `goes_on`: a later
+    one of the same delivery; `newer_came`: a newer one settles it."""
+    words = sync_words(sync, newer_came=newer_came)
+    if holds and approvable:
+        return replace(words, next_step=HELD_STEP)
     if holds:
-        return HELD_STEP if approvable else DECLINE_STEP
+        return replace(words, next_step=DECLINE_UNDO_STEP if sync.is_undo else DECLINE_STEP)
     if goes_on and sync.ended:
-        return ANOTHER_STEP
+        return replace(words, next_step=ANOTHER_STEP, owner="nobody")
     if sync.status == Sync.Status.APPLIED and not sync.undone_at:
-        return NOTHING_STEP  # its undo stands below
-    if _is_ours(sync):
-        return OURS_STEP
-    return sync_words(sync).next_step
+        return replace(words, next_step=NOTHING_STEP)  # its undo stands below
+    if _is_ours(sync) and words.owner != "nobody":
+        return replace(words, next_step=OURS_STEP, owner="staff")
+    return words
 
 
 #: Which changes a hold is about, where it is not those that are removed; "" for all.

@@ -43,14 +43,22 @@ def test_the_first_roster_waits_then_lives_and_the_same_again_changes_nothing(
     trip.verify()
 
 
-def test_a_day_is_applied_and_undone_to_the_very_digest(trip: Trip, tables: making.Tables) -> None:
+def test_a_day_is_applied_and_undone_to_the_very_digest(trip: Trip, tables: making.Tables, staff: Client) -> None:
+    def page(sync: Sync) -> str:
+        return " ".join(staff.get(reverse("admin:rosters_sync_change", args=[sync.pk])).text.split())
+
     first = trip.go(trip.send(tables))
     day_two, _ = making.next_day(tables, change=0.1, seed=3)
     second = trip.go(trip.send(day_two))
     assert second.added + second.updated + second.removed > 0
     assert User.objects.filter(status="active").count() == len(day_two["users"])
+    not_now = trip.undo(second)
+    syncs.decline(not_now, by=trip.by, reason="Not now.")
+    assert "what it would have taken back stays" in page(not_now) and "It is the move" not in page(not_now)
+    assert "Declined <time" in page(not_now) and "stays live meanwhile" not in page(not_now)
     back = trip.go(trip.undo(second))
     second.refresh_from_db()
+    assert "Work out how to undo" not in page(second) and "An undo of this sync exists" in page(second)
     assert sync_words(second).word == "Taken back"
     assert digest(back) == digest(first)
     forth = trip.go(trip.undo(back))
@@ -58,6 +66,7 @@ def test_a_day_is_applied_and_undone_to_the_very_digest(trip: Trip, tables: maki
     back.refresh_from_db()
     assert (sync_words(second).word, sync_words(back).word) == ("Applied", "Taken back")
     assert digest(forth) == digest(second)
+    assert "Work out how to undo" in page(second), "it is live again"
 
 
 def test_a_part_of_a_sync_is_taken_back_and_then_the_rest(trip: Trip, tables: making.Tables, staff: Client) -> None:
@@ -85,8 +94,9 @@ def test_a_part_of_a_sync_is_taken_back_and_then_the_rest(trip: Trip, tables: ma
     trip.go(syncs.prepare(syncs.undo(sync, by=trip.by, school=other.key).pk) or sync)
     assert other.key in set(User.objects.filter(status="active").values_list("primary_org__sourced_id", flat=True))
     whole = trip.undo(sync)
-    if whole.status != "unchanged":
-        trip.go(whole)
+    assert whole.status == "unchanged"
+    page = staff.get(reverse("admin:rosters_sync_change", args=[sync.pk])).text
+    assert "Work out how to undo" in page, "it took nothing back, and is not in the way"
     assert Snapshot.objects.latest("pk").digest == digest(before), "part by part it is as it was"
     assert staff.post(address, {"kind": "turned over"}).status_code == 400
 

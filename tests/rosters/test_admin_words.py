@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
 from django.test import Client
 from django.utils import timezone
 
-from rosters import making
-from rosters.models import AcademicSession, Class, District, Sync
+from rosters import making, syncs
+from rosters.models import AcademicSession, AuditEvent, Class, Delivery, District, Sync
 from rosters.templatetags.roster_pages import old_and_new, value
 from rosters.words import column_words, happened
 from tests.journeys.trip import Trip
@@ -106,6 +107,72 @@ def test_what_was_replaced_leads_to_what_took_its_place(trip: Trip, tables: maki
     assert waits.status == "superseded"
     page = _page(_logged_in(alice), waits)
     assert f'<a href="/admin/rosters/sync/{newer.pk}/change/">See the newer one</a>' in page
+
+
+def test_what_waits_behind_an_older_file_leads_there_first(trip: Trip, tables: making.Tables, alice: Staff) -> None:
+    trip.go(trip.send(tables))
+    older = trip.send(making.without_school(tables, 0))
+    renamed = pl.when(pl.int_range(pl.len()) == 3).then(pl.lit("Nova")).otherwise(pl.col("givenName"))
+    part = trip.send({"orgs": tables["orgs"], "users": tables["users"].with_columns(givenName=renamed)})
+    page = _page(_logged_in(alice), part)
+    assert f'<a href="/admin/rosters/sync/{older.pk}/change/">Decide about that one first</a>' in page
+    assert "decide about that one first. <a" in page and "Approve 1 change" not in page and "Decline and keep" in page
+    syncs.decline(older, by=alice, reason="No.")
+    assert "Approve 1 change" in _page(_logged_in(alice), part)
+
+
+def test_nobody_is_told_to_mend_what_a_newer_delivery_has_settled(trip: Trip, alice: Staff) -> None:
+    """Nor is a button shown that would only be refused."""
+    client, now, button = _logged_in(alice), timezone.now(), "Check the same file again</button>"
+
+    def came(status: str, days_ago: int, **values: Any) -> Sync:
+        at = now - timedelta(days=days_ago)
+        sent = Delivery.objects.create(
+            district=trip.district, received_at=at, size=1, name="day.zip", origin="sftp", sha256="0" * 64
+        )
+        return Sync.objects.create(
+            district=trip.district, delivery=sent, status=status, received_at=at, status_since=at, **values
+        )
+
+    declined = came("declined", 9, decision="declined", decided_by=alice, decided_at=now, verdict="Held.")
+    assert "It is the move of the district." in _page(client, declined)
+    failed = came("failed", 8, error="It broke.")
+    assert "It is the move of our staff." in _page(client, failed) and button in _page(client, failed)
+    refused = came("rejected", 7)
+    AuditEvent.objects.create(action="district.changed", district=trip.district, after={"mappings": {}}, at=now)
+    assert "It is the move of the district." in _page(client, refused) and button in _page(client, refused)
+    retried = syncs.retry(refused, by=alice)
+    assert "goes on in another sync" in _page(client, refused)
+    Sync.objects.filter(pk=retried.pk).update(status="failed")
+    assert button in _page(client, retried)
+    assert "It is the move" not in _page(client, refused) and button not in _page(client, refused)
+    fine = came("unchanged", 0)
+    Sync.objects.filter(pk=fine.pk).update(file_rows={"orgs": 1}, received_at=timezone.now())
+    for sync in (declined, failed, retried):
+        page = _page(client, sync)
+        assert "a newer delivery has come since" in page and "It is the move" not in page
+        assert button not in page and "meanwhile" not in page
+
+
+def test_a_districts_page_says_what_happened_and_not_what_was_feared_before(
+    trip: Trip, tables: making.Tables, alice: Staff
+) -> None:
+    client, at = _logged_in(alice), f"/admin/rosters/district/{trip.district.pk}/change/"
+    trip.go(trip.send(tables))
+    held = trip.send(making.without_school(tables, 0))
+
+    def sentence() -> str:
+        told = re.search(r'<p class="sentence">(.*?)</p>', client.get(at).text, re.DOTALL)
+        return re.sub(r"<[^>]+>", "", told[1]) if told else ""
+
+    assert held.verdict.startswith("Held") and held.verdict in unescape(sentence())
+    held = trip.go(held)
+    assert sentence() == "What came last went live just now, as version 2 of the roster."
+    trip.go(trip.undo(held))
+    assert sentence() == "What came last went live just now and was taken back just now."
+    feared = trip.send(making.without_school(tables, 1))
+    syncs.decline(feared, by=alice, reason="No.")
+    assert sentence().startswith("What came last was declined just now by alice. What is live stays.")
 
 
 def test_the_list_of_syncs_is_filtered_in_the_words_that_stand_in_it(

@@ -89,6 +89,11 @@ class TestAReceipt:
         assert Sync.objects.get().verdict in page
         assert "alice@portal.test" in page
         assert "OR-CSV-" in page
+        assert "send it again" in told(client, "/district/")
+        sent(client, "tuesday.zip", zipped)
+        work_off()
+        assert "a newer file has come since" in told(client, at) and "send it again" not in told(client, at)
+        assert "send it again" not in told(client, "/district/")
 
     def test_a_declined_one_says_why(self, sam: Person, come_in: ComeIn, zipped: bytes, alice: Staff) -> None:
         client = come_in(sam)
