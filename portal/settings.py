@@ -54,6 +54,7 @@ MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
+    "portal.impossible.Impossible",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "portal.sessions.awake",
     "django.middleware.common.CommonMiddleware",

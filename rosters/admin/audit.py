@@ -9,10 +9,12 @@ from itertools import chain
 from typing import Any, cast
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
+from django.contrib.admin.views.main import ERROR_FLAG
 from django.contrib.auth import get_user_model
 from django.core.exceptions import PermissionDenied
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponseBase, StreamingHttpResponse
+from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect, StreamingHttpResponse
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -94,7 +96,10 @@ class AuditEventAdmin(ReadOnly):
         """The rows of the list, under its filters, as a file: for whoever examines us. The oldest first."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        rows = self.get_changelist_instance(request).get_queryset(request).order_by("at", "pk")
+        try:
+            rows = self.get_changelist_instance(request).get_queryset(request).order_by("at", "pk")
+        except IncorrectLookupParameters:  # the list says so
+            return HttpResponseRedirect(f"{reverse('admin:rosters_auditevent_changelist')}?{ERROR_FLAG}=1")
         answer = StreamingHttpResponse(map(csv_line, chain([_CSV_HEAD], self._lines(rows))), content_type="text/csv")
         answer.headers["Content-Disposition"] = 'attachment; filename="audit-trail.csv"'
         return answer

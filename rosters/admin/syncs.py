@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
 from urllib.parse import urlencode
@@ -133,9 +133,10 @@ class Came(admin.SimpleListFilter):
             return queryset.filter(received_at__gte=since, delivery__isnull=False)
         try:
             first = timezone.make_aware(datetime.fromisoformat(asked))
-        except ValueError:
+            beyond = first + (timedelta(hours=1) if "T" in asked else timedelta(days=1))
+            _ = first.astimezone(UTC), beyond.astimezone(UTC)  # as the database will have them
+        except (ValueError, OverflowError):
             return queryset.none()
-        beyond = first + (timedelta(hours=1) if "T" in asked else timedelta(days=1))
         return queryset.filter(received_at__gte=first, received_at__lt=beyond, delivery__isnull=False)
 
 
