@@ -224,9 +224,7 @@ def _ways_in(request: HttpRequest, districts: Any, now: datetime, midnight: date
     if not request.user.has_perm("connections.view_connection"):
         return {}
     known = Connection.objects.filter(district__in=districts.values("pk")).select_related("district")
-    trouble = known.filter(
-        Q(failures__gt=0) | Q(late_since__isnull=False) | Q(state="paused", paused_until=None)
-    ).exclude(state="setup").order_by("state_since")  # fmt: skip
+    trouble = known.filter(IN_TROUBLE | Q(state="paused", paused_until=None)).order_by("state_since")
     shown = list(trouble[:WAITING_SHOWN])
     latest = latest_attempts(shown)
     tested = Checkup.objects.filter(connection=OuterRef("pk")).order_by("-started_at", "-id").values("passed")[:1]

@@ -639,7 +639,7 @@ def _records_of(hold: Hold, tallies: Mapping[str, Tally]) -> str:
         table = "users"  # the school itself stays, with nobody in it
     counts = tallies.get(table)
     seen = counts and (getattr(counts, kind) if kind else counts.added + counts.updated + counts.removed)
-    if not seen or hold.code == "WRONG_DISTRICT":
+    if not seen or (hold.code == "WRONG_DISTRICT" and not hold.approvable):
         return ""
     one = hold.dimension in DIMENSIONS and hold.numbers.get("groups", 1) == 1
     group = {hold.dimension: hold.key} if one else {}
@@ -683,11 +683,17 @@ def _is_held(sync: Sync, tally: Tally, holds: Sequence[Hold], whole: Mapping[str
         kind = "updated" if hold.code.endswith("UPDATED_SHARE") else "removed"
         if hold.numbers.get("groups", 1) == 1 or hold.table != tally.table or not tally.before:
             continue
-        number, all_of_it = getattr(tally, kind), whole[tally.table]
-        least = max(hold.numbers["limit"], 2 * getattr(all_of_it, kind) / (all_of_it.before or 1))
-        if number / tally.before > least and number >= limit_of(sync.district.hold_limits, "group_floor"):
+        number, of_all = getattr(tally, kind), whole[tally.table]
+        least = max(hold.numbers["limit"], 2 * getattr(of_all, kind) / (_that_could(of_all, kind) or 1))
+        share = number / (_that_could(tally, kind) or 1)
+        if share > least and number >= limit_of(sync.district.hold_limits, "group_floor"):
             return True
     return False
+
+
+def _that_could(tally: Tally, kind: str) -> int:
+    """How many were there of which the delivery could say that they are removed, or changed."""
+    return tally.before - int(tally.apart.get(kind, 0))
 
 
 def _groups(sync: Sync, asked: str, holds: Sequence[Hold]) -> dict[str, Any]:
