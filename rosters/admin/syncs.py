@@ -521,6 +521,7 @@ def _page_context(request: HttpRequest, sync: Sync) -> dict[str, Any]:
         "holds": [hold for hold in holds if not hold.explained],
         "explained": [hold for hold in holds if hold.explained],
         "approvable": approvable,
+        "some_may_wait": any(hold.may_wait for hold in holds),  # type: ignore[attr-defined]
         "tallies": tallies,
         "held_tables": held_tables,
         **_groups(sync, request.GET.get("by", ""), holds),

@@ -55,6 +55,7 @@ def test_a_day_is_applied_and_undone_to_the_very_digest(trip: Trip, tables: maki
     not_now = trip.undo(second)
     syncs.decline(not_now, by=trip.by, reason="Not now.")
     assert "what it would have taken back stays" in page(not_now) and "It is the move" not in page(not_now)
+    assert "so all of it is taken back" not in page(not_now)
     assert "Declined <time" in page(not_now) and "stays live meanwhile" not in page(not_now)
     back = trip.go(trip.undo(second))
     second.refresh_from_db()
