@@ -75,7 +75,9 @@ class ClientForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class NewClientForm(ClientForm):
-    life = forms.ChoiceField(choices=tuple(LIVES.items()), required=False, label="Its first secret is good for")
+    life = forms.ChoiceField(
+        choices=tuple(LIVES.items()), initial="365", required=False, label="Its first secret is good for"
+    )
 
 
 @admin.register(Client)

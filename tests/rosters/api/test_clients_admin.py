@@ -75,6 +75,7 @@ def test_a_new_secret_overlaps_with_the_one_before_for_as_long_as_was_chosen(mar
 
 
 def test_a_secret_ends_when_it_was_said(maria: Browser, cedar: District) -> None:
+    assert '<option value="365" selected>a year</option>' in maria.get(f"{PAGES}add/").content.decode()
     made(maria, cedar, life="90")
     client = Client.objects.get()
     first = client.secrets.get()
