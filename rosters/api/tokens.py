@@ -8,6 +8,7 @@ from typing import Any, Final
 from urllib.parse import unquote_plus
 
 from django.core.cache import cache
+from django.core.exceptions import RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -16,9 +17,10 @@ from django.views.decorators.http import require_http_methods
 from rosters.api.access import TOKEN_SECONDS, good_secret, issue
 from rosters.api.scopes import granted
 from rosters.api.usage import note_use
+from rosters.askers import address_of
 
-#: So many wrong secrets from one address in a minute, and further ones are told to wait. A right one never is: behind a
-#: proxy every tool has the same address, and nobody guesses a secret of 256 bits.
+#: So many wrong secrets from one address in a minute, and further ones are told to wait. A right one never is: tools of
+#: one house may share their address, and nobody guesses a secret of 256 bits.
 _TRIES: Final = 20
 _MINUTE: Final = 60
 
@@ -28,12 +30,16 @@ _MINUTE: Final = 60
 def token(request: HttpRequest, **kwargs: Any) -> JsonResponse:
     if request.method != "POST":
         return _refused("invalid_request", "Ask with POST.", status=405, headers={"Allow": "POST"})
-    if request.POST.get("grant_type", "client_credentials") != "client_credentials":
+    try:
+        grant_type = request.POST.get("grant_type", "client_credentials")
+    except (RequestDataTooBig, TooManyFieldsSent, TooManyFilesSent):
+        return _refused("invalid_request", "More was sent than is read here.")
+    if grant_type != "client_credentials":
         return _refused("unsupported_grant_type", "Only client_credentials.")
     key, text, by_header = _credentials(request)
     secret = good_secret(key, text, timezone.now())
     if secret is None:
-        door = f"api-wrong-secrets-{request.META.get('REMOTE_ADDR', '')}"
+        door = f"api-wrong-secrets-{address_of(request)}"
         tries = int(cache.get(door, 0))
         if tries >= _TRIES:
             words = "Too many wrong secrets from this address."

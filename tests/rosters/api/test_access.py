@@ -18,6 +18,8 @@ from rosters.api.models import Client, ClientSecret
 from rosters.api.scopes import CORE, ROSTER, STANDARD, V1P1, V1P2
 
 if TYPE_CHECKING:
+    from pytest_django import Settings
+
     from rosters.models import District
 
 pytestmark = pytest.mark.django_db
@@ -135,7 +137,27 @@ def test_wrong_secrets_have_to_wait_and_right_ones_never(make_client: MakeClient
     assert {ask(client.key, "wrong").status_code for _ in range(20)} == {401}
     refused = ask(client.key, "wrong")
     assert (refused.status_code, refused.headers["Retry-After"]) == (429, "60")
-    assert ask(client.key, secret).status_code == 200, "behind a proxy, another tool's mistakes come from its address"
+    assert ask(client.key, secret).status_code == 200, "tools of one house may share their address"
+
+
+def test_behind_a_proxy_wrong_secrets_are_counted_by_who_sent_them(make_client: MakeClient, settings: Settings) -> None:
+    settings.BEHIND_PROXY = True
+    client, _ = make_client()
+    said = {"client_id": client.key, "client_secret": "wrong"}
+
+    def tried_from(address: str) -> int:
+        return Browser().post("/oauth2/token", said, headers={"X-Forwarded-For": address}).status_code
+
+    assert {tried_from(f"2001:db8::{number:x}") for number in range(20)} == {401}
+    assert tried_from("2001:db8::ffff") == 429, "whoever has one address of a network has all of it"
+    assert tried_from("203.0.113.7") == 401, "others do not wait for them"
+
+
+def test_too_much_is_refused_in_the_form_of_the_standard() -> None:
+    form = "application/x-www-form-urlencoded"
+    for sent in ("scope=" + "x" * 2 * 1024 * 1024, "&".join(f"f{number}=" for number in range(2000))):
+        answer = Browser().post("/oauth2/token", sent, content_type=form)
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_request")
 
 
 # ---------------------------------------------------------------------------------------------------------- signatures
