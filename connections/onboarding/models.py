@@ -327,9 +327,10 @@ class Question(models.Model):
         return asked.select_related("asked_by", "answered_by").first() if sync.delivery_id else None
 
     def unsent_to(self) -> list[str]:
-        """Whom no mail about it has reached our mail server for."""
-        waiting = self.notices.filter(sent_at=None).select_related("person")
-        return sorted({notice.person.name for notice in waiting if notice.tries})
+        """Whom no mail about it has reached our mail server for: also who was not tried, since the first mail that
+        fails ends the turn. Of what has its answer none goes any more."""
+        waiting = self.notices.filter(sent_at=None).values_list("person__name", flat=True)
+        return [] if self.answered_at else sorted(set(waiting))
 
     def answer_with(self, answer: str, note: str, person: Person, now: datetime) -> bool:
         """False if it was taken back in this moment."""
