@@ -13,7 +13,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from rosters import applying, serving, verifying
-from rosters.models import VERIFIED_FOR, VERIFYING_FOR, District, Sync
+from rosters.models import VERIFIED_FOR, VERIFYING_FOR, AuditEvent, District, Sync
 from rosters.syncs.deciding import approve
 from rosters.syncs.in_parts import rest_due, rest_next
 from rosters.syncs.ordering import give_way, withdraw_outdated
@@ -67,6 +67,12 @@ def recover(now: datetime | None = None) -> tuple[list[int], list[int]]:
 
 
 def _goes_by_itself(sync: Sync, now: datetime) -> bool:
+    """Approve what would have gone live by itself; not what a person took back, nor what was ready before its district
+    wanted that."""
+    taken_back = Q(sync=sync, action="sync.approval_taken_back")
+    wanted_since = Q(action="district.changed", at__gte=sync.status_since, after__applies_automatically=True)
+    if AuditEvent.objects.filter(taken_back | wanted_since, district=sync.district_id).exists():
+        return False
     try:
         return approve(sync, by=None, plan_digest=sync.plan_digest, now=now)
     except DecisionRefused:

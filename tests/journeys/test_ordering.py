@@ -38,6 +38,12 @@ def _renamed(tables: making.Tables, name: str) -> making.Tables:
     return {**tables, "users": tables["users"].with_columns(middleName=pl.lit(name))}
 
 
+def _one_renamed(tables: making.Tables) -> making.Tables:
+    first = pl.int_range(pl.len()) == 0
+    name = pl.when(first).then(pl.lit("New")).otherwise(pl.col("middleName")).alias("middleName")
+    return {**tables, "users": tables["users"].with_columns(name)}
+
+
 def _status(sync: Sync) -> str:
     sync.refresh_from_db()
     return sync.status
@@ -114,6 +120,20 @@ def test_after_the_older_one_is_declined_the_newer_goes_live_by_itself(trip: Tri
     tasks.recover()
     work_off()
     assert _status(second) == "applied" and second.decided_automatically
+
+
+def test_what_a_person_took_back_does_not_go_live_by_itself(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    trip.district.applies_automatically = True
+    trip.district.save()
+    ready = trip.send(_one_renamed(tables))
+    assert ready.status == "ready"
+    _for_later(trip, ready)
+    syncs.take_back(ready, by=trip.by)
+    Sync.objects.filter(pk=ready.pk).update(status_since=timezone.now() - timedelta(hours=1))
+    tasks.recover()
+    work_off()
+    assert _status(ready) == "ready"
 
 
 def test_a_full_file_takes_the_place_of_all_before_it_and_one_of_some_tables_does_not(
