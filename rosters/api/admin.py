@@ -18,7 +18,8 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 from django.views.decorators.http import require_POST
 
 from rosters.api import scopes, usage
@@ -36,6 +37,11 @@ OVERLAPS: Final = {"3600": "an hour", "86400": "a day", "604800": "seven days", 
 
 #: How long a new secret is good, in days; "" for without end.
 LIVES: Final = {"365": "a year", "90": "90 days", "": "as long as nobody revokes it"}
+
+_OF_ENDED: Final = ("name", "districts", "may", "staff")
+
+#: After the first save a secret is shown once: nothing leads past that page.
+_ONE_BUTTON: Final = {"show_save_and_add_another": False, "show_save_and_continue": False}
 
 
 class ClientForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -97,6 +103,15 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_change_permission(self, request: HttpRequest, obj: Client | None = None) -> bool:
         return super().has_change_permission(request, obj) and (obj is None or obj.ended_at is None)
 
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Of one that has ended what it was, in words."""
+        if obj is None:
+            return (*ClientForm.Meta.fields, "life")
+        return ClientForm.Meta.fields if self.has_change_permission(request, obj) else _OF_ENDED
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("may",) if obj is not None else ()
+
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         made = super().get_form(request, obj, change, form=NewClientForm if obj is None else ClientForm, **kwargs)
         return type(made.__name__, (made,), {"by": acting(request)})
@@ -108,6 +123,11 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def sees(self, client: Client) -> str:
         names = [district.name for district in client.districts.all()]
         return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "") or "none"
+
+    @admin.display(description="what it may")
+    def may(self, client: Client) -> SafeString:
+        words = ((scopes.ALL.get(scope, scope),) for scope in client.scopes)
+        return format_html_join("", "<div>{}</div>", words)
 
     @admin.display(description="last use")
     def used(self, client: Client) -> str:
@@ -165,6 +185,11 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         _, text = obj.new_secret(now, _end(request.POST.get("life", ""), now))
         return self._shown_once(request, obj, text)
 
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().add_view(request, form_url, {**_ONE_BUTTON, **(extra_context or {})})
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -192,8 +217,8 @@ class ClientAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             "is_anothers": client.is_anothers(acting(request)),
             "addresses": _addresses(client),
             "token_url": f"{settings.PORTAL_URL}{reverse('token')}",
-            "show_save_and_add_another": False,
-            "show_save_and_continue": False,
+            "good": sum(one["good"] for one in secrets),
+            **_ONE_BUTTON,
         }
 
     # -- its secrets

@@ -43,12 +43,20 @@ def secret_on(page: Any) -> str:
     return found[1]
 
 
+def folded(page: Any) -> list[str]:
+    """What is asked again before it is done: each button that breaks a tool stands in one of these."""
+    found = re.findall(r"<details[^>]*>.*?</details>", page.content.decode(), re.DOTALL)
+    assert all('<button type="submit">' in each for each in found)
+    return found
+
+
 def opens(client: Client, secret: str) -> bool:
     asked = {"grant_type": "client_credentials", "client_id": client.key, "client_secret": secret}
     return Browser().post("/oauth2/token", asked).status_code == 200
 
 
 def test_a_secret_is_shown_once_and_opens(maria: Browser, cedar: District) -> None:
+    assert "_addanother" not in maria.get(f"{PAGES}add/").content.decode(), "it would lead past the secret"
     page = made(maria, cedar)
     secret, client = secret_on(page), Client.objects.get()
     assert client.made_by and client.made_by.username == "maria" and "no-store" in page.headers["Cache-Control"]
@@ -93,12 +101,18 @@ def test_one_secret_is_revoked_and_a_client_ended(maria: Browser, cedar: Distric
     second = secret_on(maria.post(reverse("admin:api_client_secret", args=[client.pk]), {"overlap": "86400"}))
     oldest = client.secrets.order_by("pk").first()
     assert oldest
+    asked = folded(maria.get(f"{PAGES}{client.pk}/change/"))
+    assert len(asked) == 3 and "Who uses another secret goes on" in asked[0] and "cannot be taken back" in asked[2]
     maria.post(reverse("admin:api_client_revoke", args=[client.pk, oldest.pk]))
     assert not opens(client, first) and opens(client, second)
+    assert "It is the only one that opens" in folded(maria.get(f"{PAGES}{client.pk}/change/"))[0]
     maria.post(reverse("admin:api_client_end", args=[client.pk]))
     assert not opens(client, second)
     assert maria.post(reverse("admin:api_client_secret", args=[client.pk]), {"overlap": "0"}).status_code == 403
-    assert "Ended" in maria.get(f"{PAGES}{client.pk}/change/").content.decode()
+    page = maria.get(f"{PAGES}{client.pk}/change/").content.decode()
+    assert "This client has ended" in page and "OneRoster 1.1: the roster, also by school" in page
+    for no_more in ("THE SECRET", "purl.imsglobal.org", '<form method="post" action', "<details"):
+        assert no_more not in page, no_more
     told = set(AuditEvent.objects.values_list("action", flat=True))
     assert {"client.made", "client.secret_made", "client.secret_revoked", "client.ended"} <= told
 
