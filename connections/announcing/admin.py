@@ -15,15 +15,22 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.cache import add_never_cache_headers
+from django.utils.html import format_html_join
+from django.utils.safestring import SafeString
+from django.utils.text import capfirst
 from django.views.decorators.http import require_POST
 
 from connections.announcing import tasks, telling
 from connections.announcing.models import KINDS, Announcement, Webhook
+from connections.announcing.words import KIND_WORDS, outcome
+from connections.models import Connection
 from rosters.api.models import Client
-from rosters.models import AuditEvent
+from rosters.models import AuditEvent, Sync
 from rosters.staff import acting
 
 SHOWN: Final = 50
+#: After the first save a secret is shown once: nothing leads past that page.
+_ONE_BUTTON: Final = {"show_save_and_add_another": False, "show_save_and_continue": False}
 
 
 class WebhookForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -56,11 +63,24 @@ class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
 
+    def has_change_permission(self, request: HttpRequest, obj: Webhook | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or obj.client.ended_at is None)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        looked_at = obj is not None and not self.has_change_permission(request, obj)
+        return ("client", "url", "told_of") if looked_at else ("client", "url", "kinds")
+
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        return ("client",) if obj else ()
+        return ("client", "told_of") if obj else ()
+
+    @admin.display(description="what it is told of")
+    def told_of(self, webhook: Webhook) -> SafeString:
+        return format_html_join("", "<div>{}</div>", ((KIND_WORDS.get(kind, kind),) for kind in webhook.kinds))
 
     @admin.display(description="state")
     def standing(self, webhook: Webhook) -> str:
+        if webhook.client.ended_at:
+            return "its client has ended"
         if webhook.off_at:
             return "off"
         return "nothing arrives" if webhook.failing_since else "on"
@@ -87,6 +107,11 @@ class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def response_add(self, request: HttpRequest, obj: Webhook, post_url_continue: str | None = None) -> HttpResponse:
         return self._shown_once(request, obj, request.webhook_secret)  # type: ignore[attr-defined]
 
+    def add_view(
+        self, request: HttpRequest, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return super().add_view(request, form_url, {**_ONE_BUTTON, **(extra_context or {})})
+
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -95,12 +120,11 @@ class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         if webhook:
             recent = webhook.announcements.select_related("district")[: SHOWN + 1]
             extra = {
-                "title": str(webhook).capitalize(),
-                "announcements": recent[:SHOWN],
+                "title": capfirst(str(webhook)),
+                "announcements": _told(list(recent[:SHOWN])),
                 "given_up": webhook.announcements.filter(status="given_up").count(),
                 "may_change": self.has_change_permission(request, webhook),
-                "show_save_and_add_another": False,
-                "show_save_and_continue": False,
+                **_ONE_BUTTON,
             }
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
 
@@ -159,6 +183,26 @@ class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         answer = TemplateResponse(request, "admin/announcing/secret.html", context)
         add_never_cache_headers(answer)
         return answer
+
+
+def _told(announcements: list[Announcement]) -> list[dict[str, Any]]:
+    """Each in words, with what became of it and the page of what it is about, if there still is one."""
+    named = [each.payload for each in announcements]
+    syncs = Sync.objects.filter(pk__in=[told["sync"] for told in named if "sync" in told])
+    uids = [told["connection"] for told in named if "connection" in told]
+    urls = {pk: reverse("admin:rosters_sync_change", args=[pk]) for pk in syncs.values_list("pk", flat=True)} | {
+        str(uid): reverse("admin:connections_connection_change", args=[pk])
+        for uid, pk in Connection.objects.filter(uid__in=uids).values_list("uid", "pk")
+    }
+    return [
+        {
+            "announcement": each,
+            "words": KIND_WORDS.get(each.kind, each.kind),
+            "url": urls.get(each.payload.get("sync") or each.payload.get("connection")),
+            "outcome": outcome(each.answered) if each.answered else None,
+        }
+        for each in announcements
+    ]
 
 
 def _enqueue(announcement: Announcement, now: datetime) -> None:

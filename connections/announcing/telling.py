@@ -21,6 +21,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from connections.announcing.models import BACKOFF, KINDS, PING, Announcement, Webhook
+from connections.announcing.words import ENDED, SEAL_BROKEN, NOT_SEEN
 from connections.exceptions import FetchError
 from connections.models import Connection
 from connections.rest.transport import session
@@ -155,7 +156,7 @@ def send(announcement_id: int, now: datetime | None = None) -> Announcement | No
     if webhook.off_at is not None or not announcement.start(moment):
         return None
     if not announcement.may_be_told():
-        announcement.mark_given_up("Its client does not see this district any more.")
+        announcement.mark_given_up(ENDED if webhook.client.ended_at else NOT_SEEN)
         return announcement
     arrived, answered = _posted(announcement, moment)
     if arrived:
@@ -196,7 +197,7 @@ def _posted(announcement: Announcement, now: datetime) -> tuple[bool, str]:
     except FetchError as fault:
         return False, fault.code
     except SealBroken:
-        return False, "The secret cannot be opened: make a new one."
+        return False, SEAL_BROKEN
     except (requests.RequestException, TimeoutError) as fault:
         return False, type(fault).__name__
     return 200 <= answer.status_code < 300, f"HTTP {answer.status_code}"

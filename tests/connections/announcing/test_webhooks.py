@@ -342,7 +342,8 @@ def test_who_sees_the_district_no_more_is_told_nothing_more(
     ping = telling.ping(webhook, timezone.now())
     webhook.client.end(timezone.now())
     last = telling.send(ping.pk)
-    assert last is not None and last.status == "given_up" and len(tool.heard) == 1
+    assert last is not None and (last.status, last.answered) == ("given_up", "Its client has ended.")
+    assert len(tool.heard) == 1
 
 
 def test_two_workers_make_and_send_it_once(trip: Trip, webhook: Webhook, tool: Tool) -> None:
@@ -364,6 +365,7 @@ def test_staff_make_it_see_its_secret_once_and_send_again(
     vera.force_login(make_staff("vera", "viewer"))
     said = {"client": client.pk, "url": tool.url, "kinds": ["sync.applied"]}
     assert vera.post("/admin/announcing/webhook/add/", said).status_code == 403
+    assert "_addanother" not in browser.get("/admin/announcing/webhook/add/").content.decode(), "past the secret"
     page = browser.post("/admin/announcing/webhook/add/", said)
     secret = re.search(r'id="secret">([^<]+)<', page.content.decode())
     webhook = Webhook.objects.get()
@@ -394,3 +396,72 @@ def test_staff_make_it_see_its_secret_once_and_send_again(
     assert {"webhook.made", "webhook.replayed", "webhook.off", "webhook.secret_made"} <= told
     for name in ("ping", "secret", "switch", "replay"):
         assert vera.post(reverse(f"admin:announcing_webhook_{name}", args=[webhook.pk])).status_code == 403
+
+
+@pytest.fixture
+def manu(make_staff: Callable[[str, str], Staff]) -> Browser:
+    browser = Browser()
+    browser.force_login(make_staff("manu", "manager"))
+    return browser
+
+
+def rows_of(browser: Browser, webhook: Webhook) -> list[str]:
+    """What stands in each row of what a webhook was told, the latest first."""
+    page = browser.get(f"/admin/announcing/webhook/{webhook.pk}/change/").content.decode()
+    return [" ".join(re.sub(r"<(?!a )[^>]*>", " ", row).split()) for row in page.split("<tr>")[2:]]
+
+
+def test_what_it_was_told_is_said_in_words_with_what_to_do_and_when_it_is_tried_again(
+    trip: Trip, webhook: Webhook, tool: Tool, tables: making.Tables, manu: Browser
+) -> None:
+    sync = trip.send(tables)
+    tool.status = 500
+    minute()
+    told = webhook.announcements.get()
+    (row,) = rows_of(manu, webhook)
+    assert f'<a href="/admin/rosters/sync/{sync.pk}/change/">A sync waits for a person sync.awaiting_review' in row
+    assert "The tool had a fault of its own. If it stays so, tell who runs the tool since when. HTTP 500" in row
+    assert f"tried again at {timezone.localtime(told.not_before):%-d %b, %H:%M}" in row
+
+    for answered, words in (
+        ("CONN-NAME", "The server's name is not known. Check the spelling of the address. CONN-NAME"),
+        ("TimeoutError", "The tool did not answer in time."),
+        ("ConnectionError", "The line to the tool broke before it answered. ConnectionError"),
+        ("HTTP 302", "another address, which is not followed"),
+        ("HTTP 403", "whether it knows the present secret"),
+        ("HTTP 410", "Nothing takes it at this address."),
+        ("HTTP 422", "The tool did not take it."),
+        ("The secret cannot be opened: make a new one.", "The secret cannot be opened: make a new one."),
+    ):
+        Announcement.objects.update(status="given_up", answered=answered, tries=8)
+        (row,) = rows_of(manu, webhook)
+        assert words in row.replace("&#x27;", "'") and "given up" in row and "after 8 tries" in row, row
+    webhook.switch_off(timezone.now(), "Switched off by manu.")
+    telling.ping(webhook, timezone.now())
+    row = rows_of(manu, webhook)[0]
+    assert "A ping" in row and "sent when it is switched on" in row
+
+
+def test_a_webhook_of_a_client_that_has_ended_says_so_and_does_nothing(
+    trip: Trip, webhook: Webhook, manu: Browser
+) -> None:
+    Client.objects.filter(pk=webhook.client_id).update(name="BI export")
+    at = f"/admin/announcing/webhook/{webhook.pk}/change/"
+    page = manu.get(at).content.decode()
+    assert "<h1>Webhook of BI export</h1>" in page
+    (asked,) = re.findall(r"<details[^>]*>.*?</details>", page, re.DOTALL)
+    assert (
+        "The secret before ends at once" in asked
+        and reverse("admin:announcing_webhook_secret", args=[webhook.pk]) in asked
+    )
+    telling.ping(webhook, timezone.now())
+    webhook.client.end(timezone.now())
+    page = manu.get(at).content.decode()
+    assert "Its client has ended" in page and "A roster went live" in page and "A ping" in page
+    assert not re.search(r'<form method="post" action|type="submit" value|sync\.applied', page)
+    assert "its client has ended" in manu.get("/admin/announcing/webhook/").content.decode()
+    before = webhook.sealed
+    for name in ("ping", "secret", "switch", "replay"):
+        assert manu.post(reverse(f"admin:announcing_webhook_{name}", args=[webhook.pk])).status_code == 403
+    webhook.refresh_from_db()
+    assert (webhook.sealed, webhook.off_at) == (before, None)
