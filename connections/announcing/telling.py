@@ -21,7 +21,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from connections.announcing.models import BACKOFF, KINDS, PING, Announcement, Webhook
-from connections.announcing.words import ENDED, SEAL_BROKEN, NOT_SEEN
+from connections.announcing.words import ENDED, NOT_SEEN, SEAL_BROKEN
 from connections.exceptions import FetchError
 from connections.models import Connection
 from connections.rest.transport import session

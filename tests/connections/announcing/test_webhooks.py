@@ -458,6 +458,7 @@ def test_a_webhook_of_a_client_that_has_ended_says_so_and_does_nothing(
     webhook.client.end(timezone.now())
     page = manu.get(at).content.decode()
     assert "Its client has ended" in page and "A roster went live" in page and "A ping" in page
+    assert "never arrived" in page and "on its way" not in page
     assert not re.search(r'<form method="post" action|type="submit" value|sync\.applied', page)
     assert "its client has ended" in manu.get("/admin/announcing/webhook/").content.decode()
     before = webhook.sealed
