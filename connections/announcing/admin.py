@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from contextlib import suppress
+from datetime import datetime, timedelta
 from typing import Any, Final, cast
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -24,8 +26,10 @@ from connections.announcing import tasks, telling
 from connections.announcing.models import KINDS, Announcement, Webhook
 from connections.announcing.words import KIND_WORDS, outcome
 from connections.models import Connection
+from rosters.api.admin import OVERLAPS
 from rosters.api.models import Client
 from rosters.models import AuditEvent, Sync
+from rosters.sealing import SealBroken
 from rosters.staff import acting
 
 SHOWN: Final = 50
@@ -124,6 +128,8 @@ class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
                 "announcements": _told(list(recent[:SHOWN])),
                 "given_up": webhook.announcements.filter(status="given_up").count(),
                 "may_change": self.has_change_permission(request, webhook),
+                "overlaps": OVERLAPS,
+                "until": _overlaps_until(webhook),
                 **_ONE_BUTTON,
             }
         return super().change_view(request, object_id, form_url, {**extra, **(extra_context or {})})
@@ -137,10 +143,17 @@ class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return _back(webhook)
 
     def new_secret(self, request: HttpRequest, pk: int) -> HttpResponse:
-        webhook = self._of(request, pk)
-        text = webhook.new_secret()
-        webhook.save(update_fields=["sealed"])
-        _audit(request, "webhook.secret_made", webhook, {})
+        """One more secret; those before sign beside it for as long as was chosen."""
+        webhook, now = self._of(request, pk), timezone.now()
+        overlap = request.POST.get("overlap", "")
+        if overlap not in OVERLAPS:
+            messages.error(request, "Choose how long the secret before goes on signing.")
+            return _back(webhook)
+        with transaction.atomic():
+            webhook = Webhook.objects.select_for_update().get(pk=webhook.pk)
+            text = webhook.rotate(now, now + timedelta(seconds=int(overlap)))
+            webhook.save(update_fields=["sealed"])
+            _audit(request, "webhook.secret_made", webhook, {"overlap_seconds": int(overlap)})
         return self._shown_once(request, webhook, text)
 
     def switch(self, request: HttpRequest, pk: int) -> HttpResponse:
@@ -178,7 +191,7 @@ class WebhookAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
     def _shown_once(self, request: HttpRequest, webhook: Webhook, text: str) -> HttpResponse:
         context = {
             **self.admin_site.each_context(request), "title": "The webhook has a secret", "webhook": webhook,
-            "secret": text, "header": telling.HEADER,
+            "secret": text, "header": telling.HEADER, "until": _overlaps_until(webhook),
         }  # fmt: skip
         answer = TemplateResponse(request, "admin/announcing/secret.html", context)
         add_never_cache_headers(answer)
@@ -203,6 +216,13 @@ def _told(announcements: list[Announcement]) -> list[dict[str, Any]]:
         }
         for each in announcements
     ]
+
+
+def _overlaps_until(webhook: Webhook) -> datetime | None:
+    """How long a secret before still signs, if one does."""
+    with suppress(SealBroken):  # the tries say so
+        return max((end for _, end in webhook.secrets(timezone.now()) if end), default=None)
+    return None
 
 
 def _enqueue(announcement: Announcement, now: datetime) -> None:

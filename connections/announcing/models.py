@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import secrets
 import uuid
 from datetime import datetime, timedelta
+from secrets import token_urlsafe
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from rosters.api.models import Client
 from rosters.models import District
-from rosters.sealing import is_current, seal, unseal
+from rosters.sealing import SealBroken, is_current, seal, unseal
 
 #: Kind of an announcement, and what it says.
 KINDS: Final = {
@@ -75,20 +75,35 @@ class Webhook(models.Model):
         return f"announcing.webhook:{self.uid}"
 
     def new_secret(self) -> str:
-        """A new secret to sign with, shown here for the only time; the one before signs nothing more."""
-        text = f"whsec_{secrets.token_urlsafe(32)}"
+        """A new secret to sign with, shown here for the only time; the one before signs nothing more. The caller
+        saves."""
+        text = f"whsec_{token_urlsafe(32)}"
         self.sealed = seal(text, bound_to=self.bound)
         return text
 
-    def secret(self) -> str:
-        """Raises SealBroken."""
-        return unseal(self.sealed, bound_to=self.bound)
+    def rotate(self, now: datetime, overlap_until: datetime) -> str:
+        """A new secret; those before sign beside it until `overlap_until` at the latest. The caller saves."""
+        try:
+            before = self.secrets(now)
+        except SealBroken:  # nobody can sign with these any more
+            before = []
+        text = self.new_secret()
+        ends = [f"{one} {min(end or overlap_until, overlap_until).isoformat()}" for one, end in before]
+        self.sealed = seal("\n".join([text, *ends]), bound_to=self.bound)
+        return text
+
+    def secrets(self, now: datetime) -> list[tuple[str, datetime | None]]:
+        """What signs at this moment, the newest first, each with its end if there is one: so they are sealed, one a
+        line. Raises SealBroken."""
+        lines = [line.partition(" ") for line in unseal(self.sealed, bound_to=self.bound).splitlines()]
+        found = [(text, datetime.fromisoformat(end) if end else None) for text, _, end in lines]
+        return [(text, end) for text, end in found if end is None or end > now]
 
     def seal_anew(self) -> bool:
         """Seal with the current key what an older one sealed; whether it had to be. The caller saves."""
         if is_current(self.sealed):
             return False
-        self.sealed = seal(self.secret(), bound_to=self.bound)
+        self.sealed = seal(unseal(self.sealed, bound_to=self.bound), bound_to=self.bound)
         return True
 
     def switch_off(self, now: datetime, because: str) -> bool:

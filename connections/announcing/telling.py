@@ -11,7 +11,7 @@ import hmac
 import json
 import logging
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -43,10 +43,11 @@ _OF_SYNCS: Final = {kind.partition(".")[2]: kind for kind in KINDS if kind.start
 }
 
 
-def signature(secret: str, body: bytes, at: datetime) -> str:
-    """``t=<seconds since 1970>,v1=<HMAC-SHA256 of "<t>.<body>" in hex>``."""
+def signature(secrets: Iterable[str], body: bytes, at: datetime) -> str:
+    """``t=<seconds since 1970>,v1=<HMAC-SHA256 of "<t>.<body>" in hex>``, one v1 for each secret."""
     stamp = str(int(at.timestamp()))
-    return f"t={stamp},v1={hmac.new(secret.encode(), stamp.encode() + b'.' + body, hashlib.sha256).hexdigest()}"
+    signed = [hmac.new(each.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest() for each in secrets]
+    return ",".join([f"t={stamp}", *(f"v1={each}" for each in signed)])
 
 
 # -------------------------------------------------------------------------------------------------------- what happened
@@ -188,7 +189,8 @@ def _posted(announcement: Announcement, now: datetime) -> tuple[bool, str]:
     """Whether it arrived, and in words what became of it; no word of the answer itself."""
     webhook, body = announcement.webhook, body_of(announcement)
     try:
-        headers = {"Content-Type": "application/json", HEADER: signature(webhook.secret(), body, now)}
+        signed = signature((secret for secret, _ in webhook.secrets(now)), body, now)
+        headers = {"Content-Type": "application/json", HEADER: signed}
         with session(settings.WEBHOOK_NETWORKS) as made, made.within(PATIENCE):
             answer = made.post(
                 webhook.url, data=body, headers=headers, timeout=PATIENCE, allow_redirects=False, stream=True

@@ -61,6 +61,6 @@ def test_the_guide_runs_from_its_first_line_to_its_last(
 def test_the_signature_is_checked_as_the_guide_does() -> None:
     known: dict[str, Any] = {}
     exec(compile(examples("webhooks.md")[0], "docs/api/webhooks.md", "exec"), known)  # noqa: S102
-    header = telling.signature("whsec_1", b'{"a":1}', timezone.now())
-    assert known["is_ours"](header, b'{"a":1}', "whsec_1")
-    assert not known["is_ours"](header, b'{"a":2}', "whsec_1") and not known["is_ours"](header, b'{"a":1}', "whsec_2")
+    header = telling.signature(["whsec_new", "whsec_before"], b'{"a":1}', timezone.now())
+    assert known["is_ours"](header, b'{"a":1}', "whsec_new") and known["is_ours"](header, b'{"a":1}', "whsec_before")
+    assert not known["is_ours"](header, b'{"a":2}', "whsec_new") and not known["is_ours"](header, b'{"a":1}', "whsec_2")
