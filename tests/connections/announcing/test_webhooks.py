@@ -477,7 +477,9 @@ def test_what_it_was_told_is_said_in_words_with_what_to_do_and_when_it_is_tried_
     webhook.switch_off(timezone.now(), "Switched off by manu.")
     telling.ping(webhook, timezone.now())
     row = rows_of(manu, webhook)[0]
-    assert "A ping" in row and "sent when it is switched on" in row
+    assert "A ping" in row and "waits; sent when it is switched on" in row
+    page = manu.get(f"/admin/announcing/webhook/{webhook.pk}/change/").content.decode()
+    assert "Send a ping" not in page and "Switch it on" in page, "it would not arrive"
 
 
 def test_a_webhook_of_a_client_that_has_ended_says_so_and_does_nothing(
