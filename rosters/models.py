@@ -601,12 +601,24 @@ class Sync(models.Model):
 
     @property
     def removes_many(self) -> bool:
-        """Whether the plan removes more people than `RED_LINE`, and is no undo."""
+        """Whether the plan removes more people than `RED_LINE`, and is no undo; a part whether the whole would have."""
         if self.undoes_id or not self.plan_digest:
             return False
-        people = self.tallies.filter(table="users", dimension="").first()
+        people = Tally.objects.filter(sync=self, table="users", dimension="", removed__gt=0)
+        if self.taken_apart and people.exists():
+            people = Tally.objects.filter(
+                sync__delivery=self.delivery_id, sync__pk__lte=self.pk, table="users", dimension=""
+            )
         share, count = RED_LINE
-        return people is not None and (people.removed > count or people.removed > share * people.before)
+        return any(each.removed > count or each.removed > share * each.before for each in people)
+
+    @property
+    def taken_apart(self) -> bool:
+        """Whether it is one of the parts in which its delivery is decided about."""
+        if self.rest_waits or self.delivery_id is None:
+            return self.rest_waits
+        before = Sync.objects.filter(delivery=self.delivery_id, pk__lt=self.pk)
+        return before.filter(Q(removals_wait=True) | ~Q(set_aside=[])).exists()
 
     @property
     def rest_waits(self) -> bool:
@@ -633,8 +645,8 @@ class Sync(models.Model):
         connection or from staff, and what is live is what was accepted, as far as anybody knows. What somebody at a
         district sent by a link is always looked at."""
         sent_by_hand = self.delivery is not None and self.delivery.origin == Delivery.Origin.DISTRICT
-        if self.set_aside:
-            return False  # somebody took it apart, and looks at what they made
+        if self.taken_apart:
+            return False  # somebody took it apart, and decides about each part
         return self.district.applies_automatically and not sent_by_hand and not self.district.verification_faults
 
     # -- changes of status; `now` is the caller's, the engine owns no clock

@@ -605,7 +605,7 @@ def _may_check_again(sync: Sync, goes_on: Sync | None) -> bool:
     """Whether `syncs.retry` would take it, and it is the one of its delivery to be taken."""
     if sync.delivery is None or sync.delivery.forgotten_at or goes_on:
         return False
-    return sync.dry_run or (sync.status in (*Sync.WAITING, *Sync.STUCK) and not syncs.newer_has_come(sync))
+    return sync.dry_run or (sync.status in (*Sync.WAITING, *Sync.STUCK) and syncs.may_check_again(sync))
 
 
 def _stands(sync: Sync, holds: list[Hold], *, approvable: bool, goes_on: Sync | None, newer_came: bool) -> Words:

@@ -34,6 +34,7 @@ from rosters.syncs.judging import judged
 from rosters.syncs.keeping import StillWrong, little_room, rebuild, recover, tidy, to_verify, verify
 from rosters.syncs.minimising import Cells, cells_kept, keep_without
 from rosters.syncs.ordering import (
+    may_check_again,
     newer_has_come,
     overtaken,
     speak_for_the_same,
@@ -123,6 +124,7 @@ __all__ = [
     "look_for",
     "may_add_first",
     "may_be_only_about",
+    "may_check_again",
     "may_go_without",
     "may_look",
     "mended",

@@ -10,7 +10,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from rosters.models import AuditEvent, Sync
-from rosters.syncs.ordering import newer_has_come, newer_was_applied, stands_behind, withdraw
+from rosters.syncs.ordering import may_check_again, newer_has_come, newer_was_applied, stands_behind, withdraw
 from rosters.syncs.working import (
     READ_OTHERWISE,
     DecisionRefused,
@@ -182,7 +182,7 @@ def retry(sync: Sync, *, by: Staff, now: datetime | None = None) -> Sync:
         raise DecisionRefused("Only a sync that waits, failed or was refused, or a dry run, can be checked again.")
     if sync.delivery.forgotten_at:
         raise DecisionRefused("The file is not kept any more. Ask the district to send it again.")
-    if newer_has_come(sync):
+    if not may_check_again(sync):
         raise DecisionRefused("A newer delivery has come since; look at that one.")
     with transaction.atomic():
         hold(sync.district_id)

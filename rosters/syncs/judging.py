@@ -74,7 +74,8 @@ def finish_preparing(
                 left_out,
                 unusable,
             )
-            target, difference = _without_what_waits(work, replace(whole, apart=apart.stays), facts)
+            whole = replace(whole, apart=apart.stays)
+            target, difference = _without_what_waits(work, whole, difference, facts)
     base_tables = district.snapshot.tables if district.snapshot else {}
     tables = applying.facts_after(base_tables, difference)
     digest = applying.digest_of(tables)
@@ -169,8 +170,11 @@ def mark_anothers(sync: Sync, base: Frames, checked: Checked, modes: Mapping[str
     return bool(found)
 
 
-def _without_what_waits(work: Work, whole: holding.Situation, facts: dict[str, Any]) -> tuple[Frames, Difference]:
-    """The target and the difference without what the sync leaves for later (`Sync.set_aside`); `facts` say how much.
+def _without_what_waits(
+    work: Work, whole: holding.Situation, difference: Difference, facts: dict[str, Any]
+) -> tuple[Frames, Difference]:
+    """The target and the `difference` without what the sync leaves for later (`Sync.set_aside`); `facts` say how much.
+    The situation is judged without what goes for not being kept; the plan is to have that, too.
 
     It is asked of the delivery as it is now, for the roster may have moved since somebody decided so: what is no longer
     unusual is not left for later.
@@ -180,7 +184,7 @@ def _without_what_waits(work: Work, whole: holding.Situation, facts: dict[str, A
     waits = holding.parted(whole.difference, holding.judge(whole, district.hold_limits), aside)
     facts["waiting"] = sum(len(ids) for ids in waits.values())
     if not waits:
-        return whole.target, whole.difference
+        return whole.target, difference
     difference = store().narrow_draft(district.pk, sync.pk, waits).load()
     target = {name: frame for name, frame in whole.target.items() if name not in waits}
     for table in waits:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from django.db import transaction
@@ -30,6 +30,8 @@ _OF_USE: Final = (
     Sync.Status.APPLIED,
 )
 _NOBODY_MAY_APPROVE: Final = Exists(Hold.objects.filter(sync=OuterRef("pk"), approvable=False))
+#: Older than this no file goes live over a newer one any more: an approval waits a week at most.
+_LATELY: Final = timedelta(days=8)
 #: Tables that 1.1 does not have: it says the same with its users.
 _OF_USERS: Final = frozenset(("roles", "userProfiles"))
 
@@ -61,7 +63,7 @@ def stands_behind(sync: Sync) -> Sync | None:
     before = Q(received_at__lt=sync.received_at) | Q(received_at=sync.received_at, pk__lt=sync.pk)
     older = Sync.objects.filter(open_ones, before, district=sync.district_id, undoes=None).exclude(_NOBODY_MAY_APPROVE)
     for each in older.select_related("district__snapshot", "delivery").order_by("received_at", "pk"):
-        if speak_for_the_same(sync, [each.speaks_for]) and not _says_all_of(sync, each):
+        if speak_for_the_same(sync, [each.speaks_for]) and not _says_all_of(sync, each) and not newer_was_applied(each):
             return each
     return None
 
@@ -75,6 +77,12 @@ def newer_has_come(sync: Sync) -> bool:
     )
     newer = newer.exclude(_NOBODY_MAY_APPROVE).exclude(status=Sync.Status.UNCHANGED, file_rows={})
     return speak_for_the_same(sync, newer.values_list("speaks_for", flat=True))
+
+
+def may_check_again(sync: Sync) -> bool:
+    """Whether the file of a sync that waits, failed or was refused is still the one to decide about: of one that waits
+    a newer one may stand behind it."""
+    return not (overtaken(sync) if sync.status in Sync.WAITING else newer_has_come(sync))
 
 
 def newer_was_applied(sync: Sync) -> bool:
@@ -106,17 +114,20 @@ def withdraw_outdated(now: datetime, *, district_id: int | None = None) -> list[
     before an older one went live."""
     older_went_live = Sync.objects.filter(
         district=OuterRef("district"),
+        status=Sync.Status.APPLIED,
         undoes=None,
         received_at__lt=OuterRef("received_at"),
         applied_at__gt=OuterRef("status_since"),
     )
-    same = Q(status=Sync.Status.UNCHANGED, undoes=None, dry_run=False, delivery__forgotten_at=None)
+    lately = Q(status_since__gte=now - _LATELY, delivery__forgotten_at=None)
+    same = Q(status=Sync.Status.UNCHANGED, undoes=None) & lately
     wanted = Q(status__in=Sync.WAITING) | same & Exists(older_went_live)
     syncs = Sync.objects.filter(wanted, district__leaving_since=None)
     old = syncs.exclude(base_version=F("district__version")).order_by("received_at", "pk")
     if district_id is not None:
         old = old.filter(district=district_id)
-    for sync in (outdated := list(old)):
+    outdated = [sync for sync in old if sync.status in Sync.WAITING or not newer_was_applied(sync)]
+    for sync in outdated:
         withdraw(sync, now)
     return [sync.pk for sync in outdated]
 

@@ -16,6 +16,7 @@ from rosters.models import AuditEvent, Sync, User
 from rosters.oneroster.normal import LISTED_REFERENCES, REFERENCES
 from rosters.syncs.working import base_frames
 from tests.journeys.trip import Trip
+from tests.queue import work_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -238,6 +239,59 @@ def test_what_was_taken_apart_never_goes_live_by_itself(trip: Trip, before: maki
     tasks.prepare(sync_id=made.pk)
     made.refresh_from_db()
     assert made.status == "ready"
+
+
+def _without_people(tables: making.Tables, gone: pl.Series) -> making.Tables:
+    less = {**tables, "users": tables["users"].filter(~pl.col("sourcedId").is_in(gone.implode()))}
+    less["enrollments"] = tables["enrollments"].filter(~pl.col("userSourcedId").is_in(gone.implode()))
+    return {**less, "demographics": tables["demographics"].filter(~pl.col("sourcedId").is_in(gone.implode()))}
+
+
+def test_what_waited_never_goes_live_by_itself_though_nothing_is_unusual_any_more(
+    trip: Trip, before: making.Tables
+) -> None:
+    students = before[USERS].filter(role="student")["sourcedId"]
+    late, leaving = students.head(60), students[60:].gather_every(12).head(18)
+    trip.go(trip.send(_without_people(before, late)))
+    trip.district.applies_automatically = True
+    trip.district.save()
+    whole = trip.send(_without_people(before, leaving))
+    part = syncs.go_without(whole, Which("REMOVED_SHARE", "users", ""), by=trip.by)
+    done = trip.go(syncs.prepare(part.pk) or part)
+    assert done.added and not done.removed
+    tasks.recover()
+    work_off()
+    rest = Sync.objects.latest("pk")
+    assert (rest.status, rest.holds.exists()) == ("ready", False) and rest.removed, (
+        "of more people it is no large share"
+    )
+
+
+def test_who_takes_a_plan_apart_does_not_decide_alone_about_the_parts(trip: Trip, before: making.Tables) -> None:
+    trip.go(trip.send(before))
+    trip.district.needs_two_people = True
+    trip.district.save()
+    less = _grade_less(before)
+    whole = trip.send(_without_people(less, less[USERS].filter(role="student")["sourcedId"].gather_every(5).head(60)))
+    assert whole.needs_two_people
+    which = next(which for which in _standing(whole) if which.code == "GRADE_REMOVED_SHARE")
+    part = _without(trip, whole, which)
+    people = part.tallies.get(table=USERS, dimension="")
+    assert 0 < people.removed <= 0.2 * people.before, "by itself it would take one"
+    assert not syncs.approve(part, by=trip.by, plan_digest=part.plan_digest)
+
+
+def test_what_is_not_kept_any_more_goes_with_the_part(trip: Trip, before: making.Tables) -> None:
+    trip.go(trip.send(before))
+    whole = trip.send(_grade_less(before))
+    which = next(which for which in _standing(whole) if which.code == "GRADE_REMOVED_SHARE")
+    trip.district.not_kept = ["users.email"]
+    trip.district.hold_limits = {"group_removed_share": 1.0, "removed_share": 1.0}
+    trip.district.save()
+    part = _without(trip, whole, which)
+    assert part.updated and not part.waiting, "nothing is unusual by the new limits"
+    trip.go(part)
+    assert not User.objects.active().exclude(email="").exists()
 
 
 @pytest.mark.looks
