@@ -45,7 +45,7 @@ def tables_of(standard: str) -> making.Tables:
 
 @pytest.mark.parametrize(
     ("standard", "auth"),
-    [("1.1", "oauth1"), pytest.param("1.1", "oauth2", marks=pytest.mark.alike), ("1.2", "oauth2")],
+    [("1.1", "oauth1"), ("1.2", "oauth2")],
 )
 def test_files_to_live_to_served_to_pulled_changes_nothing(
     live_server: LiveServer,

