@@ -319,6 +319,7 @@ class TestButtons:
             _logged_in(alice).post(_page(sftp, "confirm"), {"allowance": entry.pk}, follow=True)
         )
 
+    @pytest.mark.looks
     def test_a_network_that_is_not_entered_loses_nothing_that_was_typed(self, sftp: Connection, manu: Staff) -> None:
         today = timezone.localdate()
         typed = {"network": "ten", "reason": "Their SIS has no other address", "expires_on": str(today)}
@@ -331,6 +332,7 @@ class TestButtons:
         assert "That day is over" in _said(_logged_in(manu).post(_page(sftp, "allow"), past))
         assert not Allowance.objects.exists()
 
+    @pytest.mark.looks
     def test_a_network_whose_last_day_has_passed_is_marked_and_not_confirmed(
         self, sftp: Connection, manu: Staff, alice: Staff
     ) -> None:
@@ -346,6 +348,7 @@ class TestButtons:
         entry.refresh_from_db()
         assert entry.confirmed_by is None
 
+    @pytest.mark.looks
     def test_schools_that_were_chosen_stay_chosen_where_one_is_not_live_any_more(
         self, sftp: Connection, manu: Staff
     ) -> None:

@@ -65,6 +65,7 @@ def held(cedar: District, delivery: Delivery) -> Sync:
     return Sync.objects.create(district=cedar, delivery=delivery, status="awaiting_review", verdict="A school is gone.")
 
 
+@pytest.mark.looks
 def test_no_mail_names_what_is_not_there(
     cedar: District, dana: Person, delivery: Delivery, held: Sync, rita: Staff, written: set[str]
 ) -> None:
@@ -111,6 +112,7 @@ def test_no_mail_names_what_is_not_there(
         assert MISSING.partition("%")[0] not in f"{message.subject}\n{message.body}", message.body
 
 
+@pytest.mark.looks
 def test_the_mail_about_a_question_ends_with_where_it_stands(dana: Person, delivery: Delivery, rita: Staff) -> None:
     question = Question.objects.create(delivery=delivery, words="Is that right?", asked_by=rita)
     for notice in news.about_question(question, [dana], timezone.now()):

@@ -153,6 +153,7 @@ def test_another_districts_changes_cannot_be_approved_either(trip: Trip, tables:
     assert "Its people are those of Elsewhere" in people.holds.get(approvable=False).meaning
 
 
+@pytest.mark.alike
 def test_changes_that_may_be_a_new_schools_are_for_a_person_to_decide(trip: Trip, tables: making.Tables) -> None:
     """It says nothing of where it belongs; no other district of ours has its people."""
     trip.go(trip.send(tables))

@@ -271,6 +271,7 @@ def test_what_waited_never_goes_live_by_itself_though_nothing_is_unusual_any_mor
     )
 
 
+@pytest.mark.alike
 def test_who_takes_a_plan_apart_does_not_decide_alone_about_the_parts(trip: Trip, before: making.Tables) -> None:
     trip.go(trip.send(before))
     trip.district.needs_two_people = True

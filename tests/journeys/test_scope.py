@@ -261,6 +261,7 @@ def test_a_file_of_one_school_that_was_cut_off_is_held(trip: Trip, tables: makin
     assert shown.before == len(tables["enrollments"]), "the page counts the whole district"
 
 
+@pytest.mark.alike
 def test_what_a_part_may_change_but_not_remove_does_not_change_unseen(trip: Trip, tables: making.Tables) -> None:
     """Of a file about a term that is everybody, of one about a school the courses of the district."""
     trip.go(trip.send(tables))
@@ -283,6 +284,7 @@ def test_what_a_part_may_change_but_not_remove_does_not_change_unseen(trip: Trip
     assert f"instead of {len(tables['users'])} " in sync.holds.get(code="GROWN").saw
 
 
+@pytest.mark.alike
 def test_a_whole_file_is_not_older_than_what_came_of_a_part_since(trip: Trip, tables: making.Tables) -> None:
     """Nor does a file of changes that is about all, or one about the school, look old for what came of others."""
 

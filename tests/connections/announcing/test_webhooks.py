@@ -406,6 +406,7 @@ def manu(make_staff: Callable[[str, str], Staff]) -> Browser:
     return browser
 
 
+@pytest.mark.looks
 def test_the_secret_before_signs_beside_a_new_one_for_as_long_as_was_chosen(
     trip: Trip, webhook: Webhook, tool: Tool, manu: Browser
 ) -> None:
@@ -449,6 +450,7 @@ def rows_of(browser: Browser, webhook: Webhook) -> list[str]:
     return [" ".join(re.sub(r"<(?!a )[^>]*>", " ", row).split()) for row in page.split("<tr>")[2:]]
 
 
+@pytest.mark.looks
 def test_what_it_was_told_is_said_in_words_with_what_to_do_and_when_it_is_tried_again(
     trip: Trip, webhook: Webhook, tool: Tool, tables: making.Tables, manu: Browser
 ) -> None:
@@ -482,6 +484,7 @@ def test_what_it_was_told_is_said_in_words_with_what_to_do_and_when_it_is_tried_
     assert "Send a ping" not in page and "Switch it on" in page, "it would not arrive"
 
 
+@pytest.mark.looks
 def test_a_webhook_of_a_client_that_has_ended_says_so_and_does_nothing(
     trip: Trip, webhook: Webhook, manu: Browser
 ) -> None:

@@ -311,6 +311,7 @@ def test_staff_see_who_is_called_when_by_both_clocks(booked: Call, vera: Staff) 
         assert client.post(f"{CALLS}{booked.pk}/{deed}/").status_code == 403
 
 
+@pytest.mark.looks
 def test_of_the_calls_to_come_the_next_stands_first_and_what_is_no_number_is_no_call(
     booked: Call, maple: District, hours: Availability, rita: Staff
 ) -> None:
@@ -381,6 +382,7 @@ def test_what_came_of_it_goes_into_the_districts_checklist(
     assert not Call.without_outcome(timezone.now()).exists()
 
 
+@pytest.mark.looks
 def test_what_comes_of_it_is_written_down_while_they_talk(held: Call, rita: Staff, vera: Staff) -> None:
     now = timezone.now()
     Call.objects.update(starts_at=now - timedelta(minutes=5), ends_at=now + timedelta(minutes=25))

@@ -208,6 +208,7 @@ def test_a_mail_server_that_hangs_holds_a_minute_up_once(many: list[Notice], set
     assert len(mail.outbox) == 8
 
 
+@pytest.mark.alike
 def test_a_question_to_many_waits_for_a_mail_server_that_hangs_once(
     cedar: District, deliver: Deliver, good: bytes, alice: Staff, settings: Settings
 ) -> None:
@@ -228,12 +229,14 @@ def test_a_question_to_many_waits_for_a_mail_server_that_hangs_once(
     assert len(mail.outbox) == 8
 
 
+@pytest.mark.alike
 def test_a_mail_that_is_refused_keeps_no_other_one_back(many: list[Notice], settings: Settings) -> None:
     settings.EMAIL_BACKEND = "tests.connections.onboarding.test_news.Choosing"
     news.minute()
     assert sorted(Notice.objects.filter(sent_at=None).values_list("person__name", flat=True)) == ["P0", "P3"]
 
 
+@pytest.mark.alike
 def test_mails_that_go_out_slowly_leave_the_rest_to_the_next_minute(
     many: list[Notice], settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -140,6 +140,7 @@ def test_wrong_secrets_have_to_wait_and_right_ones_never(make_client: MakeClient
     assert ask(client.key, secret).status_code == 200, "tools of one house may share their address"
 
 
+@pytest.mark.doors
 def test_behind_a_proxy_wrong_secrets_are_counted_by_who_sent_them(make_client: MakeClient, settings: Settings) -> None:
     settings.BEHIND_PROXY = True
     client, _ = make_client()
@@ -153,6 +154,7 @@ def test_behind_a_proxy_wrong_secrets_are_counted_by_who_sent_them(make_client: 
     assert tried_from("203.0.113.7") == 401, "others do not wait for them"
 
 
+@pytest.mark.doors
 def test_too_much_is_refused_in_the_form_of_the_standard() -> None:
     form = "application/x-www-form-urlencoded"
     for sent in ("scope=" + "x" * 2 * 1024 * 1024, "&".join(f"f{number}=" for number in range(2000))):

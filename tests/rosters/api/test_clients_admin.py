@@ -150,6 +150,7 @@ def changed(browser: Browser, client: Client, **values: Any) -> int:
     return browser.post(f"{PAGES}{client.pk}/change/", said).status_code
 
 
+@pytest.mark.looks
 def test_a_tool_that_acts_as_somebody_is_theirs_and_others_may_only_take_from_it(
     hers: Client, maria: Browser, olga: Staff, cedar: District
 ) -> None:
@@ -179,6 +180,7 @@ def test_a_tool_that_acts_as_somebody_is_theirs_and_others_may_only_take_from_it
     assert hers.ended_at
 
 
+@pytest.mark.looks
 def test_nobody_gives_a_tool_the_name_of_a_colleague(maria: Browser, olga: Staff, cedar: District) -> None:
     page = made(maria, cedar, scopes=[DELIVERIES_CREATE], staff=olga.pk)
     assert "not one of the available choices" in page.content.decode() and not Client.objects.exists()
@@ -187,6 +189,7 @@ def test_nobody_gives_a_tool_the_name_of_a_colleague(maria: Browser, olga: Staff
     assert Client.objects.get().staff is None
 
 
+@pytest.mark.looks
 def test_who_gives_a_tool_their_name_is_the_only_one_who_knows_its_secrets(
     maria: Browser, olga: Staff, cedar: District
 ) -> None:

@@ -164,6 +164,7 @@ def test_declining_wants_a_reason_and_undoing_leads_back(trip: Trip, tables: mak
     assert code_of(browser.post(f"/api/v1/syncs/{first.pk}/retry")) == "decision-refused"
 
 
+@pytest.mark.doors
 def test_an_undo_of_a_part_that_is_not_understood_is_not_the_undo_of_all(
     trip: Trip, tables: making.Tables, rita: Staff
 ) -> None:
@@ -183,6 +184,7 @@ def test_an_undo_of_a_part_that_is_not_understood_is_not_the_undo_of_all(
     assert (whole.status_code, whole.json()["undo_only"]) == (202, {}), "who asks for nothing more needs no body"
 
 
+@pytest.mark.doors
 def test_what_an_address_does_not_know_is_not_passed_over(trip: Trip, tables: making.Tables, rita: Staff) -> None:
     sync, browser = waiting(trip, tables), tool(trip.district, staff=rita)
     at_once = approve(browser, sync, sync.plan_digest, go_live="2026-12-24T08:00:00Z")
@@ -193,6 +195,7 @@ def test_what_an_address_does_not_know_is_not_passed_over(trip: Trip, tables: ma
     assert for_all.status_code == 400 and "only_school" in for_all.json()["errors"]
 
 
+@pytest.mark.doors
 def test_more_than_is_read_is_a_413(trip: Trip, tables: making.Tables, rita: Staff) -> None:
     sync, browser = waiting(trip, tables), tool(trip.district, staff=rita)
     long = approve(browser, sync, None, "only-about", schools=["x" * 1024 * 1024])
