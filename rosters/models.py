@@ -712,6 +712,7 @@ class Sync(models.Model):
         return self._finish_claim(now, self.Status.PREPARING, self.Status.REJECTED, verdict=verdict, **facts)
 
     def mark_unchanged(self, now: datetime, verdict: str, **facts: Any) -> bool:
+        self.holds.all().delete()  # what held an earlier plan of it
         return self._finish_claim(now, self.Status.PREPARING, self.Status.UNCHANGED, verdict=verdict, **facts)
 
     def mark_ready(self, now: datetime, verdict: str, **facts: Any) -> bool:

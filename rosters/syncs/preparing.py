@@ -54,12 +54,13 @@ def prepare(
 
 
 def _let_go_of_the_old_plan(sync: Sync) -> None:
-    """What was worked out before is not what the sync would do now, however that ends."""
+    """What was worked out before is not what the sync would do now, however that ends; but what seemed to be another
+    district's goes on seeming so until it was looked at again."""
     if not sync.verdict:
         return
     with transaction.atomic():
         sync.tallies.all().delete()
-        sync.holds.all().delete()
+        sync.holds.exclude(code="WRONG_DISTRICT").delete()
         sync.clear_numbers()
 
 

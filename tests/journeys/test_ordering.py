@@ -11,7 +11,7 @@ from django.contrib.auth.models import User as Staff
 from django.utils import timezone
 
 from rosters import making, syncs, tasks
-from rosters.models import AuditEvent, Enrollment, Org, Sync, User
+from rosters.models import AuditEvent, Delivery, Enrollment, Org, Sync, User
 from tests.journeys.test_scope import of_school, pack, schools, send
 from tests.journeys.trip import Trip
 from tests.queue import work_off
@@ -204,6 +204,19 @@ def test_a_refused_file_of_another_district_is_known_as_that_and_nothing_of_it_i
     ours = trip.send({**tables, "users": tables["users"].with_columns(role=pl.lit("Lehrer"))})
     assert ours.status == "rejected" and not ours.seems_anothers
     assert any(finding.places for finding in ours.findings.all())
+
+
+@pytest.mark.alike
+def test_what_seemed_another_districts_seems_so_until_it_was_looked_at_again(trip: Trip, tables: making.Tables) -> None:
+    trip.go(trip.send(tables))
+    sync = trip.send(making.make_roster(users=200, seed=77, today=timezone.localdate(), name="Elsewhere"))
+    assert sync.delivery and sync.holds.filter(code="WRONG_DISTRICT").exists()
+    Delivery.objects.filter(pk=sync.delivery.pk).update(origin="sftp")
+    syncs.retry(sync, by=trip.by)
+    syncs.store().original(trip.district.pk, sync.delivery.sha256).unlink()
+    for _ in range(Sync.MAX_ATTEMPTS):
+        syncs.prepare(sync.pk)
+    assert Sync.objects.get(pk=sync.pk).status == "failed" and Sync.objects.get(pk=sync.pk).seems_anothers
 
 
 @pytest.mark.alike
